@@ -1,0 +1,149 @@
+"""The errors of Keyframe: one hierarchy, each class with a stable code.
+
+Rules:
+
+- An error says what happened (`what`), to what (`subject`) and what to do (`hint`), with numbers where there are any,
+  and in what state the data is now.
+- `code` is stable and listed in `docs/errors.md`; doors translate it into HTTP status and exit code, one table each.
+- Foreign errors are translated where they enter (the stores); errors of the programmer stay plain `RuntimeError`.
+
+>>> NotFoundError("There is no such snapshot.", subject="2026-11-21T10-53-15Z").problem().code
+'not-found'
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What went wrong, as it is kept in outcomes, snapshots and answers: code, what, subject, hint."""
+
+    code: str
+    what: str
+    subject: str = ""
+    hint: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        """The shape used in `snapshot.json`, in REST answers and in the control database."""
+        return {"code": self.code, "what": self.what, "subject": self.subject, "hint": self.hint}
+
+    @classmethod
+    def from_dict(cls, doc: dict[str, str]) -> Problem:
+        return cls(doc["code"], doc["what"], doc.get("subject", ""), doc.get("hint", ""))
+
+
+class KeyframeError(Exception):
+    """Something unforeseen; the full text goes to the log only."""
+
+    kind: ClassVar[str] = "internal"
+
+    def __init__(self, what: str, *, subject: str = "", hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.subject = subject
+        self.hint = hint
+
+    @property
+    def code(self) -> str:
+        """The stable code of docs/errors.md."""
+        return self.kind
+
+    def problem(self) -> Problem:
+        """The same as a value, to be kept in an outcome."""
+        return Problem(self.code, self.what, self.subject, self.hint)
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (f"{self.subject}:" if self.subject else "", self.what, self.hint) if part)
+
+
+class InvalidError(KeyframeError):
+    """The request is wrong; `mistakes` lists all that is wrong with it, a sentence each."""
+
+    kind = "invalid"
+
+    def __init__(self, what: str, *, subject: str = "", hint: str = "", mistakes: tuple[str, ...] = ()) -> None:
+        super().__init__(what, subject=subject, hint=hint)
+        self.mistakes = mistakes
+
+
+class SettingsError(InvalidError):
+    """`config.yaml` or the environment is wrong; `mistakes` has key, value found and value expected of each."""
+
+    kind = "settings"
+
+
+class SignInError(KeyframeError):
+    """No session, no token, or one that no longer counts."""
+
+    kind = "sign-in"
+
+
+class RefusedError(KeyframeError):
+    """Auth says no to somebody who may see the scope."""
+
+    kind = "refused"
+
+
+class NotFoundError(KeyframeError):
+    """No such snapshot, project, plan or job for this actor; says the same whether it is absent or hidden."""
+
+    kind = "not-found"
+
+
+class BusyError(KeyframeError):
+    """Another job holds the scope; `subject` says which."""
+
+    kind = "busy"
+
+
+class StaleError(KeyframeError):
+    """The plan that was agreed to was overtaken; `report` holds the new one, as REST shows plans."""
+
+    kind = "stale"
+
+    def __init__(
+        self, what: str, *, subject: str = "", hint: str = "", report: dict[str, object] | None = None
+    ) -> None:
+        super().__init__(what, subject=subject, hint=hint)
+        self.report = report or {}
+
+
+class DamagedError(KeyframeError):
+    """Bytes and manifest of a snapshot disagree; `damage` names the kind, it is the second half of the code."""
+
+    kind = "damaged"
+
+    def __init__(self, damage: str, what: str, *, subject: str = "", hint: str = "") -> None:
+        super().__init__(what, subject=subject, hint=hint)
+        self.damage = damage
+
+    @property
+    def code(self) -> str:
+        return f"damaged.{self.damage}"
+
+
+class NoRoomError(KeyframeError):
+    """Disk or quota is full; `what` has both numbers."""
+
+    kind = "no-room"
+
+
+class UnavailableError(KeyframeError):
+    """The server or the disk does not answer; to try again makes sense."""
+
+    kind = "unavailable"
+
+
+class ChangedError(KeyframeError):
+    """A source file would not hold still while it was read; it is named."""
+
+    kind = "changed"
+
+
+class CancelledError(KeyframeError):
+    """A person, or the end of the process, stopped it; the state is clean."""
+
+    kind = "cancelled"

@@ -1,0 +1,57 @@
+"""The nouns of Keyframe: frozen values, checked when they are made.
+
+Rules:
+
+- The constructor refuses what must not exist (`ValueError`); text from outside becomes a checked type at the door.
+- Times are aware and UTC, sizes are bytes, ids are text.
+"""
+
+from .jobs import Job, JobState, Order, Outcome, OutcomeStatus, Page, Progress
+from .plans import Change, Counts, Plan, PlanItem
+from .scopes import Action, Actor, Permit, Person, Scope, Selection, is_id
+from .snapshots import (
+    FORMAT,
+    CollectionEntry,
+    FileEntry,
+    Instant,
+    Part,
+    Reason,
+    RestoreMark,
+    Snapshot,
+    Status,
+    is_snapshot_name,
+)
+from .times import utc_moment, utc_text
+
+__all__ = [
+    "FORMAT",
+    "Action",
+    "Actor",
+    "Change",
+    "CollectionEntry",
+    "Counts",
+    "FileEntry",
+    "Instant",
+    "Job",
+    "JobState",
+    "Order",
+    "Outcome",
+    "OutcomeStatus",
+    "Page",
+    "Part",
+    "Permit",
+    "Person",
+    "Plan",
+    "PlanItem",
+    "Progress",
+    "Reason",
+    "RestoreMark",
+    "Scope",
+    "Selection",
+    "Snapshot",
+    "Status",
+    "is_id",
+    "is_snapshot_name",
+    "utc_moment",
+    "utc_text",
+]

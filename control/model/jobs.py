@@ -1,0 +1,180 @@
+"""Long work: what was ordered, how far it is, how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+from ..errors import Problem
+from .scopes import Action, Actor, Scope, Selection
+from .times import utc_text
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job is: step `step` of `steps`, named `stage`; `done` of `total` `unit`; the current `item`."""
+
+    stage: str = ""
+    step: int = 0
+    steps: int = 0
+    done: int = 0
+    total: int = 0
+    unit: str = ""
+    item: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "stage": self.stage,
+            "step": self.step,
+            "steps": self.steps,
+            "done": self.done,
+            "total": self.total,
+            "unit": self.unit,
+            "item": self.item,
+        }
+
+
+class JobState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    ENDED = "ended"
+
+
+class OutcomeStatus(StrEnum):
+    DONE = "done"
+    UNCHANGED = "unchanged"
+    PARTIAL = "partial"
+    REFUSED = "refused"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a job ended. Done and unchanged have no problems; partial, failed, refused and cancelled have some.
+
+    `snapshot` is the one made or restored, `safety` the safety snapshot's name; `report` is the plan that was carried
+    out (restore, undo), found (preview) or that overtook the agreed one (stale), in the shape of `Plan.as_dict`.
+    """
+
+    status: OutcomeStatus
+    snapshot: str | None = None
+    safety: str | None = None
+    problems: tuple[Problem, ...] = ()
+    report: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        clean = self.status in (OutcomeStatus.DONE, OutcomeStatus.UNCHANGED)
+        if clean == bool(self.problems):
+            raise ValueError(f"an outcome {self.status} {'has no' if clean else 'needs'} problems")
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "status": self.status.value,
+            "snapshot": self.snapshot,
+            "safety": self.safety,
+            "problems": [problem.as_dict() for problem in self.problems],
+            "report": self.report,
+        }
+
+    @classmethod
+    def from_dict(cls, doc: Mapping[str, Any]) -> Outcome:
+        return cls(
+            OutcomeStatus(doc["status"]),
+            doc["snapshot"],
+            doc["safety"],
+            tuple(Problem.from_dict(problem) for problem in doc["problems"]),
+            doc["report"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a job is to do; all text, so that it can wait in the database.
+
+    `source` is the scope whose snapshot is meant (None for make), `mark_job` the restore that an undo takes back.
+    """
+
+    act: Action
+    scope: Scope
+    actor: Actor
+    note: str = ""
+    source: Scope | None = None
+    snapshot: str = ""
+    selection: Selection = Selection()
+    people: bool = False
+    plan: str = ""  # digest that was agreed to; empty: none
+    mark_job: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "act": self.act.value,
+            "scope": self.scope.key,
+            "actor": self.actor.as_dict(),
+            "note": self.note,
+            "source": self.source.key if self.source else None,
+            "snapshot": self.snapshot,
+            "selection": self.selection.as_dict(),
+            "people": self.people,
+            "plan": self.plan,
+            "mark_job": self.mark_job,
+        }
+
+    @classmethod
+    def from_dict(cls, doc: Mapping[str, Any]) -> Order:
+        return cls(
+            act=Action(doc["act"]),
+            scope=Scope.from_key(doc["scope"]),
+            actor=Actor(**doc["actor"]),
+            note=doc["note"],
+            source=Scope.from_key(doc["source"]) if doc["source"] else None,
+            snapshot=doc["snapshot"],
+            selection=Selection.from_dict(doc["selection"]),
+            people=doc["people"],
+            plan=doc["plan"],
+            mark_job=doc["mark_job"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One piece of long work: what was ordered, how far it is, how it ended. `fence` grows with every claim."""
+
+    id: str
+    order: Order
+    state: JobState
+    progress: Progress
+    outcome: Outcome | None
+    created_at: datetime
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    fence: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The shape of REST and `--json`."""
+        return {
+            "id": self.id,
+            "act": self.order.act.value,
+            "scope": self.order.scope.as_dict(),
+            "snapshot": self.order.snapshot or None,
+            "by": self.order.actor.user,
+            "state": self.state.value,
+            "progress": self.progress.as_dict(),
+            "outcome": self.outcome.as_dict() if self.outcome else None,
+            "created_at": utc_text(self.created_at),
+            "started_at": utc_text(self.started_at) if self.started_at else None,
+            "ended_at": utc_text(self.ended_at) if self.ended_at else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A stretch of a list, and the cursor of the next one (None: there is no more)."""
+
+    items: tuple[T, ...]
+    next: str | None = None

@@ -1,0 +1,125 @@
+"""What a restore would do: Plan, its items and counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from ..errors import Problem
+from .scopes import Scope, Selection
+
+
+class Change(StrEnum):
+    """What a restore does to one item."""
+
+    CREATE = "create"
+    REPLACE = "replace"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many items of one kind of change: files (and links), records, bytes; `other`: folders, collections, indexes."""
+
+    files: int = 0
+    records: int = 0
+    bytes: int = 0
+    other: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        return {"files": self.files, "records": self.records, "bytes": self.bytes, "other": self.other}
+
+    @classmethod
+    def from_dict(cls, doc: Mapping[str, int]) -> Counts:
+        return cls(doc["files"], doc["records"], doc["bytes"], doc["other"])
+
+    @property
+    def items(self) -> int:
+        return self.files + self.records + self.other
+
+
+@dataclass(frozen=True, slots=True)
+class PlanItem:
+    """One change that a restore makes.
+
+    `kind` is file, directory, link, record, collection, options or index; `name` is the path, or for records
+    `<collection>/<id>`; `title` is the human name of a record, if it has one. `detail` is what the restore needs to do
+    it (where the bytes lie, what is there now); it is part of the plan's digest and not shown.
+    """
+
+    change: Change
+    kind: str
+    name: str
+    bytes: int
+    title: str = ""
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "change": self.change.value,
+            "kind": self.kind,
+            "name": self.name,
+            "bytes": self.bytes,
+            "title": self.title,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The header of a plan: what restoring `selection` of a snapshot would do to `target`; its items are on disk.
+
+    `source` is the scope whose snapshot is read: the site when a project is restored out of a site snapshot.
+    """
+
+    target: Scope
+    source: Scope
+    snapshot: str
+    selection: Selection
+    people: bool
+    creates: Counts
+    replaces: Counts
+    deletes: Counts
+    unchanged: Counts
+    bytes_needed: int
+    warnings: tuple[Problem, ...]
+    digest: str
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.creates.items or self.replaces.items or self.deletes.items)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The shape of REST and `--json`, and of the plan's header on disk."""
+        return {
+            "digest": self.digest,
+            "scope": self.target.as_dict(),
+            "source": self.source.as_dict(),
+            "snapshot": self.snapshot,
+            "selection": self.selection.as_dict(),
+            "people": self.people,
+            "creates": self.creates.as_dict(),
+            "replaces": self.replaces.as_dict(),
+            "deletes": self.deletes.as_dict(),
+            "unchanged": self.unchanged.as_dict(),
+            "bytes_needed": self.bytes_needed,
+            "warnings": [warning.as_dict() for warning in self.warnings],
+        }
+
+    @classmethod
+    def from_dict(cls, doc: Mapping[str, Any]) -> Plan:
+        return cls(
+            target=Scope(doc["scope"]["project_id"]),
+            source=Scope(doc["source"]["project_id"]),
+            snapshot=doc["snapshot"],
+            selection=Selection.from_dict(doc["selection"]),
+            people=doc["people"],
+            creates=Counts.from_dict(doc["creates"]),
+            replaces=Counts.from_dict(doc["replaces"]),
+            deletes=Counts.from_dict(doc["deletes"]),
+            unchanged=Counts.from_dict(doc["unchanged"]),
+            bytes_needed=doc["bytes_needed"],
+            warnings=tuple(Problem.from_dict(warning) for warning in doc["warnings"]),
+            digest=doc["digest"],
+        )

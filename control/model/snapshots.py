@@ -1,0 +1,180 @@
+"""What a snapshot is: its header, the entries of its manifest, what was restored with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from ..errors import Problem
+from .scopes import Scope, Selection
+from .times import utc_text
+
+FORMAT = 1
+_NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ\Z")
+
+
+class Reason(StrEnum):
+    """Why a snapshot was made."""
+
+    MANUAL = "manual"
+    API = "api"
+    SAFETY = "safety"
+
+
+class Status(StrEnum):
+    """What a snapshot is worth: whole, with named problems, or not to be restored."""
+
+    DONE = "done"
+    PARTIAL = "partial"
+    DAMAGED = "damaged"
+
+
+def is_snapshot_name(text: str) -> bool:
+    """Whether `text` has the form of a snapshot's name: `2026-11-21T10-53-15Z`."""
+    return bool(_NAME.match(text))
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One file, directory or symbolic link of an inventory.
+
+    `path` is relative to the scope's folder, `.` the folder itself, undecodable bytes as surrogates;
+    `kind` is file, directory or link; `size` in bytes; `sha256` of a file; `target` of a link.
+    A directory has size 0 and mtime_ns 0: its time says only when its list of names last changed.
+    """
+
+    path: str
+    kind: str
+    size: int
+    mode: int
+    uid: int
+    gid: int
+    mtime_ns: int
+    sha256: str = ""
+    target: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionEntry:
+    """One collection of a manifest: what was dumped of it, and what it takes to create it again.
+
+    `stem` is the name of its files below `db/`, without extension; `options` and `indexes` are as MongoDB lists them,
+    in canonical extended JSON; `sha256` and `bytes` are of the BSON file; `json_inexact` counts the documents that
+    extended JSON cannot hold exactly.
+    """
+
+    name: str
+    stem: str
+    kind: str  # collection or view
+    documents: int
+    bytes: int
+    sha256: str
+    options: str
+    indexes: str
+    json_inexact: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Counts of one project inside a site snapshot."""
+
+    files: int = 0
+    documents: int = 0
+    bytes: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        return {"files": self.files, "documents": self.documents, "bytes": self.bytes}
+
+
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """The moment a snapshot shows: MongoDB's cluster time (seconds, counter) and the same as UTC."""
+
+    seconds: int
+    counter: int
+    utc: datetime
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"cluster_time": {"t": self.seconds, "i": self.counter}, "utc": utc_text(self.utc)}
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreMark:
+    """That a snapshot was the safety snapshot of a restore: kept in its labels, read by undo."""
+
+    job: str
+    snapshot: str
+    snapshot_scope: Scope
+    selection: Selection
+    people: bool
+    digest: str
+    at: datetime
+    state: str  # begun, done, undone
+
+    def __post_init__(self) -> None:
+        if self.state not in ("begun", "done", "undone"):
+            raise ValueError("unknown state of a restore")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The header of one stored snapshot, as lists show it. `note`, `pinned` and `restores` come from its labels."""
+
+    scope: Scope
+    name: str
+    made_at: datetime
+    made_by: str
+    reason: Reason
+    note: str
+    pinned: bool
+    instant: Instant | None
+    bytes: int
+    files: int
+    documents: int
+    status: Status
+    format: int
+    manifest_sha256: str
+    problems: tuple[Problem, ...] = ()
+    projects: Mapping[str, Part] = field(default_factory=dict)
+    restores: tuple[RestoreMark, ...] = ()
+    deleted_at: datetime | None = None
+    deleted_by: str = ""
+
+    def part_of(self, project_id: str) -> Snapshot:
+        """The same header with the counts of one project's part."""
+        part = self.projects.get(project_id, Part())
+        return replace(self, files=part.files, documents=part.documents, bytes=part.bytes, projects={}, problems=())
+
+    @property
+    def undoable(self) -> RestoreMark | None:
+        """The latest restore it was the safety snapshot of that is not undone yet."""
+        open_marks = [mark for mark in self.restores if mark.state == "done"]
+        return max(open_marks, key=lambda mark: mark.at) if open_marks else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The shape of REST and `--json`."""
+        undoable = self.undoable
+        return {
+            "name": self.name,
+            "scope": self.scope.as_dict(),
+            "made_at": utc_text(self.made_at),
+            "made_by": self.made_by,
+            "reason": self.reason.value,
+            "note": self.note,
+            "status": self.status.value,
+            "files": self.files,
+            "documents": self.documents,
+            "bytes": self.bytes,
+            "instant": self.instant.as_dict() if self.instant else None,
+            "problems": [problem.as_dict() for problem in self.problems],
+            "safety_of": None
+            if undoable is None
+            else {"job": undoable.job, "snapshot": undoable.snapshot, "at": utc_text(undoable.at)},
+            "deleted_at": utc_text(self.deleted_at) if self.deleted_at else None,
+            "deleted_by": self.deleted_by or None,
+            "format": self.format,
+        }
