@@ -1,0 +1,48 @@
+"""Fixtures of all tests: a real mongod per test process, and fresh databases in it for each test."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from mongod import Mongod
+from pymongo import MongoClient
+from pymongo.database import Database
+
+
+@pytest.fixture(scope="session")
+def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mongod]:
+    """The server of this test process; each process of pytest-xdist has its own."""
+    server = Mongod(tmp_path_factory.mktemp("mongod"))
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def mongo_uri(mongod: Mongod) -> str:
+    return mongod.uri
+
+
+@pytest.fixture(scope="session")
+def mongo_client(mongo_uri: str) -> Iterator[MongoClient[dict[str, Any]]]:
+    with MongoClient[dict[str, Any]](mongo_uri, tz_aware=True) as client:
+        yield client
+
+
+@pytest.fixture
+def database(mongo_client: MongoClient[dict[str, Any]]) -> Iterator[Database[dict[str, Any]]]:
+    """The application's database, fresh; its control database has the name that settings give it by default."""
+    name = f"test_{secrets.token_hex(6)}"
+    yield mongo_client[name]
+    mongo_client.drop_database(name)
+    mongo_client.drop_database(f"{name}_control")
+
+
+@pytest.fixture
+def control_database(database: Database[dict[str, Any]]) -> Database[dict[str, Any]]:
+    """The control database beside `database`, dropped with it."""
+    return database.client[f"{database.name}_control"]
