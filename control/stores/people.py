@@ -1,0 +1,78 @@
+"""The host's people: who somebody is, and which projects he organises.
+
+Rules:
+
+- Only read here; the host keeps its people itself.
+- Another application gives an object of its own that answers as `People` does; `StoredPeople` reads the records
+  as the editions site keeps them: `user {user, name, role}` and `projectUser {user, projectId, role}`.
+- A person whose record names no known site role counts as a guest.
+
+>>> people = StoredPeople(client["keyframe"])
+>>> people.person("organiser")
+Person(user='organiser', name='Olivia Ganzevoort', site_role='user')
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from pymongo.database import Database
+from pymongo.errors import PyMongoError
+
+from ..errors import UnavailableError
+from ..model import Person
+
+SITE_ROLES = ("root", "admin", "user", "guest")
+ORGANISER = "organiser"
+
+
+class People(Protocol):
+    """The host's people, as Auth asks for them."""
+
+    def person(self, user: str) -> Person | None:
+        """The person who signs in as `user`, or None: there is no such person (any more)."""
+
+    def organises(self, user: str) -> frozenset[str]:
+        """The ids, as text, of the projects that `user` is organiser of."""
+
+
+class StoredPeople:
+    """People as the editions site keeps them in its database.
+
+    Raises (each method)
+    ------
+    UnavailableError: the database does not answer.
+    """
+
+    def __init__(self, database: Database[Mapping[str, Any]]) -> None:
+        self._database = database
+
+    def person(self, user: str) -> Person | None:
+        try:
+            record = self._database["user"].find_one({"user": str(user)})
+        except PyMongoError as error:
+            raise _unavailable(user) from error
+        if record is None:
+            return None
+        role = record.get("role")
+        return Person(
+            user=str(record["user"]),
+            name=str(record.get("name") or record["user"]),
+            site_role=role if role in SITE_ROLES else "guest",
+        )
+
+    def organises(self, user: str) -> frozenset[str]:
+        try:
+            couplings = list(self._database["projectUser"].find({"user": str(user), "role": ORGANISER}))
+        except PyMongoError as error:
+            raise _unavailable(user) from error
+        return frozenset(str(one["projectId"]) for one in couplings if "projectId" in one)
+
+
+def _unavailable(user: str) -> UnavailableError:
+    return UnavailableError(
+        "The database does not answer, so nobody's rights can be looked up.",
+        subject=f"person {user}",
+        hint="Try again in a moment; nothing was changed.",
+    )
