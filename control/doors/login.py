@@ -1,0 +1,102 @@
+"""Who asks: a bearer token, Flask-Login's session or the shell's user becomes an `Actor`.
+
+Rules:
+
+- A request that shows a bearer token stands or falls with it: a wrong one is refused even where a session exists.
+- A role that is not known counts as guest; what an actor may do is asked elsewhere (`auth.py`).
+- Somebody who signed in and has been removed since is nobody.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from typing import Protocol
+
+from flask import current_app, has_request_context, request
+from flask_login import current_user
+
+from ..errors import SignInError
+from ..model import Actor, Person
+from ..settings import ShellSettings
+
+ROLES = frozenset({"root", "admin", "user", "guest"})
+_TOKEN_LENGTH = 200
+
+
+class _People(Protocol):
+    def person(self, user: str) -> Person | None: ...
+
+
+class _Tokens(Protocol):
+    def user_of(self, secret: str) -> str | None: ...
+
+
+class Login:
+    """Turns what a door was shown into an actor.
+
+    Parameters
+    ----------
+    people: the host's people.
+    tokens: the tokens of the control database; only their hashes are kept there.
+    shell: whom the command line acts as.
+    """
+
+    def __init__(self, people: _People, tokens: _Tokens, shell: ShellSettings) -> None:
+        self._people = people
+        self._tokens = tokens
+        self._shell = shell
+
+    def actor(self, via: str = "page") -> Actor:
+        """Who makes the current request; `via` is the door, for a session (a token's is always `api`).
+
+        Raises
+        ------
+        SignInError: no token and no session, a token that is malformed or dead, or a person who is gone.
+        UnavailableError: the people or the tokens cannot be asked now.
+        """
+        if shows_token():
+            return self._of_token(request.headers["Authorization"].partition(" ")[2].strip())
+        user = session_user()
+        if user is None:
+            raise SignInError("Nobody is signed in.", hint="Sign in, or send Authorization: Bearer with a token.")
+        return self._actor(user, via)
+
+    def shell_actor(self) -> Actor:
+        """The user whose shell runs the command line; his role there is a setting, root by default."""
+        try:
+            user = pwd.getpwuid(os.getuid()).pw_name
+        except KeyError:  # a container may run under a number that has no name
+            user = f"uid-{os.getuid()}"
+        return Actor(user=user, name=user, site_role=self._shell.role, via="cli")
+
+    def _of_token(self, secret: str) -> Actor:
+        plausible = secret.startswith("kf_") and secret.isascii() and len(secret) <= _TOKEN_LENGTH
+        user = self._tokens.user_of(secret) if plausible else None
+        if user is None:
+            raise SignInError(
+                "This token does not count.", hint="Make a new one on your page or with: keyframe token create --user U"
+            )
+        return self._actor(user, "api")
+
+    def _actor(self, user: str, via: str) -> Actor:
+        person = self._people.person(user)
+        if person is None:
+            raise SignInError("This person does not exist any more.", hint="Sign in as somebody else.")
+        role = person.site_role if person.site_role in ROLES else "guest"
+        return Actor(user=person.user, name=person.name, site_role=role, via=via)
+
+
+def shows_token() -> bool:
+    """Whether the current request shows a bearer token, be it a good one or not."""
+    if not has_request_context():
+        return False
+    return request.headers.get("Authorization", "").partition(" ")[0].lower() == "bearer"
+
+
+def session_user() -> str | None:
+    """The id of whom Flask-Login has signed in; None: nobody, or the host does not use Flask-Login."""
+    if not hasattr(current_app, "login_manager") or not current_user.is_authenticated:
+        return None
+    user = current_user.get_id()
+    return None if user is None else str(user)
