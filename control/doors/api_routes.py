@@ -1,0 +1,254 @@
+"""The REST routes: parse, one call to the desk, answer. `docs/acts.md` has the table.
+
+The same views serve `/site/snapshots` and `/projects/<id>/snapshots`; only the scope differs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, url_for
+
+from ..errors import NotFoundError, Problem
+from ..model import Action, Actor, Job, OutcomeStatus, Scope, Selection
+from .api_door import (
+    METHODS,
+    ApiBlueprint,
+    Door,
+    ScopedDoor,
+    answer,
+    answers,
+    may_wait,
+    nothing_to_say,
+    office,
+    state,
+    takes_body,
+    takes_query,
+)
+from .api_schemas import (
+    JobAnswer,
+    JobSchema,
+    MadeAnswer,
+    MakeSchema,
+    NoteSchema,
+    NothingSchema,
+    PageQuery,
+    PlanItemsSchema,
+    PlanSchema,
+    PreviewSchema,
+    RestoreSchema,
+    ScopesSchema,
+    SnapshotSchema,
+    SnapshotsQuery,
+    SnapshotsSchema,
+    selection_of,
+)
+from .api_waits import Waited
+from .problems import answer_problem
+
+PREVIEW_WAIT = 10  # seconds, unless the request says otherwise
+NAME = "keyframe_api"
+
+blueprint = ApiBlueprint(NAME, __name__, description="Snapshots of the site and of projects")
+
+
+def _where(endpoint: str, **values: Any) -> str:
+    return url_for(f"{NAME}.{endpoint}", **values)
+
+
+def _snapshot_url(scope: Scope, name: str) -> str:
+    if scope.project_id is None:
+        return _where("site_snapshot", name=name)
+    return _where("project_snapshot", project_id=scope.project_id, name=name)
+
+
+def _accepted(waited: Waited) -> Response:
+    headers = {"Location": _where("job", job_id=waited.job.id), **waited.headers}
+    return answer({"job": waited.job.as_dict()}, 202, headers)
+
+
+def _bad_end(waited: Waited) -> Response | None:
+    """The problem document of a job that ended without doing what was asked; None if it did."""
+    outcome = waited.job.outcome
+    bad = (OutcomeStatus.FAILED, OutcomeStatus.REFUSED, OutcomeStatus.CANCELLED)
+    if outcome is None or outcome.status not in bad:
+        return None
+    problem: Problem = outcome.problems[0]
+    headers = {"Location": _where("job", job_id=waited.job.id), **waited.headers}
+    plan = outcome.report if problem.code == "stale" else None
+    return answer_problem(problem, headers=headers, job=waited.job.as_dict(), plan=plan)
+
+
+def _carried_out(actor: Actor, job: Job) -> Response:
+    """What restore and undo answer: 202, or how the job ended if that was waited for."""
+    waited = state().waits.wait(office().desk, actor, job)
+    if not waited.ended:
+        return _accepted(waited)
+    return _bad_end(waited) or answer({"job": waited.job.as_dict()}, 200, waited.headers)
+
+
+class Scopes(Door):
+    @answers(200, ScopesSchema)
+    def get(self, actor: Actor) -> Response:
+        """The site and the projects that the caller may see, and what he may do there."""
+        order = list(Action)
+        views = [
+            {
+                **view.scope.as_dict(),
+                "title": view.title,
+                "exists": view.exists,
+                "acts": [act.value for act in sorted(view.acts, key=order.index)],
+            }
+            for view in office().desk.scopes(actor)
+        ]
+        return answer({"scopes": views})
+
+
+class Snapshots(ScopedDoor):
+    @takes_query(SnapshotsQuery)
+    @answers(200, SnapshotsSchema)
+    def get(self, query: dict[str, Any], actor: Actor, scope: Scope) -> Response:
+        """The snapshots, newest first."""
+        page = office().desk.snapshots(actor, scope, **query)
+        return answer({"snapshots": [snapshot.as_dict() for snapshot in page.items], "next": page.next})
+
+    @may_wait
+    @takes_body(MakeSchema)
+    @answers(202, JobAnswer, "The job was accepted")
+    @answers(201, MadeAnswer, "With Prefer: wait, and made in time")
+    @answers(200, MadeAnswer, "With Prefer: wait: nothing changed since this one, the newest")
+    def post(self, body: dict[str, Any], actor: Actor, scope: Scope) -> Response:
+        """Make a snapshot."""
+        desk = office().desk
+        waited = state().waits.wait(desk, actor, desk.make(actor, scope, **body))
+        outcome = waited.job.outcome
+        if not waited.ended or outcome is None:
+            return _accepted(waited)
+        bad = _bad_end(waited)
+        if bad is not None:
+            return bad
+        snapshot = desk.snapshot(actor, scope, outcome.snapshot or "latest")
+        headers = {"Location": _snapshot_url(scope, snapshot.name), **waited.headers}
+        status = 200 if outcome.status is OutcomeStatus.UNCHANGED else 201
+        return answer({"job": waited.job.as_dict(), "snapshot": snapshot.as_dict()}, status, headers)
+
+
+class OneSnapshot(ScopedDoor):
+    @answers(200, SnapshotSchema)
+    def get(self, actor: Actor, scope: Scope, name: str) -> Response:
+        """One snapshot; `latest` is the newest."""
+        return answer(office().desk.snapshot(actor, scope, name).as_dict())
+
+    @takes_body(NoteSchema)
+    @answers(200, SnapshotSchema)
+    def patch(self, body: dict[str, Any], actor: Actor, scope: Scope, name: str) -> Response:
+        """Change its note."""
+        return answer(office().desk.note(actor, scope, name, body["note"]).as_dict())
+
+    @answers(204, None, "It lies in the trash")
+    def delete(self, actor: Actor, scope: Scope, name: str) -> Response:
+        """Move it to the trash."""
+        office().desk.delete(actor, scope, name)
+        return nothing_to_say()
+
+
+class Preview(ScopedDoor):
+    @may_wait
+    @takes_body(PreviewSchema)
+    @answers(200, PlanSchema, "Found in time; Prefer: wait says how long, 10 seconds otherwise")
+    @answers(202, JobAnswer, "Not found in time")
+    def post(self, body: dict[str, Any], actor: Actor, scope: Scope, name: str) -> Response:
+        """What a restore would create, replace and delete; nothing is changed."""
+        desk = office().desk
+        selection = selection_of(body["selection"] or {})
+        job = desk.preview(actor, scope, name, selection, body["people"])
+        waited = state().waits.wait(desk, actor, job, PREVIEW_WAIT)
+        if not waited.ended:
+            return _accepted(waited)
+        bad = _bad_end(waited)
+        if bad is not None:
+            return bad
+        if waited.job.outcome is None or waited.job.outcome.report is None:
+            raise RuntimeError(f"preview {waited.job.id} ended without a plan")
+        return answer(waited.job.outcome.report, 200, waited.headers)
+
+
+class Restore(ScopedDoor):
+    @may_wait
+    @takes_body(RestoreSchema)
+    @answers(202, JobAnswer, "The job was accepted")
+    @answers(200, JobAnswer, "With Prefer: wait, and done in time")
+    def post(self, body: dict[str, Any], actor: Actor, scope: Scope, name: str) -> Response:
+        """Bring the snapshot back, as the plan that was agreed to says."""
+        selection: Selection | None = None if body["selection"] is None else selection_of(body["selection"])
+        job = office().desk.restore(actor, scope, name, selection, body["people"], body["plan"] or "")
+        return _carried_out(actor, job)
+
+
+class Undo(ScopedDoor):
+    @may_wait
+    @takes_body(NothingSchema)
+    @answers(202, JobAnswer, "The job was accepted")
+    @answers(200, JobAnswer, "With Prefer: wait, and done in time")
+    def post(self, _body: dict[str, Any], actor: Actor, scope: Scope, name: str) -> Response:
+        """Undo the latest restore that this safety snapshot served and that is not undone yet."""
+        return _carried_out(actor, office().desk.undo(actor, scope, name))
+
+
+class Undelete(ScopedDoor):
+    @takes_body(NothingSchema)
+    @answers(200, SnapshotSchema)
+    def post(self, _body: dict[str, Any], actor: Actor, scope: Scope, name: str) -> Response:
+        """Take it out of the trash."""
+        return answer(office().desk.undelete(actor, scope, name).as_dict())
+
+
+class PlanItems(Door):
+    @takes_query(PageQuery)
+    @answers(200, PlanItemsSchema)
+    def get(self, query: dict[str, Any], actor: Actor, digest: str) -> Response:
+        """What a plan would change, by name; kept for 24 hours."""
+        if not (digest.isascii() and digest.isalnum() and len(digest) <= 128):
+            raise NotFoundError("There is no such plan.", hint="Plans are kept for 24 hours; make a new preview.")
+        page = office().desk.plan_items(actor, digest, **query)
+        return answer({"items": [item.as_dict() for item in page.items], "next": page.next})
+
+
+class OneJob(Door):
+    @answers(200, JobSchema)
+    def get(self, actor: Actor, job_id: str) -> Response:
+        """How far a job is, or how it ended."""
+        return answer(office().desk.job(actor, _job_id(job_id)).as_dict())
+
+
+class UndoJob(Door):
+    @may_wait
+    @takes_body(NothingSchema)
+    @answers(202, JobAnswer, "The job was accepted")
+    @answers(200, JobAnswer, "With Prefer: wait, and done in time")
+    def post(self, _body: dict[str, Any], actor: Actor, job_id: str) -> Response:
+        """Undo that restore."""
+        return _carried_out(actor, office().desk.undo_job(actor, _job_id(job_id)))
+
+
+def _job_id(text: str) -> str:
+    if not (text.isascii() and text.replace("-", "").isalnum() and len(text) <= 64):
+        raise NotFoundError("There is no such job.", hint="The answer that accepted a job names it.")
+    return text
+
+
+def _route(path: str, view: type[Door], endpoint: str, tag: str) -> None:
+    blueprint.add_url_rule(path, endpoint, view, tags=[tag], methods=METHODS)
+
+
+_route("/scopes", Scopes, "scopes", "scopes")
+_route("/jobs/<job_id>", OneJob, "job", "jobs")
+_route("/jobs/<job_id>/undo", UndoJob, "undo_job", "jobs")
+_route("/plans/<digest>", PlanItems, "plan", "plans")
+for _scope, _path in (("site", "/site/snapshots"), ("project", "/projects/<project_id>/snapshots")):
+    _route(_path, Snapshots, f"{_scope}_snapshots", _scope)
+    _route(f"{_path}/<name>", OneSnapshot, f"{_scope}_snapshot", _scope)
+    _route(f"{_path}/<name>/preview", Preview, f"{_scope}_preview", _scope)
+    _route(f"{_path}/<name>/restore", Restore, f"{_scope}_restore", _scope)
+    _route(f"{_path}/<name>/undo", Undo, f"{_scope}_undo", _scope)
+    _route(f"{_path}/<name>/undelete", Undelete, f"{_scope}_undelete", _scope)

@@ -1,0 +1,248 @@
+"""The shapes of the REST API: bodies and queries, which are checked by them, and answers, which they document.
+
+Rules:
+
+- Unknown keys are refused; every mistake of a request is reported at once.
+- Answers are built by the nouns (`as_dict`), so that REST and `--json` cannot differ; `tests/test_api.py` holds these
+  schemas against them.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import RAISE, Schema, ValidationError, fields, validate
+
+from ..model import Selection, is_id
+
+NOTE_LENGTH = 500
+MOST_IDS = 10_000
+PAGE_SIZE = 50
+LARGEST_PAGE = 200
+
+
+class Text(fields.String):
+    """A text without control characters, line separators and lone surrogates."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        text = str(super()._deserialize(value, attr, data, **kwargs))
+        if any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in text):
+            raise ValidationError("Must not hold control characters.")
+        return text
+
+
+class Truth(fields.Boolean):
+    """true or false; not the words that could mean it."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        if not isinstance(value, bool):
+            raise ValidationError("Must be true or false.")
+        return value
+
+
+def _known_id(text: str) -> None:
+    if not is_id(text):
+        raise ValidationError("Not an id of a project or edition.")
+
+
+class _Strict(Schema):
+    class Meta:
+        unknown = RAISE
+
+
+def _ids() -> fields.List[str]:
+    return fields.List(fields.String(validate=_known_id), validate=validate.Length(max=MOST_IDS))
+
+
+class SelectionSchema(_Strict):
+    """What of a snapshot is meant; empty means all of it."""
+
+    projects = _ids()
+    editions = _ids()
+
+
+def selection_of(given: Mapping[str, Any]) -> Selection:
+    """The noun for what `SelectionSchema` let through."""
+    return Selection(tuple(given.get("projects", ())), tuple(given.get("editions", ())))
+
+
+# --- what comes in
+
+
+class NothingSchema(_Strict):
+    """An empty body, or none."""
+
+
+class MakeSchema(_Strict):
+    note = Text(load_default="", validate=validate.Length(max=NOTE_LENGTH))
+
+
+class NoteSchema(_Strict):
+    note = Text(required=True, validate=validate.Length(max=NOTE_LENGTH))
+
+
+class PreviewSchema(_Strict):
+    selection = fields.Nested(SelectionSchema, load_default=dict, allow_none=True)
+    people = Truth(load_default=False)
+
+
+class RestoreSchema(_Strict):
+    """Without `selection` and `people` those of the plan count; without a plan, everything and no people."""
+
+    plan = Text(load_default="", allow_none=True, validate=validate.Length(max=NOTE_LENGTH))
+    selection = fields.Nested(SelectionSchema, load_default=None, allow_none=True)
+    people = Truth(load_default=None, allow_none=True)
+
+
+class PageQuery(_Strict):
+    cursor = Text(load_default="", validate=validate.Length(max=NOTE_LENGTH))
+    limit = fields.Integer(load_default=PAGE_SIZE, validate=validate.Range(1, LARGEST_PAGE))
+
+
+class SnapshotsQuery(PageQuery):
+    trash = fields.Boolean(load_default=False, truthy={"true", "1"}, falsy={"false", "0"})
+
+
+# --- what goes out
+
+
+class ProblemSchema(Schema):
+    code = fields.String(metadata={"description": "stable; docs/errors.md lists all"})
+    what = fields.String()
+    subject = fields.String()
+    hint = fields.String()
+
+
+class ProblemDocument(ProblemSchema):
+    """RFC 9457."""
+
+    type = fields.String()
+    title = fields.String()
+    status = fields.Integer()
+    detail = fields.String()
+    mistakes = fields.List(fields.String(), metadata={"description": "all that is wrong with the request"})
+    plan = fields.Dict(metadata={"description": "with code stale: the new plan"})
+    job = fields.Dict(metadata={"description": "the waited-for job that ended so"})
+
+
+class ScopeSchema(Schema):
+    project_id = fields.String(allow_none=True, metadata={"description": "null: the whole site"})
+
+
+class ScopeViewSchema(ScopeSchema):
+    title = fields.String()
+    exists = fields.Boolean(metadata={"description": "false: the project was deleted, its snapshots are there"})
+    acts = fields.List(fields.String(), metadata={"description": "what the caller may do"})
+
+
+class ScopesSchema(Schema):
+    scopes = fields.List(fields.Nested(ScopeViewSchema))
+
+
+class SafetySchema(Schema):
+    job = fields.String()
+    snapshot = fields.String()
+    at = fields.String()
+
+
+class SnapshotSchema(Schema):
+    name = fields.String()
+    scope = fields.Nested(ScopeSchema)
+    made_at = fields.String()
+    made_by = fields.String()
+    reason = fields.String()
+    note = fields.String()
+    status = fields.String(metadata={"enum": ["done", "partial", "damaged"]})
+    files = fields.Integer()
+    documents = fields.Integer()
+    bytes = fields.Integer()
+    instant = fields.Dict(allow_none=True)
+    problems = fields.List(fields.Nested(ProblemSchema))
+    safety_of = fields.Nested(SafetySchema, allow_none=True)
+    deleted_at = fields.String(allow_none=True)
+    deleted_by = fields.String(allow_none=True)
+    format = fields.Integer()
+
+
+class SnapshotsSchema(Schema):
+    snapshots = fields.List(fields.Nested(SnapshotSchema))
+    next = fields.String(allow_none=True)
+
+
+class ProgressSchema(Schema):
+    stage = fields.String()
+    step = fields.Integer()
+    steps = fields.Integer()
+    done = fields.Integer()
+    total = fields.Integer()
+    unit = fields.String()
+    item = fields.String()
+
+
+class OutcomeSchema(Schema):
+    status = fields.String(
+        metadata={"enum": ["done", "unchanged", "partial", "refused", "cancelled", "failed"]},
+    )
+    snapshot = fields.String(allow_none=True)
+    safety = fields.String(allow_none=True)
+    problems = fields.List(fields.Nested(ProblemSchema))
+    report = fields.Dict(allow_none=True)
+
+
+class JobSchema(Schema):
+    id = fields.String()
+    act = fields.String()
+    scope = fields.Nested(ScopeSchema)
+    snapshot = fields.String(allow_none=True)
+    by = fields.String()
+    state = fields.String(metadata={"enum": ["queued", "running", "ended"]})
+    progress = fields.Nested(ProgressSchema)
+    outcome = fields.Nested(OutcomeSchema, allow_none=True)
+    created_at = fields.String()
+    started_at = fields.String(allow_none=True)
+    ended_at = fields.String(allow_none=True)
+
+
+class JobAnswer(Schema):
+    job = fields.Nested(JobSchema)
+
+
+class MadeAnswer(JobAnswer):
+    snapshot = fields.Nested(SnapshotSchema)
+
+
+class CountsSchema(Schema):
+    files = fields.Integer()
+    records = fields.Integer()
+    bytes = fields.Integer()
+    other = fields.Integer(metadata={"description": "folders, collections, indexes"})
+
+
+class PlanSchema(Schema):
+    digest = fields.String()
+    scope = fields.Nested(ScopeSchema)
+    source = fields.Nested(ScopeSchema)
+    snapshot = fields.String()
+    selection = fields.Nested(SelectionSchema)
+    people = fields.Boolean()
+    creates = fields.Nested(CountsSchema)
+    replaces = fields.Nested(CountsSchema)
+    deletes = fields.Nested(CountsSchema)
+    unchanged = fields.Nested(CountsSchema)
+    bytes_needed = fields.Integer()
+    warnings = fields.List(fields.Nested(ProblemSchema))
+
+
+class PlanItemSchema(Schema):
+    change = fields.String(metadata={"enum": ["create", "replace", "delete"]})
+    kind = fields.String()
+    name = fields.String()
+    bytes = fields.Integer()
+    title = fields.String()
+
+
+class PlanItemsSchema(Schema):
+    items = fields.List(fields.Nested(PlanItemSchema))
+    next = fields.String(allow_none=True)
