@@ -11,25 +11,18 @@ from __future__ import annotations
 
 import os
 import pwd
-from typing import Protocol
 
 from flask import current_app, has_request_context, request
 from flask_login import current_user
 
 from ..errors import SignInError
-from ..model import Actor, Person
+from ..model import Actor
 from ..settings import ShellSettings
+from ..stores.mongo import translated
+from ..stores.people import SITE_ROLES, People
+from ..stores.tokens import Tokens
 
-ROLES = frozenset({"root", "admin", "user", "guest"})
 _TOKEN_LENGTH = 200
-
-
-class _People(Protocol):
-    def person(self, user: str) -> Person | None: ...
-
-
-class _Tokens(Protocol):
-    def user_of(self, secret: str) -> str | None: ...
 
 
 class Login:
@@ -42,7 +35,7 @@ class Login:
     shell: whom the command line acts as.
     """
 
-    def __init__(self, people: _People, tokens: _Tokens, shell: ShellSettings) -> None:
+    def __init__(self, people: People, tokens: Tokens, shell: ShellSettings) -> None:
         self._people = people
         self._tokens = tokens
         self._shell = shell
@@ -83,7 +76,7 @@ class Login:
         person = self._people.person(user)
         if person is None:
             raise SignInError("This person does not exist any more.", hint="Sign in as somebody else.")
-        role = person.site_role if person.site_role in ROLES else "guest"
+        role = person.site_role if person.site_role in SITE_ROLES else "guest"
         return Actor(user=person.user, name=person.name, site_role=role, via=via)
 
 
@@ -96,7 +89,10 @@ def shows_token() -> bool:
 
 def session_user() -> str | None:
     """The id of whom Flask-Login has signed in; None: nobody, or the host does not use Flask-Login."""
-    if not hasattr(current_app, "login_manager") or not current_user.is_authenticated:
+    if not hasattr(current_app, "login_manager"):
         return None
-    user = current_user.get_id()
+    with translated("session"):  # the host's loader may ask its database
+        if not current_user.is_authenticated:
+            return None
+        user = current_user.get_id()
     return None if user is None else str(user)
