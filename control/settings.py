@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,6 +27,8 @@ from .errors import SettingsError
 from .model import Action
 
 RunMode = Literal["pilot", "test", "prod", "custom"]
+# Read elsewhere: which file this is about, the secret, the run a part belongs to, where the tests find real data.
+_NO_SETTINGS = {"KEYFRAME_CONFIG", "KEYFRAME_SECRET", "KEYFRAME_RUN_ID", "KEYFRAME_REAL_DATA"}
 _FIELD = Annotated[str, Field(min_length=1, max_length=120)]
 
 
@@ -64,7 +67,7 @@ class CollectionSettings(_Part):
 
 
 class EditionSettings(_Part):
-    """The parts of a project that can be restored by themselves: their collection, and their folder in the project's."""
+    """The parts of a project that can be restored by themselves: their collection, their folder in the project's."""
 
     collection: _FIELD = "edition"
     folder: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}$")] = "edition"
@@ -121,7 +124,6 @@ class Settings(BaseSettings):
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
-        nested_model_default_partial_update=True,
     )
 
     run_mode: RunMode = "pilot"
@@ -193,8 +195,8 @@ class Settings(BaseSettings):
             return given
         self.var.mkdir(parents=True, exist_ok=True)
         # Written beside and linked into place, so that two processes starting at once agree on one secret.
-        draft = self.secret_file.with_name(f".secret-{os.getpid()}")
         if not self.secret_file.exists():
+            draft = self.secret_file.with_name(f".secret-{secrets.token_hex(8)}")
             draft.touch(mode=0o600)
             draft.write_text(secrets.token_hex(32), encoding="ascii")
             with contextlib.suppress(FileExistsError):
@@ -214,11 +216,10 @@ def load(config: Path | None = None) -> Settings:
     path = named or Path("config.yaml")
     base = path.resolve().parent
     values = _read(path) if named or path.exists() else {}
-    reserved = {"KEYFRAME_CONFIG", "KEYFRAME_SECRET"}
     mistakes = [
         f"{key}: found in the environment, expected: one of the keys of config.yaml, in capitals after KEYFRAME_"
         for key in sorted(os.environ)
-        if key.startswith("KEYFRAME_") and key not in reserved and not _known(key)
+        if key.startswith("KEYFRAME_") and not _known(key)
     ]
     try:
         settings = Settings(**values)
@@ -246,9 +247,20 @@ def load(config: Path | None = None) -> Settings:
     return settings
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which `on`, `off`, `yes` and `no` are words; there is a key of that name."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [one for one in rules if one[0] != "tag:yaml.org,2002:bool"]
+    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"(?:true|false)\Z"), list("tf"))
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}  # noqa: S506  (a safe loader)
     except OSError as error:
         raise SettingsError(
             f"cannot be read ({error.strerror}).", subject=str(path), hint="Name another with --config."
@@ -263,9 +275,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _known(variable: str) -> bool:
-    if variable == "KEYFRAME_REAL_DATA":  # where the tests find real data
-        return True
-    return variable.removeprefix("KEYFRAME_").lower().split("__")[0] in Settings.model_fields
+    return (
+        variable in _NO_SETTINGS or variable.removeprefix("KEYFRAME_").lower().split("__")[0] in Settings.model_fields
+    )
 
 
 def _sentence(error: Any) -> str:

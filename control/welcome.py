@@ -1,0 +1,78 @@
+"""The one screen that `keyframe up` prints when all is up: where, who, how, and how to stop."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from pymongo import MongoClient
+
+from .run import Run
+from .settings import Settings
+
+
+def welcome(settings: Settings, config: Path | None) -> str:
+    """The screen; `settings` hold the address of the database in use, `config` the file they come from."""
+    address = Run.of(settings, "").address
+    program = _program(config)
+    people = _people(settings)
+    user = people[0][0] if people else "U"
+    return "\n".join(
+        (
+            "",
+            f"Keyframe runs at {address}",
+            *_sign_in(settings, people),
+            "",
+            "A snapshot of the site, by command line and by REST:",
+            f"  {program} make --site --note first",
+            f"  TOKEN=$({program} token create --user {user})",
+            f'  curl -H "Authorization: Bearer $TOKEN" -X POST {address}/api/v1/site/snapshots',
+            "",
+            "Where things lie:",
+            f"  live files  {settings.working}",
+            f"  snapshots   {settings.repository}",
+            f"  logs        {settings.var / 'log'}",
+            "",
+            "To stop: Ctrl-C",
+            "",
+        )
+    )
+
+
+def _sign_in(settings: Settings, people: list[tuple[str, str]]) -> list[str]:
+    if not people:
+        return []
+    buttons = settings.sample.sign_in and settings.run_mode in ("pilot", "test")
+    how = "a button each on its sign-in page" if buttons else "first: keyframe people password USER"
+    width = max(len(user) for user, _ in people)
+    return ["", f"Who can sign in ({how}):", *(f"  {user:<{width}}  {role}" for user, role in people)]
+
+
+def _people(settings: Settings) -> list[tuple[str, str]]:
+    """The people of the sample, in the order they were made, each with what he is."""
+    with MongoClient[dict[str, Any]](settings.mongo.uri) as client:
+        database = client[settings.mongo.database]
+        titles = {one["_id"]: one.get("title", "") for name in ("project", "edition") for one in database[name].find()}
+        roles = [
+            (one["user"], f"{one['role']} of {titles.get(one[field], 'something gone')}")
+            for name, field in (("projectUser", "projectId"), ("editionUser", "editionId"))
+            for one in database[name].find()
+        ]
+        return [
+            (person["user"], ", ".join([person["role"], *(role for user, role in roles if user == person["user"])]))
+            for person in database["user"].find({"sample": True}).sort("_id")
+        ]
+
+
+def _program(config: Path | None) -> str:
+    """How to call the command line from any folder, so that it works on the same data."""
+    var = os.environ.get("KEYFRAME_VAR")
+    # Not resolved: in a virtual environment the link is what finds its packages.
+    beside = Path(sys.executable).parent / "keyframe"
+    call = [str(beside)] if beside.exists() else [sys.executable, "-m", "keyframe.main"]
+    call += ["--config", str(config.resolve())] if config is not None else []
+    words = shlex.join(call)
+    return f"KEYFRAME_VAR={shlex.quote(str(Path(var).resolve()))} {words}" if var else words
