@@ -1,0 +1,349 @@
+"""Messages: words for people, made from jobs, plans, snapshots and problems.
+
+Rules:
+
+- Pure: no clock, no disk, no server; the moment of reading comes in as `now`, the zone with the constructor.
+- Things come back, are replaced, are removed, or stay as they are. "Nothing was changed." is said whenever it is true.
+- Colour never alone: every tone (good, warn, bad, note) comes with words.
+
+>>> Messages(ZoneInfo("UTC")).reason("no-room")
+'the disk has no room'
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from .errors import Problem
+from .model import (
+    Action,
+    Change,
+    Counts,
+    Job,
+    JobState,
+    OutcomeStatus,
+    Plan,
+    PlanItem,
+    Progress,
+    Reason,
+    Scope,
+    Snapshot,
+    Status,
+)
+from .phrases import Phrases, listed, moment_of
+
+_NOUNS = {"directory": "folder", "options": "setting"}
+_REASONS = {
+    "internal": "something unforeseen happened",
+    "invalid": "the request does not fit",
+    "settings": "the settings are wrong",
+    "sign-in": "you are not signed in",
+    "refused": "this is not allowed",
+    "not-found": "it is not there",
+    "busy": "something else is running",
+    "stale": "something changed since you looked",
+    "damaged": "the snapshot is damaged",
+    "no-room": "the disk has no room",
+    "unavailable": "the database or a disk did not answer",
+    "changed": "something would not hold still",
+    "cancelled": "it was stopped",
+}
+_FRESH = timedelta(days=7)  # a last snapshot older than this is said to be old
+NOTHING = "Nothing was changed."
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What is said to a person: one sentence, more if needed, a tone (good, warn, bad, note), the problems by name.
+
+    `moment` is the time that `title` or `text` speak of, so that a page can show it in the reader's zone.
+    """
+
+    title: str
+    text: str = ""
+    tone: str = "note"
+    problems: tuple[Problem, ...] = ()
+    moment: datetime | None = None
+
+
+class Messages(Phrases):
+    """Sentences about snapshots, plans and jobs, in English."""
+
+    # Snapshots
+
+    def holds(self, snapshot: Snapshot) -> str:
+        """`41 files, 3 records, 212 MB`."""
+        counts = f"{self.count(snapshot.files, 'file')}, {self.count(snapshot.documents, 'record')}"
+        return f"{counts}, {self.size(snapshot.bytes)}"
+
+    def badges(self, snapshot: Snapshot, below: Scope) -> tuple[tuple[str, str], ...]:
+        """Word and tone of each mark of a snapshot, as listed below the scope `below`."""
+        found = [("partial", "warn")] if snapshot.status is Status.PARTIAL else []
+        found += [("damaged", "bad")] if snapshot.status is Status.DAMAGED else []
+        found += [("safety", "note")] if snapshot.reason is Reason.SAFETY else []
+        found += [("site snapshot", "note")] if snapshot.scope.is_site and not below.is_site else []
+        return tuple(found + ([("pinned", "note")] if snapshot.pinned else []))
+
+    def why(self, snapshot: Snapshot, now: datetime) -> str:
+        """Why a snapshot was made, for a sentence or a row of a table."""
+        if snapshot.reason is not Reason.SAFETY:
+            return "made by hand" if snapshot.reason is Reason.MANUAL else "made by REST or command line"
+        if not snapshot.restores:
+            return "made before a restore"
+        latest = max(snapshot.restores, key=lambda mark: mark.at)
+        return f"made before restoring {self.when(moment_of(latest.snapshot) or latest.at, now)}"
+
+    def verdict(self, snapshots: Sequence[Snapshot], scope: Scope, exists: bool, now: datetime) -> Words:
+        """Whether the scope is safe, from the newest snapshots of its list."""
+        what = "site" if scope.is_site else "project"
+        good = next((one for one in snapshots if one.status is Status.DONE), None)
+        newest = snapshots[0] if snapshots else None
+        if not exists:
+            return Words(f"This {what} was deleted.", "A snapshot below brings it back.", "warn")
+        if newest is None:
+            return Words("No snapshot yet.", "The first takes a few seconds; nobody has to stop working.", "warn")
+        if good is None:
+            return Words(f"This {what} has no whole snapshot.", "Each of those below lacks something.", "bad")
+        last = f"Last whole snapshot {self.ago(good.made_at, now)}"
+        if newest.status is Status.DAMAGED:
+            return Words("The newest snapshot is damaged.", f"{last}.", "bad", moment=good.made_at)
+        if newest.status is Status.PARTIAL:
+            return Words("The newest snapshot is partial.", f"{last}.", "warn", moment=good.made_at)
+        if now - good.made_at > _FRESH:
+            text = f"{last}; what was done since then is not in it."
+            return Words("The last snapshot is old.", text, "warn", moment=good.made_at)
+        text = f"Last snapshot {self.ago(good.made_at, now)}."
+        return Words(f"This {what} is backed up.", text, "good", moment=good.made_at)
+
+    def moved(self, name: str, to_trash: bool, now: datetime) -> Words:
+        """That a snapshot went into the trash, or came out of it."""
+        moment = moment_of(name)
+        called = f"The snapshot of {self.when(moment, now)}" if moment else "The snapshot"
+        if to_trash:
+            return Words(f"{called} is in the trash.", "It can be put back.", "note", moment=moment)
+        return Words(f"{called} is back in the list.", "", "good", moment=moment)
+
+    # Plans
+
+    def change(self, change: Change) -> tuple[str, str]:
+        """Word and tone of a change."""
+        return {
+            Change.CREATE: ("comes back", "good"),
+            Change.REPLACE: ("replaced", "note"),
+            Change.DELETE: ("removed", "warn"),
+        }[change]
+
+    def kind(self, kind: str) -> str:
+        """What people call a kind of item: `folder`, `setting`, `index`."""
+        return _NOUNS.get(kind, kind)
+
+    def tally(self, counts: Counts, change: Change | None = None, items: Iterable[PlanItem] = ()) -> tuple[str, ...]:
+        """`("3 files", "1 record", "2 folders")`.
+
+        What is neither file nor record is named by its kind if `items` holds all of it, else as `other things`.
+        """
+        found = [self.count(counts.files, "file")] if counts.files else []
+        found += [self.count(counts.records, "record")] if counts.records else []
+        if counts.other:
+            kinds = Counter(
+                self.kind(item.kind)
+                for item in items
+                if item.change is change and item.kind not in ("file", "link", "record")
+            )
+            known = sum(kinds.values()) == counts.other
+            found += (
+                [self.count(n, kind) for kind, n in kinds.items()]
+                if known
+                else [self.count(counts.other, "other thing")]
+            )
+        return tuple(found)
+
+    def plan_button(self, plan: Plan, items: Sequence[PlanItem] = ()) -> str:
+        """What the button of a plan does: `Bring back 4 files and 1 record, remove 2`.
+
+        Folders and indexes are named only where nothing else is; `items`, the known part of the plan, tells their kind.
+        """
+        back = _sum(plan.creates, plan.replaces)
+        # What is replaced comes back too: its kinds are counted with those of what is created.
+        known = [replace(item, change=Change.CREATE) if item.change is Change.REPLACE else item for item in items]
+        parts = []
+        if back.items:
+            parts.append(f"bring back {listed(self._main(back, Change.CREATE, known))}")
+        if plan.deletes.items:
+            only_files = back.files and plan.deletes.files and not plan.deletes.records
+            gone = f"{plan.deletes.files}" if only_files else listed(self._main(plan.deletes, Change.DELETE, known))
+            parts.append(f"remove {gone}")
+        sentence = ", ".join(parts)
+        return f"{sentence[0].upper()}{sentence[1:]}" if parts else "Nothing to do"
+
+    def plan_done(self, plan: Plan) -> str:
+        """`1 file came back, 3 files and 1 record were replaced, 2 files were removed`; empty if nothing was."""
+        parts = []
+        for counts, verb in ((plan.creates, ""), (plan.replaces, "replaced"), (plan.deletes, "removed")):
+            if counts.items:
+                main = self._main(counts, Change.CREATE, ())
+                number = counts.files + counts.records or counts.other
+                parts.append(
+                    f"{listed(main)} " + (f"{'was' if number == 1 else 'were'} {verb}" if verb else "came back")
+                )
+        return ", ".join(parts)
+
+    def plan_verdict(self, plan: Plan) -> Words:
+        """The sentence above a plan."""
+        if plan.is_empty:
+            return Words("Nothing to do.", "Everything is as in this snapshot.", "good")
+        if plan.replaces.items or plan.deletes.items:
+            return Words(
+                "Work done since then will be replaced or removed.",
+                "It stays in the safety snapshot that is made first.",
+                "warn",
+            )
+        return Words("Only what is missing comes back.", "What is there now stays as it is.", "note")
+
+    def _main(self, counts: Counts, change: Change, items: Sequence[PlanItem]) -> tuple[str, ...]:
+        if counts.files or counts.records:
+            counts = Counts(counts.files, counts.records)
+        return self.tally(counts, change, items)
+
+    # Jobs
+
+    def span(self, job: Job) -> str:
+        """How long an ended job ran: `6 s`, `2 min 5 s`."""
+        if job.started_at is None or job.ended_at is None:
+            return ""
+        minutes, seconds = divmod(max(1, round((job.ended_at - job.started_at).total_seconds())), 60)
+        return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+    def job_title(self, job: Job, now: datetime) -> Words:
+        """What a queued or running job is about."""
+        moment = moment_of(job.order.snapshot)
+        called = self.when(moment, now) if moment else "a snapshot"
+        what = {
+            Action.MAKE: "Making a snapshot",
+            Action.PREVIEW: f"Comparing with {called}",
+            Action.RESTORE: f"Bringing back {called}",
+            Action.UNDO: "Undoing a restore",
+        }[job.order.act]
+        return Words(what, self.progress(job.progress) if job.state is JobState.RUNNING else "Waiting.", moment=moment)
+
+    def state(self, job: Job) -> str:
+        """One word for how an ended job ended, or that it waits or runs."""
+        if job.outcome is None:
+            return "running" if job.state is JobState.RUNNING else "waiting"
+        return job.outcome.status.value
+
+    def progress(self, progress: Progress) -> str:
+        """`Step 3 of 5: preparing files · 131 of 212 MB`; without a step: `Starting.`."""
+        if not progress.stage:
+            return "Starting."
+        head = f"Step {progress.step} of {progress.steps}: {progress.stage}" if progress.steps else progress.stage
+        if not progress.total:
+            return f"{head} · {self.number(progress.done)} {progress.unit}" if progress.done and progress.unit else head
+        return f"{head} · {self.share(progress.done, progress.total, progress.unit)}"
+
+    def percent(self, progress: Progress) -> int:
+        """How far a job is as a whole, all steps counting the same."""
+        if not progress.steps:
+            return 0
+        inside = min(1.0, progress.done / progress.total) if progress.total else 0.0
+        return min(99, int(100 * (max(0, progress.step - 1) + inside) / progress.steps))
+
+    def problem(self, problem: Problem) -> str:
+        """A problem as sentences: `Snapshot of project 3 needs 4.2 GB, …`, `There is no such snapshot (2026-…).`"""
+        what, subject = self.plain(problem.what).strip(), self.plain(problem.subject)
+        if subject and what[:1].islower():
+            # A path or a name keeps its letters; words begin a sentence.
+            what = f"{subject[0].upper()}{subject[1:]} {what}" if " " in subject else f"{subject} {what}"
+        elif subject and subject not in what:
+            what = f"{what.removesuffix('.')} ({subject})."
+        stop = "" if what.endswith((".", "!", "?")) else "."
+        return f"{what}{stop} {self.plain(problem.hint)}".strip()
+
+    def reason(self, code: str) -> str:
+        """A code in a few words, to follow a colon: `the disk has no room`."""
+        return _REASONS.get(code.partition(".")[0], _REASONS["internal"])
+
+    def outcome(self, job: Job, now: datetime | None = None) -> Words:
+        """How an ended job ended, in words; `now` (default: its end) is the moment of reading.
+
+        Raises
+        ------
+        RuntimeError: the job has not ended.
+        """
+        if job.outcome is None:
+            raise RuntimeError("outcome of a job that has not ended")
+        moment = moment_of(job.order.snapshot)
+        called = self.when(moment, now or job.ended_at or job.created_at) if moment else "the snapshot"
+        status = job.outcome.status
+        if status is OutcomeStatus.UNCHANGED:
+            return self._unchanged(job, now)
+        if status not in (OutcomeStatus.DONE, OutcomeStatus.PARTIAL):
+            return self._not_done(job)
+        done = self._made(job) if job.order.act is Action.MAKE else self._restored(job, called, moment)
+        return done if status is OutcomeStatus.DONE else replace(done, tone="warn", problems=job.outcome.problems)
+
+    def _unchanged(self, job: Job, now: datetime | None) -> Words:
+        if job.order.act is not Action.MAKE:
+            return Words("Nothing to do", f"Everything is already as in the snapshot. {NOTHING}", "good")
+        moment = moment_of(job.outcome.snapshot or "") if job.outcome else None
+        since = f" of {self.when(moment, now or job.ended_at or job.created_at)}" if moment else ""
+        text = f"The newest snapshot{since} already holds everything as it is now, so no other one was stored."
+        return Words("Nothing has changed since the last snapshot", text, "good", moment=moment)
+
+    def _made(self, job: Job) -> Words:
+        if job.outcome and job.outcome.status is OutcomeStatus.PARTIAL:
+            found = self.count(len(job.outcome.problems), "problem")
+            return Words("The snapshot is made, but not whole", f"It is kept as partial; {found} to know of:")
+        return Words("Done: the snapshot is made", "It can be restored at any time.", "good")
+
+    def _restored(self, job: Job, called: str, moment: datetime | None) -> Words:
+        plan = _report(job)
+        partial = job.outcome is not None and job.outcome.status is OutcomeStatus.PARTIAL
+        if job.order.act is Action.PREVIEW:
+            would = self.plan_verdict(plan) if plan else Words("")
+            return Words("The plan is ready", f"{would.title} Nothing is changed by looking.", "good", moment=moment)
+        what = "the restore is undone" if job.order.act is Action.UNDO else f"{called} is back"
+        title = f"Not all of it: {what}, with exceptions" if partial else f"Done: {what}"
+        did = self.plan_done(plan) if plan else ""
+        checked = "" if partial else "; every one was compared with the snapshot afterwards"
+        text = f"{did}{checked}." if did else f"Everything was already as in the snapshot. {NOTHING}" if plan else ""
+        text += " What is named here stayed as it was:" if partial else ""
+        return Words(title, text.strip(), "good", moment=moment)
+
+    def _not_done(self, job: Job) -> Words:
+        outcome = job.outcome
+        if outcome is None or not outcome.problems:
+            raise RuntimeError("an outcome without problems was not done")
+        first = outcome.problems[0]
+        text = self.problem(first)
+        if _untouched(job) and "othing was" not in text:
+            text += f" {NOTHING}"
+        calm = outcome.status in (OutcomeStatus.REFUSED, OutcomeStatus.CANCELLED) or first.code in ("stale", "busy")
+        return Words(f"Not done: {self.reason(first.code)}", text, "warn" if calm else "bad", outcome.problems[1:])
+
+
+def _sum(one: Counts, other: Counts) -> Counts:
+    return Counts(
+        one.files + other.files, one.records + other.records, one.bytes + other.bytes, one.other + other.other
+    )
+
+
+def _report(job: Job) -> Plan | None:
+    report = job.outcome.report if job.outcome else None
+    return Plan.from_dict(report) if report else None
+
+
+def _untouched(job: Job) -> bool:
+    """Whether a job that was not done is known to have left everything as it was.
+
+    A restore makes its safety snapshot before it changes anything, and reports its plan once it carries it out.
+    """
+    outcome = job.outcome
+    if outcome is None or job.order.act in (Action.MAKE, Action.PREVIEW):
+        return True
+    if outcome.status is not OutcomeStatus.FAILED or outcome.safety is None:
+        return True
+    return outcome.report is None or outcome.problems[0].code == "stale"

@@ -1,0 +1,349 @@
+"""Words for people: sizes, times, plans, outcomes."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from keyframe.errors import Problem
+from keyframe.messages import NOTHING, Messages
+from keyframe.model import (
+    Action,
+    Actor,
+    Change,
+    Counts,
+    Job,
+    JobState,
+    Order,
+    Outcome,
+    OutcomeStatus,
+    Plan,
+    PlanItem,
+    Progress,
+    Reason,
+    Scope,
+    Selection,
+    Snapshot,
+    Status,
+)
+from keyframe.phrases import listed, moment_of
+
+NOW = datetime(2026, 11, 21, 13, 30, tzinfo=UTC)  # 14:30 in Amsterdam
+NAME = "2026-11-21T13-02-07Z"
+PROJECT = Scope.project("65a1b2c3d4e5f60718293a4b")
+NONE = Counts()
+
+
+@pytest.fixture
+def words() -> Messages:
+    return Messages(ZoneInfo("Europe/Amsterdam"))
+
+
+def plan(creates: Counts = NONE, replaces: Counts = NONE, deletes: Counts = NONE) -> Plan:
+    return Plan(
+        PROJECT, PROJECT, NAME, Selection(), False, creates, replaces, deletes, Counts(37), 0, (), "ab" * 32
+    )  # fmt: skip
+
+
+def job(act: Action, status: OutcomeStatus | None, code: str = "", report: Plan | None = None, safety: str = "") -> Job:
+    problems = (Problem(code, "needs 4.2 GB, the data disk has 1.1 GB free.", "the restore"),) if code else ()
+    outcome = None
+    if status:
+        outcome = Outcome(status, NAME, safety or None, problems, report.as_dict() if report else None)
+    order = Order(act, PROJECT, Actor("anna", "Anna", "user", "page"), source=PROJECT, snapshot=NAME)
+    if act is Action.MAKE:
+        order = Order(act, PROJECT, order.actor)
+    state = JobState.ENDED if status else JobState.RUNNING
+    ended = NOW if status else None
+    return Job("1", order, state, Progress(), outcome, NOW, NOW - timedelta(seconds=6), ended)
+
+
+def snapshot(made_at: datetime, status: Status = Status.DONE) -> Snapshot:
+    name = f"{made_at:%Y-%m-%dT%H-%M-%SZ}"
+    return Snapshot(PROJECT, name, made_at, "anna", Reason.MANUAL, "", False, None, 1, 41, 3, status, 1, "")
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (999, "999 bytes"),
+        (1000, "1.0 kB"),
+        (2100, "2.1 kB"),
+        (9_949, "9.9 kB"),
+        (9_960, "10 kB"),
+        (412_000, "412 kB"),
+        (999_499, "999 kB"),
+        (999_500, "1.0 MB"),
+        (212_000_000, "212 MB"),
+        (1_100_000_000, "1.1 GB"),
+        (4_000_000_000_000_000_000, "4000 PB"),
+    ],
+)
+def test_a_size_is_said_in_powers_of_ten(words: Messages, size: int, said: str) -> None:
+    assert words.size(size) == said
+
+
+def test_a_count_has_its_plural_and_readable_thousands(words: Messages) -> None:
+    assert [words.count(1, "file"), words.count(0, "file"), words.count(2, "index")] == [
+        "1 file",
+        "0 files",
+        "2 indexes",
+    ]
+    assert words.count(12_000, "file") == "12\u202f000 files"
+
+
+@pytest.mark.parametrize(
+    ("moment", "said"),
+    [
+        (datetime(2026, 11, 21, 13, 2, tzinfo=UTC), "today 14:02"),
+        (datetime(2026, 11, 20, 23, 30, tzinfo=UTC), "today 00:30"),  # the day is that of the zone, not of UTC
+        (datetime(2026, 11, 20, 8, 10, tzinfo=UTC), "yesterday 09:10"),
+        (datetime(2026, 11, 17, 13, 2, tzinfo=UTC), "Tuesday 17 November 14:02"),
+        (datetime(2025, 7, 1, 12, 0, tzinfo=UTC), "Tuesday 1 July 2025 14:00"),  # summer time, another year
+        (datetime(2026, 11, 22, 13, 2, tzinfo=UTC), "Sunday 22 November 14:02"),
+    ],
+)
+def test_a_time_is_said_as_people_say_it(words: Messages, moment: datetime, said: str) -> None:
+    assert words.when(moment, NOW) == said
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        (timedelta(seconds=-30), "just now"),  # the clocks of two machines differ
+        (timedelta(seconds=59), "just now"),
+        (timedelta(minutes=1), "1 minute ago"),
+        (timedelta(hours=2, minutes=59), "2 hours ago"),
+        (timedelta(hours=13), "today 01:30"),
+        (timedelta(hours=15), "yesterday 23:30"),
+        (timedelta(days=3), "3 days ago"),
+        (timedelta(days=40), "Monday 12 October 15:30"),
+    ],
+)
+def test_an_age_is_said_as_people_say_it(words: Messages, before: timedelta, said: str) -> None:
+    assert words.ago(NOW - before, NOW) == said
+
+
+def test_the_exact_time_is_utc(words: Messages) -> None:
+    assert (
+        words.exact(datetime(2026, 11, 21, 14, 2, 7, tzinfo=ZoneInfo("Europe/Amsterdam"))) == "2026-11-21 13:02:07 UTC"
+    )
+
+
+def test_the_name_of_a_snapshot_says_its_moment() -> None:
+    assert moment_of(NAME) == datetime(2026, 11, 21, 13, 2, 7, tzinfo=UTC)
+    assert [moment_of(one) for one in ("", "latest", "2026-02-31T13-02-07Z")] == [None, None, None]
+
+
+def test_names_that_cannot_be_shown_are_made_showable(words: Messages) -> None:
+    assert words.plain("a\udcffb\nc\u202ed") == "a\ufffdb\ufffdc\ufffdd"
+    words.plain("\udcff").encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("creates", "replaces", "deletes", "button"),
+    [
+        (Counts(1), Counts(3, 1), Counts(2), "Bring back 4 files and 1 record, remove 2"),
+        (Counts(1), NONE, NONE, "Bring back 1 file"),
+        (NONE, Counts(0, 2), NONE, "Bring back 2 records"),
+        (NONE, NONE, Counts(1), "Remove 1 file"),
+        (NONE, NONE, Counts(2, 1), "Remove 2 files and 1 record"),
+        (Counts(0, 1), NONE, Counts(2), "Bring back 1 record, remove 2 files"),
+        (Counts(1), NONE, Counts(0, 2), "Bring back 1 file, remove 2 records"),
+        (Counts(1), NONE, Counts(2, 2), "Bring back 1 file, remove 2 files and 2 records"),
+        (Counts(2, other=1), NONE, Counts(other=3), "Bring back 2 files, remove 3 other things"),
+        (Counts(other=1), NONE, NONE, "Bring back 1 other thing"),
+        (NONE, NONE, NONE, "Nothing to do"),
+    ],
+)
+def test_the_button_of_a_plan_says_what_it_does(
+    words: Messages, creates: Counts, replaces: Counts, deletes: Counts, button: str
+) -> None:
+    assert words.plan_button(plan(creates, replaces, deletes)) == button
+
+
+def test_the_button_names_folders_and_indexes_by_kind_where_they_are_all_there_is(words: Messages) -> None:
+    items = (
+        PlanItem(Change.CREATE, "index", "edition/title_1", 0),
+        PlanItem(Change.REPLACE, "options", "edition", 0),
+        PlanItem(Change.DELETE, "directory", "media", 0),
+    )
+
+    assert words.plan_button(plan(Counts(other=1)), items[:1]) == "Bring back 1 index"
+    whole = plan(Counts(other=1), Counts(other=1), Counts(other=1))
+    assert words.plan_button(whole, items) == "Bring back 1 index and 1 setting, remove 1 folder"
+    # Only a part of the items is known: no kind is claimed for the rest.
+    assert words.plan_button(plan(Counts(other=2)), items[:1]) == "Bring back 2 other things"
+
+
+def test_every_plan_has_words_with_correct_numbers(words: Messages) -> None:
+    numbers = (0, 1, 2)
+    for files, records, other, gone in itertools.product(numbers, repeat=4):
+        made = plan(Counts(files, records, 0, other), NONE, Counts(gone))
+        said = words.plan_button(made) + words.plan_done(made)
+        for wrong in ("1 files", "1 records", "1 other things", "2 file ", "2 record ", "2 files was", "1 file were"):
+            assert wrong not in said
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (
+            plan(Counts(1), Counts(3, 1), Counts(2)),
+            "1 file came back, 3 files and 1 record were replaced, 2 files were removed",
+        ),
+        (plan(Counts(2, 1)), "2 files and 1 record came back"),
+        (plan(NONE, Counts(1), Counts(0, 1)), "1 file was replaced, 1 record was removed"),
+        (plan(), ""),
+    ],
+)
+def test_what_was_done_is_said_in_the_words_of_the_plan(words: Messages, made: Plan, said: str) -> None:
+    assert words.plan_done(made) == said
+
+
+def test_a_restore_that_is_done_says_what_is_back_and_what_happened(words: Messages) -> None:
+    said = words.outcome(job(Action.RESTORE, OutcomeStatus.DONE, report=plan(Counts(1), Counts(3, 1), Counts(2))), NOW)
+
+    assert said.title == "Done: today 14:02 is back"
+    assert said.text.startswith("1 file came back, 3 files and 1 record were replaced, 2 files were removed;")
+    assert (said.tone, said.problems) == ("good", ())
+
+
+def test_a_restore_of_what_is_there_already_says_that_nothing_was_changed(words: Messages) -> None:
+    done = words.outcome(job(Action.RESTORE, OutcomeStatus.DONE, report=plan()), NOW)
+    unchanged = words.outcome(job(Action.RESTORE, OutcomeStatus.UNCHANGED), NOW)
+
+    assert NOTHING in done.text
+    assert NOTHING in unchanged.text
+
+
+def test_a_partial_restore_is_no_success_and_names_each_problem(words: Messages) -> None:
+    said = words.outcome(job(Action.RESTORE, OutcomeStatus.PARTIAL, "changed", plan(Counts(1))), NOW)
+
+    assert said.tone == "warn"
+    assert not said.title.startswith("Done")
+    assert [one.code for one in said.problems] == ["changed"]
+    assert NOTHING not in said.text
+
+
+def test_a_make_without_change_names_the_snapshot_that_holds_everything(words: Messages) -> None:
+    said = words.outcome(job(Action.MAKE, OutcomeStatus.UNCHANGED), NOW)
+
+    assert said.title == "Nothing has changed since the last snapshot"
+    assert "today 14:02" in said.text
+    assert said.tone == "good"
+
+
+def test_a_partial_snapshot_is_no_success(words: Messages) -> None:
+    said = words.outcome(job(Action.MAKE, OutcomeStatus.PARTIAL, "changed"), NOW)
+
+    assert (said.title, said.tone) == ("The snapshot is made, but not whole", "warn")
+    assert len(said.problems) == 1
+
+
+def test_an_overtaken_plan_asks_to_look_again_and_says_that_nothing_was_changed(words: Messages) -> None:
+    said = words.outcome(job(Action.RESTORE, OutcomeStatus.FAILED, "stale", plan(Counts(1)), safety=NAME), NOW)
+
+    assert said.title == "Not done: something changed since you looked"
+    assert (said.tone, NOTHING in said.text) == ("warn", True)
+
+
+def test_a_full_disk_is_said_with_its_numbers(words: Messages) -> None:
+    said = words.outcome(job(Action.RESTORE, OutcomeStatus.FAILED, "no-room"), NOW)
+
+    assert said.title == "Not done: the disk has no room"
+    assert said.text == f"The restore needs 4.2 GB, the data disk has 1.1 GB free. {NOTHING}"
+    assert said.tone == "bad"
+
+
+def test_a_restore_that_failed_while_it_changed_things_does_not_say_that_nothing_was_changed(words: Messages) -> None:
+    begun = job(Action.RESTORE, OutcomeStatus.FAILED, "unavailable", plan(Counts(1)), safety=NAME)
+
+    assert NOTHING not in words.outcome(begun, NOW).text
+
+
+@pytest.mark.parametrize("act", [Action.MAKE, Action.PREVIEW, Action.RESTORE, Action.UNDO])
+@pytest.mark.parametrize("status", list(OutcomeStatus))
+def test_every_act_has_words_for_every_outcome(words: Messages, act: Action, status: OutcomeStatus) -> None:
+    clean = status in (OutcomeStatus.DONE, OutcomeStatus.UNCHANGED)
+
+    said = words.outcome(job(act, status, "" if clean else "internal", plan(Counts(1)) if clean else None), NOW)
+
+    assert said.title
+    assert said.tone == ("good" if clean else "bad" if status is OutcomeStatus.FAILED else "warn")
+    assert clean or status is OutcomeStatus.PARTIAL or NOTHING in said.text
+
+
+def test_a_state_that_the_problem_says_itself_is_not_said_twice(words: Messages) -> None:
+    one = Problem("no-room", "is full.", "the disk", "Nothing was written.")
+    ended = job(Action.MAKE, OutcomeStatus.FAILED, "no-room")
+    object.__setattr__(ended, "outcome", Outcome(OutcomeStatus.FAILED, problems=(one,)))
+
+    assert words.outcome(ended, NOW).text == "The disk is full. Nothing was written."
+
+
+@pytest.mark.parametrize(
+    ("progress", "said", "percent"),
+    [
+        (Progress(), "Starting.", 0),
+        (Progress("preparing files", 3, 5, 26, 41, "files"), "Step 3 of 5: preparing files · 26 of 41 files", 52),
+        (Progress("preparing files", 3, 5, 131_000_000, 212_000_000, "bytes"),
+         "Step 3 of 5: preparing files · 131 of 212 MB", 52),
+        (Progress("copying files", 1, 4, 26, 0, "files"), "Step 1 of 4: copying files · 26 files", 0),
+        (Progress("committing", 4, 4, 1, 1, ""), "Step 4 of 4: committing · 1 of 1", 99),
+        (Progress("waiting", 0, 0), "waiting", 0),
+    ],
+)  # fmt: skip
+def test_progress_says_step_and_amount(words: Messages, progress: Progress, said: str, percent: int) -> None:
+    assert words.progress(progress) == said
+    assert words.percent(progress) == percent
+
+
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [
+        (Problem("changed", "changed while it was read.", "media/a.glb", "Try again."),
+         "media/a.glb changed while it was read. Try again."),
+        (Problem("no-room", "needs 4 GB", "snapshot of project 3"), "Snapshot of project 3 needs 4 GB."),
+        (Problem("not-found", "There is no such snapshot.", NAME), f"There is no such snapshot ({NAME})."),
+        (Problem("internal", "Something went wrong."), "Something went wrong."),
+    ],
+)  # fmt: skip
+def test_a_problem_is_said_in_sentences(words: Messages, problem: Problem, said: str) -> None:
+    assert words.problem(problem) == said
+
+
+@pytest.mark.parametrize(
+    ("found", "title", "tone"),
+    [
+        ([], "No snapshot yet.", "warn"),
+        ([snapshot(NOW - timedelta(hours=2))], "This project is backed up.", "good"),
+        ([snapshot(NOW - timedelta(days=8))], "The last snapshot is old.", "warn"),
+        ([snapshot(NOW, Status.PARTIAL), snapshot(NOW - timedelta(days=1))], "The newest snapshot is partial.", "warn"),
+        ([snapshot(NOW, Status.DAMAGED), snapshot(NOW - timedelta(days=1))], "The newest snapshot is damaged.", "bad"),
+        ([snapshot(NOW, Status.PARTIAL)], "This project has no whole snapshot.", "bad"),
+    ],
+)
+def test_the_verdict_never_calls_a_scope_safe_without_a_whole_recent_snapshot(
+    words: Messages, found: list[Snapshot], title: str, tone: str
+) -> None:
+    said = words.verdict(found, PROJECT, True, NOW)
+
+    assert (said.title, said.tone) == (title, tone)
+
+
+def test_a_deleted_project_is_said_to_be_deleted(words: Messages) -> None:
+    assert words.verdict([snapshot(NOW)], PROJECT, False, NOW).title == "This project was deleted."
+
+
+def test_lists_of_words_are_joined_as_people_do() -> None:
+    assert [listed(()), listed(("a",)), listed(("a", "b")), listed(("a", "b", "c"))] == [
+        "",
+        "a",
+        "a and b",
+        "a, b and c",
+    ]
