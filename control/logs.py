@@ -53,3 +53,9 @@ def configure(path: Path) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+
+
+def path() -> Path | None:
+    """The file that this process logs to; None: none was named yet."""
+    found = (one for one in logging.getLogger().handlers if isinstance(one, WatchedFileHandler))
+    return next((Path(one.baseFilename) for one in found), None)

@@ -205,6 +205,13 @@ class Settings(BaseSettings):
         return self.secret_file.read_text(encoding="ascii").strip()
 
 
+def config_file(config: Path | None = None) -> Path | None:
+    """The file that `load` reads: `config`, else `KEYFRAME_CONFIG`, else `./config.yaml`; None: there is none."""
+    named = config or (Path(os.environ["KEYFRAME_CONFIG"]) if os.environ.get("KEYFRAME_CONFIG") else None)
+    default = Path("config.yaml")
+    return named or (default if default.exists() else None)
+
+
 def load(config: Path | None = None) -> Settings:
     """Read `config` (default: `KEYFRAME_CONFIG`, else `./config.yaml` if it is there) and the environment.
 
@@ -212,10 +219,10 @@ def load(config: Path | None = None) -> Settings:
     ------
     SettingsError: the file cannot be read, or values are wrong; `mistakes` has a sentence for each of them.
     """
-    named = config or (Path(os.environ["KEYFRAME_CONFIG"]) if os.environ.get("KEYFRAME_CONFIG") else None)
-    path = named or Path("config.yaml")
+    found = config_file(config)
+    values = _read(found) if found else {}
+    path = found or Path("config.yaml")
     base = path.resolve().parent
-    values = _read(path) if named or path.exists() else {}
     mistakes = [
         f"{key}: found in the environment, expected: one of the keys of config.yaml, in capitals after KEYFRAME_"
         for key in sorted(os.environ)

@@ -77,8 +77,10 @@ class _Worker:
         self._office.jobs.beat(self._name)
 
     def _care(self) -> None:
-        self._office.work.recover()
-        self._recovered.set()
+        try:
+            self._office.work.recover()
+        finally:  # one broken scope must not hold up the others; work begins nothing where a restore is unfinished
+            self._recovered.set()
 
     def _claim(self) -> None:
         self._threads = [thread for thread in self._threads if thread.is_alive()]

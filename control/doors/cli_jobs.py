@@ -1,0 +1,122 @@
+"""Waiting for a job at the command line: a progress bar on a terminal, plain lines elsewhere.
+
+Rules:
+
+- Where a worker is heard of, it does the job and this only looks on. Where none is, the job is done here, under the
+  same lease; so nothing needs to be running.
+- The first Ctrl-C brings a job that is done here to a safe point; a job that a worker does goes on without us.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+from collections.abc import Callable, Iterator
+
+import click
+
+from ..claims import Claim
+from ..messages import Messages
+from ..model import Actor, Job, JobState
+from .office import Office
+
+_LOOK = 0.25  # seconds between two looks
+_SAFE_POINT_SECONDS = 25.0
+
+Show = Callable[[Job], None]
+
+
+def wait_for(office: Office, actor: Actor, job: Job) -> Job:
+    """The job when it has ended; shows its progress on standard error meanwhile.
+
+    Raises
+    ------
+    KeyboardInterrupt: Ctrl-C; a job done here has come to a safe point then.
+    UnavailableError: the control database does not answer.
+    """
+    here = _Here(office)
+    with progress_of(office.messages) as show:
+        try:
+            while True:
+                job = office.desk.wait(actor, job.id, _LOOK)
+                show(job)
+                if job.state is JobState.ENDED:
+                    here.join()
+                    return job
+                here.help_with(job)
+        except KeyboardInterrupt:
+            if not here.stop():
+                click.echo(f"The job goes on without this command; its number is {job.id}.", err=True)
+            raise
+
+
+class _Here:
+    """The work that this process does itself, in a thread, so that Ctrl-C is heard."""
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+        self._claim: Claim | None = None
+        self._thread: threading.Thread | None = None
+        self._recovered = False
+
+    def help_with(self, job: Job) -> None:
+        """Do the job, where it waits and no worker is heard of."""
+        if self._thread is not None or self._office.jobs.worker_alive():
+            return
+        if not self._recovered:  # what a crash left behind comes first, and jobs whose worker was lost end
+            self._recovered = self._office.work.recover() == 0
+        self._claim = self._office.jobs.claim(only=job.id)
+        if self._claim is not None:
+            self._thread = threading.Thread(target=self._office.work.run, args=(self._claim,), daemon=True)
+            self._thread.start()
+
+    def join(self) -> None:
+        """Wait until the scope is free again, too."""
+        if self._thread is not None:
+            self._thread.join(_SAFE_POINT_SECONDS)
+
+    def stop(self) -> bool:
+        """Bring the work to a safe point; False if nothing is done here."""
+        if self._claim is None or self._thread is None:
+            return False
+        click.echo("Coming to a safe point; Ctrl-C again ends at once.", err=True)
+        self._claim.stop()
+        self._thread.join(_SAFE_POINT_SECONDS)
+        return True
+
+
+@contextlib.contextmanager
+def progress_of(messages: Messages) -> Iterator[Show]:
+    """What shows a job: a bar where standard error is a terminal, else a line for each step."""
+    if sys.stderr.isatty():
+        with _bar(messages) as show:
+            yield show
+        return
+    last = ""
+
+    def line(job: Job) -> None:
+        nonlocal last
+        stage = job.progress.stage if job.state is JobState.RUNNING else ""
+        if stage and stage != last:
+            last = stage
+            click.echo(messages.progress(job.progress), err=True)
+
+    yield line
+
+
+@contextlib.contextmanager
+def _bar(messages: Messages) -> Iterator[Show]:
+    from rich.console import Console  # a tenth of a second that only a terminal needs
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("Waiting.", total=100)
+
+        def show(job: Job) -> None:
+            if job.state is JobState.RUNNING:
+                words = " ".join(part for part in (messages.progress(job.progress), job.progress.item) if part)
+                bar.update(task, completed=messages.percent(job.progress), description=messages.plain(words))
+
+        yield show

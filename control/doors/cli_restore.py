@@ -1,0 +1,172 @@
+"""The commands that look at a restore, carry it out and take it back: `preview`, `restore`, `undo`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from ..errors import InvalidError
+from ..model import Actor, Job, JobState, OutcomeStatus, Plan, Scope, Selection
+from .cli_frame import Group, Opener, json_option, maybe_named, named, print_end, scoped
+from .cli_jobs import wait_for
+from .cli_words import plan_lines
+from .office import Office
+
+_ITEMS = 200  # of a plan are listed by name; the rest is counted
+_PAGE = 100
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def add_to(cli: Group) -> None:
+    """Add these commands to the program."""
+    for command in (preview, restore, undo):
+        cli.add_command(command)
+
+
+def _selecting(command: _Command) -> _Command:
+    """Gives a command `editions`, `projects` and `people`."""
+    for option in (
+        click.option("--people", is_flag=True, help="People and their roles too (site only, root only)."),
+        click.option(
+            "--only-project", "projects", multiple=True, metavar="ID", help="Only this project of a site snapshot."
+        ),
+        click.option("--edition", "editions", multiple=True, metavar="ID", help="Only this edition; may be repeated."),
+    ):
+        command = option(command)
+    return command
+
+
+def _selection(projects: Sequence[str], editions: Sequence[str]) -> Selection:
+    try:
+        return Selection(tuple(projects), tuple(editions))
+    except ValueError as error:
+        raise InvalidError(
+            "found what cannot be an id.", subject="--edition or --only-project", hint="Nothing was changed."
+        ) from error
+
+
+@click.command("preview")
+@scoped
+@named
+@_selecting
+@json_option
+@click.pass_obj
+def preview(
+    opener: Opener,
+    scope: Scope,
+    name: str,
+    projects: Sequence[str],
+    editions: Sequence[str],
+    people: bool,
+    as_json: bool,
+) -> int:
+    """Show what a restore would do; nothing is changed."""
+    selection = _selection(projects, editions)
+    with opener() as office:
+        actor = office.login.shell_actor()
+        job = wait_for(office, actor, office.desk.preview(actor, scope, name, selection, people))
+        plan = _plan_of(job)
+        if plan is None or as_json:
+            return print_end(office, job, as_json, _report_of)
+        _print_plan(office, actor, plan)
+        return 0
+
+
+@click.command("restore")
+@scoped
+@named
+@_selecting
+@click.option("--plan", "digest", default="", metavar="DIGEST", help="Only if the plan is still the one of a preview.")
+@click.option("--yes", is_flag=True, help="Do not ask. Needed where nobody can be asked.")
+@json_option
+@click.pass_obj
+def restore(
+    opener: Opener,
+    scope: Scope,
+    name: str,
+    projects: Sequence[str],
+    editions: Sequence[str],
+    people: bool,
+    digest: str,
+    yes: bool,
+    as_json: bool,
+) -> int:
+    """Bring a snapshot back. A safety snapshot is made first, so that `undo` takes it back.
+
+    Without --yes it shows what it would do, and asks.
+    """
+    if not yes and (as_json or not sys.stdin.isatty()):
+        raise InvalidError(
+            "asks before it restores, and nobody can be asked here.",
+            subject="keyframe restore",
+            hint="Look with keyframe preview, then add --yes; nothing was changed.",
+        )
+    selection = _selection(projects, editions)
+    with opener() as office:
+        actor = office.login.shell_actor()
+        if not yes:
+            looked = wait_for(office, actor, office.desk.preview(actor, scope, name, selection, people))
+            plan = _plan_of(looked)
+            if plan is None:
+                return print_end(office, looked, as_json, _job_of)
+            _print_plan(office, actor, plan)
+            if plan.is_empty or not click.confirm(f"{office.messages.plan_button(plan)}?", err=True):
+                click.echo("Nothing was changed.")
+                return 0
+            digest = digest or plan.digest
+        # A plan knows what was selected and whether people come along; without one it is said here.
+        chosen, along = (None, None) if digest and selection.is_empty and not people else (selection, people)
+        job = office.desk.restore(actor, scope, name, chosen, along, digest)
+        return print_end(office, wait_for(office, actor, job), as_json, _job_of)
+
+
+@click.command("undo")
+@scoped
+@maybe_named
+@json_option
+@click.pass_obj
+def undo(opener: Opener, scope: Scope, name: str | None, as_json: bool) -> int:
+    """Take a restore back: the latest one, or that of the safety snapshot NAME. An undo can be undone, too."""
+    with opener() as office:
+        actor = office.login.shell_actor()
+        job = office.desk.undo(actor, scope, name or "")
+        return print_end(office, wait_for(office, actor, job), as_json, _job_of)
+
+
+def _plan_of(job: Job) -> Plan | None:
+    """The plan that a preview found; None if it did not come to one."""
+    if job.state is not JobState.ENDED or job.outcome is None or job.outcome.report is None:
+        return None
+    return Plan.from_dict(job.outcome.report) if job.outcome.status is OutcomeStatus.DONE else None
+
+
+def _report_of(job: Job) -> Mapping[str, Any]:
+    if job.outcome is None or job.outcome.report is None:
+        raise RuntimeError(f"preview {job.id} ended without a plan")
+    return job.outcome.report
+
+
+def _job_of(job: Job) -> Mapping[str, Any]:
+    return {"job": job.as_dict()}
+
+
+def _print_plan(office: Office, actor: Actor, plan: Plan) -> None:
+    cursor: str | None = ""
+    count = 0
+    while cursor is not None and count < _ITEMS:
+        page = office.desk.plan_items(actor, plan.digest, cursor=cursor, limit=_PAGE)
+        for item in page.items:
+            word, _ = office.messages.change(item.change)
+            title = f"  {office.messages.plain(item.title)}" if item.title else ""
+            click.echo(f"  {word:<11} {item.kind:<10} {office.messages.plain(item.name)}{title}")
+        count += len(page.items)
+        cursor = page.next
+    everything = plan.creates.items + plan.replaces.items + plan.deletes.items
+    if everything > count:
+        click.echo(f"  … and {everything - count} more")
+    for line in plan_lines(office.messages, plan):
+        click.echo(line)

@@ -1,0 +1,88 @@
+"""How the command line shows snapshots and plans: plain text, one fact a line, tables without lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from ..messages import Messages
+from ..model import Change, Plan, Reason, Scope, Snapshot
+
+_HEAD = ("name", "when", "by", "why", "size", "files", "records", "note")
+_RIGHT = {4, 5, 6}
+
+
+def rows_of(
+    messages: Messages, snapshots: Sequence[Snapshot], below: Scope, now: datetime
+) -> Iterator[tuple[str, ...]]:
+    """The head of the list and a row per snapshot."""
+    yield _HEAD
+    for one in snapshots:
+        marks = [f"[{word}]" for word, _ in messages.badges(one, below)]
+        yield (
+            one.name,
+            messages.when(one.made_at, now),
+            messages.plain(one.made_by),
+            _REASONS[one.reason],
+            messages.size(one.bytes),
+            messages.number(one.files),
+            messages.number(one.documents),
+            " ".join([*marks, messages.plain(one.note)]).strip(),
+        )
+
+
+_REASONS = {Reason.MANUAL: "by hand", Reason.API: "by script", Reason.SAFETY: "safety"}
+
+
+def table(rows: Iterator[tuple[str, ...]]) -> str:
+    """The rows as columns, numbers to the right."""
+    lines = list(rows)
+    widths = [max(len(row[column]) for row in lines) for column in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if column in _RIGHT else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in lines
+    )
+
+
+def describe(messages: Messages, snapshot: Snapshot, below: Scope, now: datetime) -> str:
+    """All that is known of one snapshot."""
+    instant = messages.exact(snapshot.instant.utc) if snapshot.instant else ""
+    restored = snapshot.undoable
+    facts = (
+        ("snapshot", snapshot.name),
+        ("of", "the site" if snapshot.scope.is_site else f"project {snapshot.scope.project_id}"),
+        ("made", f"{messages.when(snapshot.made_at, now)} ({messages.exact(snapshot.made_at)})"),
+        ("by", messages.plain(snapshot.made_by)),
+        ("why", messages.why(snapshot, now)),
+        ("note", messages.plain(snapshot.note)),
+        ("shows", instant),
+        ("holds", messages.holds(snapshot)),
+        ("status", ", ".join([snapshot.status.value, *(word for word, _ in messages.badges(snapshot, below))])),
+        ("undo", "takes back the restore it was made for" if restored else ""),
+        (
+            "deleted",
+            f"{messages.when(snapshot.deleted_at, now)} by {snapshot.deleted_by}" if snapshot.deleted_at else "",
+        ),
+        *(("problem", messages.problem(problem)) for problem in snapshot.problems),
+    )
+    return "\n".join(f"{name:<9} {value}" for name, value in facts if value)
+
+
+def plan_lines(messages: Messages, plan: Plan) -> Iterator[str]:
+    """What a plan amounts to."""
+    words = messages.plan_verdict(plan)
+    yield f"{words.title} {words.text}".strip()
+    for change, counts in (
+        (Change.CREATE, plan.creates),
+        (Change.REPLACE, plan.replaces),
+        (Change.DELETE, plan.deletes),
+    ):
+        if counts.items:
+            tally = ", ".join(messages.tally(counts, change))
+            yield f"  {messages.change(change)[0]}: {tally} ({messages.size(counts.bytes)})"
+    for warning in plan.warnings:
+        yield f"  note: {messages.problem(warning)}"
+    yield f"  plan {plan.digest}"

@@ -1,0 +1,129 @@
+"""The program `keyframe`: the command line, with the commands of the hosts around it.
+
+Rules:
+
+- Settings are read once, when the first command needs them.
+- A call works on what `keyframe up` runs, else on the database that the settings name, else it starts the embedded
+  database for as long as it lasts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+import click
+
+from . import logs
+from .doors.cli import cli
+from .doors.cli_frame import Command, Opener
+from .doors.office import Office
+from .editions.commands import people_command
+from .embedded import EmbeddedMongo, require_replica_set
+from .processes import holder_of
+from .run import run_lock, running
+from .sample import sample_command
+from .settings import Settings, config_file, load
+from .up import Up
+from .wiring import build
+
+# Seconds that a call waits for a `keyframe up` that is starting or ending, or for another call to be done.
+_PATIENCE = 30.0
+# An address where nothing answers, for the commands that need no database.
+_NOWHERE = "mongodb://127.0.0.1:1/?replicaSet=none"
+
+
+class Program:
+    """The opener of the command line: what each command gets its office from."""
+
+    def __init__(self, config: Path | None) -> None:
+        self._named = config
+
+    @cached_property
+    def config(self) -> Path | None:
+        """The file that the settings are read from; None: there is none."""
+        return config_file(self._named)
+
+    @cached_property
+    def settings(self) -> Settings:
+        """As loaded; the first reading opens this process's log."""
+        settings = load(self._named)
+        name = "worker" if click.get_current_context().command.name == "worker" else "keyframe"
+        logs.configure(settings.var / "log" / f"{name}.log")
+        return settings
+
+    @contextlib.contextmanager
+    def __call__(self, database: bool = True) -> Iterator[Office]:
+        """The office for one command.
+
+        Parameters
+        ----------
+        database: whether the command needs it; without, nothing is started and nothing is waited for.
+
+        Raises
+        ------
+        SettingsError: they are wrong, or name a standalone server.
+        BusyError: another process uses the embedded database.
+        UnavailableError: the database is not to be had.
+        """
+        with contextlib.ExitStack() as stack:
+            settings = self._reachable(stack) if database else self._known()
+            yield build(settings)
+
+    def _known(self) -> Settings:
+        if self.settings.mongo.uri is not None:
+            return self.settings
+        run = running(self.settings.var)
+        return run.settings(self.settings) if run else _with_uri(self.settings, _NOWHERE, timeout=0.05)
+
+    def _reachable(self, stack: contextlib.ExitStack) -> Settings:
+        settings = self.settings
+        if settings.mongo.uri is not None:
+            require_replica_set(settings.mongo.uri, settings.mongo.timeout)
+            return settings
+        until = time.monotonic() + _PATIENCE
+        while time.monotonic() < until:
+            run = running(settings.var)
+            if run is not None:
+                return run.settings(settings)
+            if holder_of(run_lock(settings.var)) is None:
+                break
+            time.sleep(0.1)
+        mongo = EmbeddedMongo(settings.var, f"keyframe {click.get_current_context().command.name}")
+        uri = mongo.start(wait=max(1.0, until - time.monotonic()))
+        stack.callback(mongo.stop)
+        return _with_uri(settings, uri, timeout=settings.mongo.timeout)
+
+
+def _with_uri(settings: Settings, uri: str, timeout: float) -> Settings:
+    return settings.model_copy(update={"mongo": settings.mongo.model_copy(update={"uri": uri, "timeout": timeout})})
+
+
+@click.command("up", cls=Command)
+@click.pass_obj
+def up_command(opener: Opener) -> None:
+    """Start everything: database, worker and web server; Ctrl-C ends it.
+
+    Without mongo.uri in the settings it runs an embedded database of its own, and fills an empty site with sample data
+    in run mode pilot or test.
+    """
+    Up(opener.settings, opener.config, click.echo).run()
+
+
+for _command in (up_command, sample_command, people_command):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """Entry of the program."""
+    # A service manager's SIGTERM ends a call as Ctrl-C does; `up` and `worker` have their own ways.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    cli.main(prog_name="keyframe", obj=Program)
+
+
+if __name__ == "__main__":
+    main()
