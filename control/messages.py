@@ -91,10 +91,13 @@ class Messages(Phrases):
         """Why a snapshot was made, for a sentence or a row of a table."""
         if snapshot.reason is not Reason.SAFETY:
             return "made by hand" if snapshot.reason is Reason.MANUAL else "made by REST or command line"
-        if not snapshot.restores:
-            return "made before a restore"
-        latest = max(snapshot.restores, key=lambda mark: mark.at)
-        return f"made before restoring {self.when(moment_of(latest.snapshot) or latest.at, now)}"
+        moment = self.served(snapshot)
+        return f"made before restoring {self.when(moment, now)}" if moment else "made before a restore"
+
+    def served(self, snapshot: Snapshot) -> datetime | None:
+        """The moment that `why` speaks of: what was restored when this safety snapshot was made."""
+        latest = max(snapshot.restores, key=lambda mark: mark.at, default=None)
+        return moment_of(latest.snapshot) if latest else None
 
     def verdict(self, snapshots: Sequence[Snapshot], scope: Scope, exists: bool, now: datetime) -> Words:
         """Whether the scope is safe, from the newest snapshots of its list."""
@@ -209,13 +212,6 @@ class Messages(Phrases):
         return self.tally(counts, change, items)
 
     # Jobs
-
-    def span(self, job: Job) -> str:
-        """How long an ended job ran: `6 s`, `2 min 5 s`."""
-        if job.started_at is None or job.ended_at is None:
-            return ""
-        minutes, seconds = divmod(max(1, round((job.ended_at - job.started_at).total_seconds())), 60)
-        return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
     def job_title(self, job: Job, now: datetime) -> Words:
         """What a queued or running job is about."""

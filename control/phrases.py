@@ -88,6 +88,11 @@ class Phrases:
             return self.when(moment, now)
         return f"{self.count(days, 'day')} ago"
 
+    def span(self, start: datetime, end: datetime) -> str:
+        """How long something took: `6 s`, `2 min 5 s`."""
+        minutes, seconds = divmod(max(1, round((end - start).total_seconds())), 60)
+        return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
     def exact(self, moment: datetime) -> str:
         """`2026-11-21 13:02:07 UTC`."""
         return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,200 @@
+"""The pages of what takes time: make, preview and its plan, restore, undo, and how far a job is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from flask import request, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from ..desk import ScopeView
+from ..errors import InvalidError, NotFoundError, UnavailableError
+from ..model import Action, Actor, Change, Job, JobState, OutcomeStatus, Plan, PlanItem, Scope, Selection
+from .pages_frame import NAME, Frame
+
+PREVIEW_WAIT = 8.0  # seconds; longer ones get the page of the job
+MAKE_WAIT = 3.0
+_PAGE = 50
+_PARTS_READ = 1000  # items of a plan that are looked through for editions to choose from
+_CARRIED_OUT = (OutcomeStatus.DONE, OutcomeStatus.PARTIAL)
+
+
+class JobPages:
+    """The pages of jobs and plans."""
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+        self.desk = frame.office.desk
+        # Waiting holds a thread: at most a quarter of them do, who comes then sees the page of his job at once.
+        self._places = threading.BoundedSemaphore(max(1, frame.office.settings.web.threads // 4))
+
+    # Acts
+
+    def make(self, project_id: str | None = None) -> AnyResponse:
+        scope, actor = self.frame.scope(project_id), self.frame.actor()
+        job = self.desk.make(actor, scope, request.form.get("note", "").strip())
+        job = self._wait(actor, job, MAKE_WAIT)
+        whole = job.outcome is not None and job.outcome.status in (OutcomeStatus.DONE, OutcomeStatus.UNCHANGED)
+        if whole and request.form.get("from") == "section":
+            return self.frame.go(f"{self.frame.home(scope)[0]}#outcome")
+        if whole:
+            return self.frame.go(self.frame.list_url(scope, _anchor="outcome"))
+        return self._to_job(job)
+
+    def preview(self, name: str, project_id: str | None = None) -> AnyResponse:
+        """Find out what a restore would do, then show the plan; nothing is changed."""
+        scope, name = self.frame.scope(project_id), self.frame.snapshot_name(name)
+        actor = self.frame.actor()
+        people = request.form.get("people") == "yes"
+        job = self.desk.preview(actor, scope, name, _selection(), people)
+        job = self._wait(actor, job, PREVIEW_WAIT)
+        done = job.outcome is not None and job.outcome.status is OutcomeStatus.DONE
+        if done and job.outcome is not None and job.outcome.report:
+            return self.frame.go(url_for(f"{NAME}.plan", digest=job.outcome.report["digest"]))
+        return self._to_job(job)
+
+    def restore(self, name: str, project_id: str | None = None) -> AnyResponse:
+        scope, name = self.frame.scope(project_id), self.frame.snapshot_name(name)
+        digest = request.form.get("plan", "")
+        if not digest:
+            raise InvalidError("The form names no plan.", hint="Look at what the restore would do first.")
+        job = self.desk.restore(self.frame.actor(), scope, name, plan=self.frame.identifier(digest))
+        return self._to_job(job)
+
+    def undo(self, name: str, project_id: str | None = None) -> AnyResponse:
+        scope, name = self.frame.scope(project_id), self.frame.snapshot_name(name)
+        return self._to_job(self.desk.undo(self.frame.actor(), scope, name))
+
+    def undo_job(self, job_id: str) -> AnyResponse:
+        return self._to_job(self.desk.undo_job(self.frame.actor(), self.frame.identifier(job_id)))
+
+    # What they show
+
+    def plan(self, digest: str) -> str:
+        """What a restore would do, or, with `?job=`, what it did."""
+        actor, digest = self.frame.actor(), self.frame.identifier(digest)
+        plan = self.desk.plan(actor, digest)
+        cursor = request.args.get("cursor", "")
+        page = self.desk.plan_items(actor, digest, cursor=cursor, limit=_PAGE)
+        whole = page.items if not cursor and page.next is None else ()
+        job = self._job_of(actor, plan)
+        choosable = plan.target.project_id is not None and job is None
+        return self.frame.page(
+            "keyframe/plan.html",
+            plan=plan,
+            page=page,
+            cursor=cursor,
+            whole=whole,
+            view=self.desk.scope(actor, plan.target),
+            snapshot=self._snapshot(actor, plan),
+            job=job,
+            kinds=(Change.CREATE, Change.REPLACE, Change.DELETE),
+            parts_of=self._parts(actor, digest) if choosable else (),
+            may_people=job is None and plan.selection.is_empty and self.desk.may(actor, Action.PEOPLE, plan.target),
+        )
+
+    def job(self, job_id: str) -> str:
+        """How far a job is, or how it ended."""
+        actor = self.frame.actor()
+        job = self.desk.job(actor, self.frame.identifier(job_id))
+        view = self.desk.scope(actor, job.order.scope)
+        more = {"job": job, "view": view, **self._end(actor, job, view)}
+        if not self.frame.is_fragment():
+            return self.frame.page("keyframe/job.html", part="job", **more)
+        part = request.args.get("part", "job")
+        return self.frame.fragment(
+            "keyframe/_job.html", part=part if part in ("section", "page") else "job", swapped=True, **more
+        )
+
+    def _end(self, actor: Actor, job: Job, view: ScopeView) -> dict[str, Any]:
+        """What can be done after the job: undo it, look at its plan; or why it does not begin."""
+        if job.state is not JobState.ENDED or job.outcome is None:
+            waiting = job.state is JobState.QUEUED and not self.desk.health().worker
+            return {"worker_away": waiting, "undoable": False, "undone": False, "plan_digest": ""}
+        outcome, undoable, undone = job.outcome, False, False
+        carried_out = outcome.status in _CARRIED_OUT and job.order.act in (Action.RESTORE, Action.UNDO)
+        if carried_out and outcome.safety:
+            marks = self._marks(actor, job.order.scope, outcome.safety)
+            undoable = marks.get(job.id) == "done" and Action.UNDO in view.acts
+            undone = marks.get(job.id) == "undone"
+        digest = ""
+        if outcome.report and (carried_out or job.order.act is Action.PREVIEW or outcome.problems[:1]):
+            digest = self._known(actor, str(outcome.report["digest"]))
+        return {"worker_away": False, "undoable": undoable, "undone": undone, "plan_digest": digest}
+
+    def _marks(self, actor: Actor, scope: Scope, safety: str) -> dict[str, str]:
+        try:
+            return {mark.job: mark.state for mark in self.desk.snapshot(actor, scope, safety).restores}
+        except NotFoundError:  # deleted meanwhile
+            return {}
+
+    def _known(self, actor: Actor, digest: str) -> str:
+        try:
+            return self.desk.plan(actor, digest).digest
+        except NotFoundError:  # plans are kept for a day
+            return ""
+
+    def _job_of(self, actor: Actor, plan: Plan) -> Job | None:
+        """The job named by `?job=`, if it carried out this plan."""
+        named = request.args.get("job", "")
+        if not named:
+            return None
+        job = self.desk.job(actor, self.frame.identifier(named))
+        outcome = job.outcome
+        same = outcome is not None and outcome.status in _CARRIED_OUT and outcome.report is not None
+        return job if same and outcome and outcome.report and outcome.report["digest"] == plan.digest else None
+
+    def _snapshot(self, actor: Actor, plan: Plan) -> Any:
+        try:
+            return self.desk.snapshot(actor, plan.target, plan.snapshot)
+        except NotFoundError:  # deleted since the preview
+            return None
+
+    def _parts(self, actor: Actor, digest: str) -> Sequence[tuple[str, str, int]]:
+        """Id, title and number of changes of each edition that the plan touches; few ones are not worth a choice."""
+        settings = self.frame.office.settings.scopes.project.editions
+        found: dict[str, tuple[str, int]] = {}
+        cursor, read = "", 0
+        while cursor is not None and read < _PARTS_READ:
+            page = self.desk.plan_items(actor, digest, cursor=cursor, limit=200)
+            for item in page.items:
+                edition = _edition(item, settings.folder, settings.collection)
+                if edition:
+                    title, number = found.get(edition, ("", 0))
+                    found[edition] = (item.title or title, number + 1)
+            cursor, read = page.next, read + len(page.items)  # type: ignore[assignment]
+        return [(edition, title, number) for edition, (title, number) in sorted(found.items())]
+
+    def _wait(self, actor: Actor, job: Job, seconds: float) -> Job:
+        if not self._places.acquire(blocking=False):
+            return job
+        try:
+            return self.desk.wait(actor, job.id, seconds)
+        except UnavailableError:  # the job was accepted; its page will tell
+            return job
+        finally:
+            self._places.release()
+
+    def _to_job(self, job: Job) -> AnyResponse:
+        return self.frame.go(url_for(f"{NAME}.job", job_id=job.id))
+
+
+def _selection() -> Selection:
+    """What of the snapshot the form chose: `projects` and `editions`, ids by checkbox or in a line of text."""
+
+    def chosen(field: str) -> tuple[str, ...]:
+        return tuple(" ".join(request.form.getlist(field)).replace(",", " ").split())
+
+    try:
+        return Selection(chosen("projects"), chosen("editions"))
+    except ValueError as error:
+        raise InvalidError("What was chosen is not the id of a project or edition.", hint="Choose again.") from error
+
+
+def _edition(item: PlanItem, folder: str, collection: str) -> str:
+    """The edition that an item of a project's plan belongs to; empty: none."""
+    head, _, rest = item.name.partition("/")
+    wanted = collection if item.kind == "record" else folder
+    return rest.partition("/")[0] if head == wanted else ""

@@ -1,0 +1,164 @@
+"""The pages that show snapshots: the list of a scope, one snapshot, the trash; the section for a host's own page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import Any
+
+import structlog
+from flask import request, url_for
+from markupsafe import Markup
+from werkzeug.wrappers import Response as AnyResponse
+
+from ..desk import ScopeView
+from ..errors import NotFoundError, RefusedError, SignInError, UnavailableError
+from ..messages import Words
+from ..model import Action, Actor, Job, JobState, Scope, is_snapshot_name
+from .pages_frame import NAME, Frame
+
+log = structlog.get_logger(__name__)
+LONGEST_NOTE = 500
+_RECENT = timedelta(hours=1)  # so long the list says how the last job ended
+
+
+@dataclass(frozen=True)
+class Work:
+    """What goes on in a scope: jobs that wait or run, and the last one if it ended a short time ago."""
+
+    active: tuple[Job, ...] = ()
+    last: Job | None = None
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What an act just did, and the snapshot that can be put back, if one was deleted."""
+
+    words: Words
+    deleted: str = ""
+
+
+class ListPages:
+    """The pages that show what there is, and the acts that need no job."""
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+        self.desk = frame.office.desk
+
+    def index(self) -> str | AnyResponse:
+        """The scopes that the person may see; if it is only one, its list."""
+        views = self.desk.scopes(self.frame.actor())
+        if len(views) == 1:
+            return self.frame.go(self.frame.list_url(views[0].scope))
+        return self.frame.page("keyframe/scopes.html", views=views)
+
+    def list(self, project_id: str | None = None) -> str:
+        """The snapshots of a scope, newest first."""
+        scope = self.frame.scope(project_id)
+        actor = self.frame.actor()
+        cursor = request.args.get("cursor", "")
+        if self.frame.is_fragment():
+            part = "section" if request.args.get("part") == "section" else "page"
+            return self.frame.fragment("keyframe/_section.html", **self._section(actor, scope, part, cursor))
+        more = self._section(actor, scope, "page", cursor)
+        others = self.desk.scopes(actor) if scope.is_site else ()
+        projects = [view for view in others if not view.scope.is_site]
+        return self.frame.page("keyframe/list.html", **more, projects=projects, notice=self._notice())
+
+    def section(self, project_id: str) -> Markup:
+        """The list for a host's own page of a project; empty for who may not see it. Never raises."""
+        try:
+            actor = self.frame.actor()
+            more = self._section(actor, Scope.project(str(project_id)), "section", "")
+            return self.frame.fragment("keyframe/_host.html", **more)
+        except (SignInError, NotFoundError, RefusedError, ValueError):
+            return Markup("")
+        except Exception as error:
+            if not isinstance(error, UnavailableError):
+                log.error("section.failed", project_id=str(project_id), exc_info=error)
+            return self.frame.fragment("keyframe/_away.html")
+
+    def snapshot(self, name: str, project_id: str | None = None) -> str:
+        """One snapshot."""
+        scope, name = self.frame.scope(project_id), self.frame.snapshot_name(name)
+        actor = self.frame.actor()
+        view = self.desk.scope(actor, scope)
+        found = self.desk.snapshot(actor, scope, name)
+        titles = {}
+        if found.scope.is_site and scope.is_site:
+            titles = {one.scope.project_id: one.title for one in self.desk.scopes(actor)}
+        return self.frame.page(
+            "keyframe/snapshot.html",
+            view=view,
+            snapshot=found,
+            own=found.scope == scope,
+            titles=titles,
+            left_out=self.frame.office.settings.scopes.site.leave,
+            longest_note=LONGEST_NOTE,
+            saved=request.args.get("done") == "noted",
+        )
+
+    def trash(self, project_id: str | None = None) -> str:
+        """The snapshots that were deleted."""
+        scope = self.frame.scope(project_id)
+        actor = self.frame.actor()
+        view = self.desk.scope(actor, scope)
+        page = self.desk.snapshots(actor, scope, trash=True, cursor=request.args.get("cursor", ""))
+        return self.frame.page("keyframe/trash.html", view=view, page=page)
+
+    def note(self, name: str, project_id: str | None = None) -> AnyResponse:
+        scope, name = self.frame.scope(project_id), self.frame.snapshot_name(name)
+        self.desk.note(self.frame.actor(), scope, name, request.form.get("note", "").strip())
+        return self.frame.go(
+            url_for(f"{NAME}.snapshot", project_id=project_id, name=name, done="noted", _anchor="note")
+        )
+
+    def delete(self, name: str, project_id: str | None = None) -> AnyResponse:
+        scope, name = self.frame.scope(project_id), self.frame.snapshot_name(name)
+        self.desk.delete(self.frame.actor(), scope, name)
+        return self.frame.go(self.frame.list_url(scope, done="deleted", of=name, _anchor="outcome"))
+
+    def undelete(self, name: str, project_id: str | None = None) -> AnyResponse:
+        scope, name = self.frame.scope(project_id), self.frame.snapshot_name(name)
+        self.desk.undelete(self.frame.actor(), scope, name)
+        return self.frame.go(self.frame.list_url(scope, done="undeleted", of=name, _anchor="outcome"))
+
+    def _section(self, actor: Actor, scope: Scope, part: str, cursor: str) -> dict[str, Any]:
+        view: ScopeView = self.desk.scope(actor, scope)
+        page = self.desk.snapshots(actor, scope, cursor=cursor)
+        now, words = datetime.now(UTC), self.frame.office.messages
+        days = [
+            (found[0].made_at, tuple(found))
+            for _, each in groupby(page.items, key=lambda one: words.day(one.made_at, now))
+            if (found := list(each))
+        ]
+        return {
+            "view": view,
+            "part": part,
+            "days": days,
+            "next_cursor": page.next,
+            "cursor": cursor,
+            "verdict": None if cursor else words.verdict(page.items, scope, view.exists, now),
+            "work": self._work(actor, scope, now),
+            "longest_note": LONGEST_NOTE,
+            "restorable": {Action.PREVIEW, Action.RESTORE} <= view.acts,
+        }
+
+    def _work(self, actor: Actor, scope: Scope, now: datetime) -> Work:
+        try:
+            jobs = self.desk.jobs(actor, scope)
+        except UnavailableError:  # the list of what is stored needs no database
+            return Work()
+        active = tuple(job for job in jobs if job.state is not JobState.ENDED)
+        last = next((job for job in jobs if job.ended_at and job.order.act is not Action.PREVIEW), None)
+        recent = last is not None and last.ended_at is not None and now - last.ended_at < _RECENT
+        return Work(active, last if recent and not active else None)
+
+    def _notice(self) -> Notice | None:
+        """What the act that led here did, as the address says; the words are ours, the name is checked."""
+        name, done = request.args.get("of", ""), request.args.get("done")
+        if not is_snapshot_name(name) or done not in ("deleted", "undeleted"):
+            return None
+        words = self.frame.office.messages.moved(name, done == "deleted", datetime.now(UTC))
+        return Notice(words, name if done == "deleted" else "")
