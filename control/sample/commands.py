@@ -18,7 +18,7 @@ from .filling import load_real, make_sample
     "--from",
     "folder",
     type=click.Path(exists=True, file_okay=False, readable=True, path_type=Path),
-    help="A folder with real editions (project/<n>/edition/<m>/, meta/dc.yml, workflow/init.yml) instead of the sample.",
+    help="A folder with real editions: project/<n>/edition/<m>/, meta/dc.yml in each, workflow/init.yml.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj

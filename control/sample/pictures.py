@@ -22,7 +22,7 @@ def picture(size: tuple[int, int], dark: Colour, light: Colour, seed: str) -> by
     rows = bytearray()
     for y in range(height):
         rows.append(0)  # filter type "none" of this row
-        rows += bytes(((a + down[y] + b) // 6) % _BANDS for a, b in zip(across, slant[y : y + width], strict=True))
+        rows += bytes(((a + down[y] + b) // 96) % _BANDS for a, b in zip(across, slant[y : y + width], strict=True))
     header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         (
@@ -37,7 +37,9 @@ def picture(size: tuple[int, int], dark: Colour, light: Colour, seed: str) -> by
 def _waves(length: int, chance: Random) -> list[int]:
     waves = [(chance.uniform(0.6, 2.2), chance.uniform(0, math.tau), chance.uniform(20, 60)) for _ in range(3)]
     return [
-        round(sum(weight * (1 + math.sin(phase + math.tau * turns * i / length)) for turns, phase, weight in waves))
+        round(
+            16 * sum(weight * (1 + math.sin(phase + math.tau * turns * i / length)) for turns, phase, weight in waves)
+        )
         for i in range(length)
     ]
 

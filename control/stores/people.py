@@ -14,14 +14,12 @@ Person(user='organiser', name='Olivia Ganzevoort', site_role='user')
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Protocol
 
 from pymongo.database import Database
-from pymongo.errors import PyMongoError
 
-from ..errors import UnavailableError
 from ..model import Person
+from .mongo import translated
 
 SITE_ROLES = ("root", "admin", "user", "guest")
 ORGANISER = "organiser"
@@ -45,14 +43,12 @@ class StoredPeople:
     UnavailableError: the database does not answer.
     """
 
-    def __init__(self, database: Database[Mapping[str, Any]]) -> None:
+    def __init__(self, database: Database[Any]) -> None:
         self._database = database
 
     def person(self, user: str) -> Person | None:
-        try:
+        with translated(f"person {user}"):
             record = self._database["user"].find_one({"user": str(user)})
-        except PyMongoError as error:
-            raise _unavailable(user) from error
         if record is None:
             return None
         role = record.get("role")
@@ -63,16 +59,6 @@ class StoredPeople:
         )
 
     def organises(self, user: str) -> frozenset[str]:
-        try:
+        with translated(f"person {user}"):
             couplings = list(self._database["projectUser"].find({"user": str(user), "role": ORGANISER}))
-        except PyMongoError as error:
-            raise _unavailable(user) from error
         return frozenset(str(one["projectId"]) for one in couplings if "projectId" in one)
-
-
-def _unavailable(user: str) -> UnavailableError:
-    return UnavailableError(
-        "The database does not answer, so nobody's rights can be looked up.",
-        subject=f"person {user}",
-        hint="Try again in a moment; nothing was changed.",
-    )

@@ -1,0 +1,69 @@
+"""`keyframe people`: who can sign in, and with which password."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from ..errors import InvalidError, NotFoundError
+from .passwords import password_hash
+from .records import Records
+
+
+@click.group("people")
+def people_command() -> None:
+    """The people of the editions site: list them, give them a password."""
+
+
+@people_command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def list_people(opener: Any, as_json: bool) -> None:
+    """List the people with their roles, and whether they have a password.
+
+    Exit codes: 0 done, 8 the database does not answer.
+    """
+    with opener() as office:
+        records = Records(office.database)
+        rows = [
+            {
+                "user": account.person.user,
+                "name": account.person.name,
+                "site_role": account.person.site_role,
+                "role": records.viewer(account.person.user).role,
+                "password": bool(account.password),
+                "sample": account.is_sample,
+            }
+            for account in records.accounts()
+        ]
+    if as_json:
+        click.echo(json.dumps({"people": rows}))
+        return
+    for row in rows:
+        words = ["has a password" if row["password"] else "no password"] + (["sample"] if row["sample"] else [])
+        click.echo(f"{row['user']:<16} {row['name']:<24} {row['role']:<10} {', '.join(words)}")
+
+
+@people_command.command("password")
+@click.argument("user")
+@click.pass_obj
+def set_password(opener: Any, user: str) -> None:
+    """Set the password of USER; asked for on a terminal, else read from the first line of standard input.
+
+    Exit codes: 0 done, 2 the password cannot be used, 4 there is no such person, 8 the database does not answer.
+    """
+    if sys.stdin.isatty():
+        password = str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
+    else:
+        password = sys.stdin.readline().rstrip("\r\n")
+    try:
+        hashed = password_hash(password)
+    except ValueError as error:
+        raise InvalidError(str(error), subject=f"person {user}", hint="Nothing was changed.") from error
+    with opener() as office, office.gate.shared(office.settings.gate.wait):
+        if not Records(office.database).set_password(user, hashed):
+            raise NotFoundError("There is no such person.", subject=user, hint="`keyframe people list` names them.")
+    click.echo(f"{user} has a password now.", err=True)
