@@ -133,15 +133,14 @@ class EmbeddedMongo:
 
     def _choose_port(self) -> int:
         """The port of last time while it is free, so that addresses stay; else a free one."""
-        known = 0
+        ports = [_FIRST_PORT, 0]
         with contextlib.suppress(OSError, ValueError):
-            known = int((self._folder / "port").read_text(encoding="ascii"))
-        for port in (known, _FIRST_PORT, 0):
+            ports.insert(0, int((self._folder / "port").read_text(encoding="ascii")))
+        for port in ports:
             with socket.socket() as probe, contextlib.suppress(OSError):
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind((_HOST, port))
-                if port or port is not known:
-                    return int(probe.getsockname()[1])
+                return int(probe.getsockname()[1])
         raise self._failure("found no free port.")
 
     def _launch(self, binary: Path) -> bool:
