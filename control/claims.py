@@ -57,17 +57,18 @@ class Lease:
         self._live.discard(self._entry.token)
 
     def _renew(self) -> None:
-        pause = self._seconds / 3
-        while not self._over.wait(pause):
-            pause = self._seconds / 3
+        answered = True
+        # It remains ours until somebody else took it: so try soon again, also after it has lapsed.
+        while not self._over.wait(self._seconds / 3 if answered else min(1.0, self._seconds / 3)):
             try:
                 if not self._locks.renew(self._entry, self._seconds):
                     self.lost.set()
                     return
+                answered = True
             except KeyframeError as error:
-                # It remains ours until somebody else took it: so try soon again, also after it has lapsed.
-                log.warning("lease.waits", scope=self._entry.scope.key, error=str(error))
-                pause = min(1.0, pause)
+                if answered:
+                    log.warning("lease.waits", scope=self._entry.scope.key, error=str(error))
+                answered = False
 
 
 class Claim:
@@ -130,6 +131,10 @@ class Claim:
     def stop(self) -> None:
         """Ask the work to stop at its next `check`; from any thread."""
         self._stopping.set()
+
+    def abandon(self) -> None:
+        """Leave the job as it is, running: a sweep will end it once this process is gone."""
+        self._lease.abandon()
 
     def end(self, outcome: Outcome) -> Job:
         """Write the end and free the scope; while the server does not answer it is tried again for two minutes.

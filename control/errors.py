@@ -17,6 +17,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 
+def shown(text: str) -> str:
+    """A text as it can be printed: undecodable bytes of a name become the replacement character."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """What went wrong, as it is kept in outcomes, snapshots and answers: code, what, subject, hint."""
@@ -25,6 +30,11 @@ class Problem:
     what: str
     subject: str = ""
     hint: str = ""
+
+    def __post_init__(self) -> None:
+        # Names of files need not be UTF-8; a problem is shown and stored as text everywhere.
+        for key in ("what", "subject", "hint"):
+            object.__setattr__(self, key, shown(getattr(self, key)))
 
     def as_dict(self) -> dict[str, str]:
         """The shape used in `snapshot.json`, in REST answers and in the control database."""

@@ -42,6 +42,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         tz_aware=True,
         serverSelectionTimeoutMS=int(settings.mongo.timeout * 1000),
     )
+    app.extensions["mongo_client"] = client  # for who ends the application before its process ends
     database = client[settings.mongo.database]
     EditionsSite(settings, database).init_app(app)
     Keyframe(

@@ -88,7 +88,7 @@ def exit_code(code: str) -> int:
 class Command(click.Command):
     """A command whose help ends with the exit codes."""
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  (click's)
         if "Exit codes" in (self.help or ""):
             return
         with formatter.section("Exit codes"):

@@ -26,7 +26,7 @@ from wtforms import ValidationError as CsrfError
 
 from ..errors import InvalidError, KeyframeError, NotFoundError, RefusedError, SignInError, UnavailableError
 from ..messages import NOTHING, Messages
-from ..model import Actor, Scope, is_snapshot_name, utc_text
+from ..model import Action, Actor, RestoreMark, Scope, ScopeView, is_snapshot_name, utc_text
 from ..phrases import moment_of
 from .login import shows_token
 from .office import Office
@@ -133,6 +133,7 @@ class Frame:
             "timed": lambda text, moment, style="when": timed(self.office.messages, text, moment, now, style),
             "home": self.home,
             "moment_of": moment_of,
+            "may_undo": may_undo,
             "api": f"{request.url_root}api/v1",
         }
 
@@ -211,6 +212,12 @@ def secure(response: AnyResponse) -> AnyResponse:
         response.headers["Cache-Control"] = "no-store"
         response.vary.add("HX-Request")
     return response
+
+
+def may_undo(mark: RestoreMark | None, view: ScopeView) -> bool:
+    """Whether a button for undoing this restore makes sense; one that brought people back is for who may do that."""
+    needed = {Action.UNDO, Action.PEOPLE} if mark is not None and mark.people else {Action.UNDO}
+    return mark is not None and needed <= view.acts
 
 
 def time_tag(messages: Messages, moment: datetime, now: datetime, style: str) -> Markup:

@@ -9,10 +9,21 @@ from typing import Any
 from flask import request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from ..desk import ScopeView
 from ..errors import InvalidError, NotFoundError, UnavailableError
-from ..model import Action, Actor, Change, Job, JobState, OutcomeStatus, Plan, PlanItem, Scope, Selection
-from .pages_frame import NAME, Frame
+from ..model import (
+    Action,
+    Actor,
+    Change,
+    Job,
+    JobState,
+    OutcomeStatus,
+    Plan,
+    PlanItem,
+    RestoreMark,
+    ScopeView,
+    Selection,
+)
+from .pages_frame import NAME, Frame, may_undo
 
 PREVIEW_WAIT = 8.0  # seconds; longer ones get the page of the job
 MAKE_WAIT = 3.0
@@ -47,8 +58,7 @@ class JobPages:
         """Find out what a restore would do, then show the plan; nothing is changed."""
         scope, name = self.frame.scope(project_id), self.frame.snapshot_name(name)
         actor = self.frame.actor()
-        people = request.form.get("people") == "yes"
-        job = self.desk.preview(actor, scope, name, _selection(), people)
+        job = self.desk.preview(actor, scope, name, _selection(), _people())
         job = self._wait(actor, job, PREVIEW_WAIT)
         done = job.outcome is not None and job.outcome.status is OutcomeStatus.DONE
         if done and job.outcome is not None and job.outcome.report:
@@ -116,19 +126,20 @@ class JobPages:
         outcome, undoable, undone = job.outcome, False, False
         carried_out = outcome.status in _CARRIED_OUT and job.order.act in (Action.RESTORE, Action.UNDO)
         if carried_out and outcome.safety:
-            marks = self._marks(actor, job.order.scope, outcome.safety)
-            undoable = marks.get(job.id) == "done" and Action.UNDO in view.acts
-            undone = marks.get(job.id) == "undone"
+            mark = self._mark(actor, job, outcome.safety)
+            undone = mark is not None and mark.state == "undone"
+            undoable = mark is not None and mark.state == "done" and may_undo(mark, view)
         digest = ""
         if outcome.report and (carried_out or job.order.act is Action.PREVIEW or outcome.problems[:1]):
             digest = self._known(actor, str(outcome.report["digest"]))
         return {"worker_away": False, "undoable": undoable, "undone": undone, "plan_digest": digest}
 
-    def _marks(self, actor: Actor, scope: Scope, safety: str) -> dict[str, str]:
+    def _mark(self, actor: Actor, job: Job, safety: str) -> RestoreMark | None:
         try:
-            return {mark.job: mark.state for mark in self.desk.snapshot(actor, scope, safety).restores}
+            restores = self.desk.snapshot(actor, job.order.scope, safety).restores
         except NotFoundError:  # deleted meanwhile
-            return {}
+            return None
+        return next((mark for mark in restores if mark.job == job.id), None)
 
     def _known(self, actor: Actor, digest: str) -> str:
         try:
@@ -191,6 +202,12 @@ def _selection() -> Selection:
         return Selection(chosen("projects"), chosen("editions"))
     except ValueError as error:
         raise InvalidError("What was chosen is not the id of a project or edition.", hint="Choose again.") from error
+
+
+def _people() -> bool | None:
+    """Whether people shall come along, where the form asks; None: as the desk finds right."""
+    said = request.form.getlist("people")
+    return "yes" in said if said else None
 
 
 def _edition(item: PlanItem, folder: str, collection: str) -> str:

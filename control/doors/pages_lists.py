@@ -12,10 +12,9 @@ from flask import request, url_for
 from markupsafe import Markup
 from werkzeug.wrappers import Response as AnyResponse
 
-from ..desk import ScopeView
 from ..errors import NotFoundError, RefusedError, SignInError, UnavailableError
 from ..messages import Words
-from ..model import Action, Actor, Job, JobState, Scope, is_snapshot_name
+from ..model import Action, Actor, Job, JobState, Scope, ScopeView, is_snapshot_name
 from .pages_frame import NAME, Frame
 
 log = structlog.get_logger(__name__)

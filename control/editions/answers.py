@@ -21,8 +21,9 @@ PAGE_POLICY = (
 # The page that holds nothing but the model: model-viewer 4.4.0 brings a decoder in WebAssembly, styles its parts in
 # place and reads textures from blobs.
 MODEL_POLICY = (
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
-    "connect-src 'self' data: blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'self'; form-action 'none'"
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; connect-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
+    "frame-ancestors 'self'; form-action 'none'"
 )
 # Articles are written by many hands: shown without scripts and forms, in a page of their own. `allow-same-origin` so
 # that their pictures come along with the session; without `allow-scripts` it allows nothing else.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
-
 import click
 
+from ..doors.cli_frame import Opener
 from ..errors import InvalidError, NotFoundError
+from ..stores.mongo import translated
 from .passwords import password_hash
 from .records import Records
 
@@ -21,12 +21,9 @@ def people_command() -> None:
 @people_command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def list_people(opener: Any, as_json: bool) -> None:
-    """List the people with their roles, and whether they have a password.
-
-    Exit codes: 0 done, 8 the database does not answer.
-    """
-    with opener() as office:
+def list_people(opener: Opener, as_json: bool) -> None:
+    """List the people with their roles, and whether they have a password."""
+    with opener() as office, translated("the people"):
         records = Records(office.database)
         rows = [
             {
@@ -50,11 +47,8 @@ def list_people(opener: Any, as_json: bool) -> None:
 @people_command.command("password")
 @click.argument("user")
 @click.pass_obj
-def set_password(opener: Any, user: str) -> None:
-    """Set the password of USER; asked for on a terminal, else read from the first line of standard input.
-
-    Exit codes: 0 done, 2 the password cannot be used, 4 there is no such person, 8 the database does not answer.
-    """
+def set_password(opener: Opener, user: str) -> None:
+    """Set the password of USER; asked for on a terminal, else read from the first line of standard input."""
     if sys.stdin.isatty():
         password = str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
     else:
@@ -64,6 +58,8 @@ def set_password(opener: Any, user: str) -> None:
     except ValueError as error:
         raise InvalidError(str(error), subject=f"person {user}", hint="Nothing was changed.") from error
     with opener() as office, office.gate.shared(office.settings.gate.wait):
-        if not Records(office.database).set_password(user, hashed):
+        with translated("the people"):
+            known = Records(office.database).set_password(user, hashed)
+        if not known:
             raise NotFoundError("There is no such person.", subject=user, hint="`keyframe people list` names them.")
     click.echo(f"{user} has a password now.", err=True)

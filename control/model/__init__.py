@@ -6,9 +6,9 @@ Rules:
 - Times are aware and UTC, sizes are bytes, ids are text.
 """
 
-from .jobs import Job, JobState, Order, Outcome, OutcomeStatus, Page, Progress
+from .jobs import Health, Job, JobState, Order, Outcome, OutcomeStatus, Page, Progress
 from .plans import Change, Counts, Plan, PlanItem
-from .scopes import Action, Actor, Permit, Person, Scope, Selection, is_id
+from .scopes import EVERYTHING, Action, Actor, Permit, Person, Scope, ScopeView, Selection, is_id
 from .snapshots import (
     FORMAT,
     CollectionEntry,
@@ -24,6 +24,7 @@ from .snapshots import (
 from .times import utc_moment, utc_text
 
 __all__ = [
+    "EVERYTHING",
     "FORMAT",
     "Action",
     "Actor",
@@ -31,6 +32,7 @@ __all__ = [
     "CollectionEntry",
     "Counts",
     "FileEntry",
+    "Health",
     "Instant",
     "Job",
     "JobState",
@@ -47,6 +49,7 @@ __all__ = [
     "Reason",
     "RestoreMark",
     "Scope",
+    "ScopeView",
     "Selection",
     "Snapshot",
     "Status",

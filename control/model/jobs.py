@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 from ..errors import Problem
-from .scopes import Action, Actor, Scope, Selection
+from .scopes import EVERYTHING, Action, Actor, Scope, Selection
 from .times import utc_text
 
 T = TypeVar("T")
@@ -106,7 +106,7 @@ class Order:
     note: str = ""
     source: Scope | None = None
     snapshot: str = ""
-    selection: Selection = Selection()
+    selection: Selection = EVERYTHING
     people: bool = False
     plan: str = ""  # digest that was agreed to; empty: none
     mark_job: str = ""
@@ -178,3 +178,12 @@ class Page(Generic[T]):
 
     items: tuple[T, ...]
     next: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether the parts answer; `intents` counts restores that are not finished."""
+
+    database: bool
+    worker: bool
+    intents: int

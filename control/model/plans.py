@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from ..errors import Problem
+from ..errors import Problem, shown
 from .scopes import Scope, Selection
 
 
@@ -21,7 +21,7 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many items of one kind of change: files (and links), records, bytes; `other`: folders, collections, indexes."""
+    """How many items one kind of change has: files (and links), records; `other`: folders, collections, indexes."""
 
     files: int = 0
     records: int = 0
@@ -60,9 +60,9 @@ class PlanItem:
         return {
             "change": self.change.value,
             "kind": self.kind,
-            "name": self.name,
+            "name": shown(self.name),
             "bytes": self.bytes,
-            "title": self.title,
+            "title": shown(self.title),
         }
 
 

@@ -117,6 +117,16 @@ class Permit:
 
 
 @dataclass(frozen=True, slots=True)
+class ScopeView:
+    """A scope as a person sees it: its title, what he may do there, and whether it is still live."""
+
+    scope: Scope
+    title: str
+    acts: frozenset[Action]
+    exists: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Selection:
     """What of a snapshot is meant; empty means all of it.
 
@@ -143,3 +153,6 @@ class Selection:
     @classmethod
     def from_dict(cls, doc: Mapping[str, Any]) -> Selection:
         return cls(tuple(doc.get("projects", ())), tuple(doc.get("editions", ())))
+
+
+EVERYTHING = Selection()

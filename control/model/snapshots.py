@@ -122,7 +122,10 @@ class RestoreMark:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The header of one stored snapshot, as lists show it. `note`, `pinned` and `restores` come from its labels."""
+    """The header of one stored snapshot, as lists show it. `note`, `pinned` and `restores` come from its labels.
+
+    `unknown_paths` and `unknown_collections` are what its problems are about: a restore leaves them as they are.
+    """
 
     scope: Scope
     name: str
@@ -139,6 +142,8 @@ class Snapshot:
     format: int
     manifest_sha256: str
     problems: tuple[Problem, ...] = ()
+    unknown_paths: tuple[str, ...] = ()
+    unknown_collections: tuple[str, ...] = ()
     projects: Mapping[str, Part] = field(default_factory=dict)
     restores: tuple[RestoreMark, ...] = ()
     deleted_at: datetime | None = None

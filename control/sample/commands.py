@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
+from ..doors.cli_frame import Opener
+from ..doors.office import Office
 from ..model import Scope
 from .content import Content
 from .filling import load_real, make_sample
@@ -22,13 +23,11 @@ from .filling import load_real, make_sample
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def sample_command(opener: Any, folder: Path | None, as_json: bool) -> None:
+def sample_command(opener: Opener, folder: Path | None, as_json: bool) -> None:
     """Fill an empty site with the sample, or with the data of a folder; replaces an earlier sample.
 
     A site that holds anything else is refused. The people have no password until `keyframe people password USER`
     gives them one.
-
-    Exit codes: 0 done, 2 the folder or the site does not allow it, 5 a job is running, 7 no room, 8 unavailable.
     """
     with opener() as office:
         # Neither a job of the site nor a snapshot's pinning meets a half-filled site.
@@ -44,7 +43,7 @@ def sample_command(opener: Any, folder: Path | None, as_json: bool) -> None:
         )
 
 
-def _filled(office: Any, folder: Path | None) -> Content:
+def _filled(office: Office, folder: Path | None) -> Content:
     if folder is None:
         return make_sample(office.settings, office.database)
     return load_real(folder, office.settings, office.database)

@@ -1,0 +1,105 @@
+"""Backup: makes, previews, restores and finishes; orders the steps, the rooms beside it do them.
+
+Rules:
+
+- Every method takes the `Permit` that Auth gave, and works on its scope, not on an id from elsewhere.
+- Before every restore a safety snapshot is made; no argument turns it off.
+
+>>> backup.make(permit, "before the talk", claim)         # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from ..errors import NotFoundError, Problem
+from ..model import Action, Job, Order, Outcome, OutcomeStatus, Permit, Plan, Reason, Scope, Snapshot, Status
+from ..stores.intents import Intent
+from .compare import Compare, Target
+from .inventory import LiveInventory, StoredInventory
+from .make import Make
+from .restore import Restore, require_whole
+from .stores import Stores
+from .watches import Watch
+
+__all__ = ["Backup", "Stores", "Watch"]
+
+_RESTORES = (Action.RESTORE, Action.UNDO)
+
+
+class Backup:
+    """The controller of snapshots and restores."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+
+    def make(self, permit: Permit, note: str, job: str, watch: Watch) -> Outcome:
+        """Make a snapshot of the permit's scope; `job` tells drafts apart."""
+        reason = Reason.API if permit.actor.via == "api" else Reason.MANUAL
+        made = Make(self._stores, permit.scope, watch).run(permit.actor.user, reason, note, job)
+        if not made.is_new:
+            return Outcome(OutcomeStatus.UNCHANGED, made.snapshot.name)
+        if made.snapshot.status is Status.PARTIAL:
+            return Outcome(OutcomeStatus.PARTIAL, made.snapshot.name, problems=made.snapshot.problems)
+        return Outcome(OutcomeStatus.DONE, made.snapshot.name)
+
+    def preview(self, permit: Permit, order: Order, watch: Watch) -> Plan:
+        """What restoring would do; nothing is changed by looking."""
+        _require_same(permit, order)
+        stores = self._stores
+        snapshot = stores.repository.get(order.source or order.scope, order.snapshot)
+        require_whole(snapshot)
+        target = Target(permit.scope, snapshot, order.selection, order.people)
+        with stores.mongo.pinned() as reader:
+            want, have = StoredInventory(stores, snapshot, watch), LiveInventory(stores, reader, watch)
+            return Compare(stores, target, watch).run(want, have)
+
+    def restore(self, permit: Permit, order: Order, job: str, watch: Watch) -> Outcome:
+        """Restore, or undo a restore; see `restore.py` for what is promised."""
+        _require_same(permit, order)
+        return Restore(self._stores, watch).run(order, job)
+
+    # --- after a crash
+
+    def unfinished(self) -> tuple[Scope, ...]:
+        """The scopes that a restore began to change and did not finish."""
+        return self._stores.intents.open()
+
+    def intent(self, scope: Scope) -> Intent | None:
+        return self._stores.intents.read(scope)
+
+    def finish(self, intent: Intent, watch: Watch) -> Outcome:
+        """Finish a restore that was interrupted; the scope's lock is held by the caller."""
+        return Restore(self._stores, watch).finish(intent)
+
+    def outcome_of(self, job: Job, watch: Watch) -> Outcome | None:
+        """How a restore came out whose worker was lost; finishes it first where it had begun to change something.
+
+        None: nothing was changed.
+        """
+        scope = job.order.scope
+        intent = self.intent(scope)
+        if intent is not None and intent.job == job.id:
+            return self.finish(intent, watch)
+        for snapshot in self._stores.repository.snapshots(scope):
+            for mark in snapshot.restores:
+                if mark.job == job.id:
+                    return self._outcome_of_mark(job, snapshot, mark.state, mark.digest)
+        return None
+
+    def _outcome_of_mark(self, job: Job, safety: Snapshot, state: str, digest: str) -> Outcome | None:
+        if state == "begun":  # marked, but no intent was written: nothing happened
+            self._stores.repository.unmark(job.order.scope, safety.name, job.id)
+            return None
+        try:
+            report = self._stores.plans.get(digest).as_dict()
+        except NotFoundError:
+            report = None
+        if state == "done":
+            return Outcome(OutcomeStatus.DONE, job.order.snapshot, safety.name, report=report)
+        problem = Problem("damaged", "The restore could not be completed; the state before it is live again.")
+        return Outcome(OutcomeStatus.FAILED, job.order.snapshot, safety.name, (problem,), report)
+
+
+def _require_same(permit: Permit, order: Order) -> None:
+    """What was checked is what is done."""
+    if permit.scope != order.scope:
+        raise RuntimeError("the permit is for another scope than the order")

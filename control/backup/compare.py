@@ -1,0 +1,275 @@
+"""Plans: the difference of two inventories, written to disk under its digest.
+
+Rules:
+
+- The same function computes the preview (snapshot against live), the plan of a restore (snapshot against its safety
+  snapshot), the recheck (safety snapshot against live) and the verification (snapshot against live, again).
+- A record that now belongs to a project outside the restore is a conflict: named, never overwritten; the files of an
+  edition that moved away stay with it.
+- People stay as they are unless the target says otherwise; what the settings leave alone is never compared.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ..errors import NotFoundError, Problem
+from ..model import Change, Plan, PlanItem, Progress, Scope, Selection, Snapshot, Status
+from ..plan import Record, Slice, Tally, file_items, record_item, record_pairs
+from ..stores.files import path_key
+from .inventory import Inventory, Part, Shape
+from .stores import Stores
+from .watches import Watch
+
+_MODIFIABLE = {"validator", "validationLevel", "validationAction", "viewOn", "pipeline"}
+_LOOKUP = 500  # ids looked up at once
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What shall be brought to what: a scope (or some projects or editions of it) to what a snapshot holds."""
+
+    scope: Scope
+    snapshot: Snapshot
+    selection: Selection
+    people: bool
+
+    @property
+    def owners(self) -> tuple[Scope, ...]:
+        """The projects whose records are meant; none: all of the site."""
+        if not self.scope.is_site:
+            return (self.scope,)
+        return tuple(Scope.project(one) for one in self.selection.projects)
+
+    @property
+    def is_whole_site(self) -> bool:
+        return self.scope.is_site and self.selection.is_empty
+
+    def paths(self, edition_folder: str) -> Slice:
+        if self.scope.is_site:
+            return Slice(tuple(f"project/{one}" for one in self.selection.projects))
+        return Slice(tuple(f"{edition_folder}/{one}" for one in self.selection.editions))
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A plan while it is computed."""
+
+    part: Part
+    tally: Tally = field(default_factory=Tally)
+    needed: int = 0
+    conflicts: list[Problem] = field(default_factory=list)
+    moved: set[str] = field(default_factory=set)  # folders of editions that now belong elsewhere
+    people: Counter[Change] = field(default_factory=Counter)
+    rewritten: set[str] = field(default_factory=set)  # collections that are dropped and made again
+
+    def add(self, item: PlanItem) -> None:
+        self.tally.add(item)
+        if item.change is not Change.DELETE:
+            self.needed += item.bytes
+
+
+class Compare:
+    """Computes the plan that brings one inventory (`have`) to another (`want`), within a target."""
+
+    def __init__(self, stores: Stores, target: Target, watch: Watch) -> None:
+        self._stores = stores
+        self._target = target
+        self._watch = watch
+        self._project = stores.settings.scopes.project
+        self._site = stores.settings.scopes.site
+
+    def run(
+        self,
+        want: Inventory,
+        have: Inventory,
+        leave_paths: tuple[str, ...] = (),
+        leave_collections: tuple[str, ...] = (),
+        *,
+        step: tuple[int, int] = (1, 1),
+    ) -> Plan:
+        """Compute and keep the plan.
+
+        Parameters
+        ----------
+        leave_paths, leave_collections: unknown besides what the inventories themselves do not know.
+
+        Raises
+        ------
+        DamagedError: the snapshot is not as its manifest says; the part that was read is named.
+        """
+        paths = self._target.paths(self._project.editions.folder)
+        paths.leave |= want.unknown_paths | have.unknown_paths | set(leave_paths)
+        draft = _Draft(Part(self._target.scope, paths, self._target.owners))
+        writer = self._stores.plans.writer()
+        try:
+            for number, item in enumerate(self._items(want, have, set(leave_collections), draft), 1):
+                draft.add(item)
+                writer.add(item)
+                self._watch.check()
+                self._watch.progress(Progress("comparing", *step, number, 0, "differences", item.name))
+            plan = self._plan(draft, want, have)
+            if self._target.selection.editions and plan.is_empty and not plan.unchanged.items:
+                raise NotFoundError(
+                    "There is no such edition, in the snapshot or now.",
+                    subject=", ".join(self._target.selection.editions),
+                    hint="Look at the editions of the project; nothing was changed.",
+                )
+            return writer.save(plan)
+        except BaseException:
+            writer.drop()
+            raise
+
+    def _items(
+        self, want: Inventory, have: Inventory, leave_collections: set[str], draft: _Draft
+    ) -> Iterator[PlanItem]:
+        wanted, there = want.collections(draft.part), have.collections(draft.part)
+        unknown = want.unknown_collections | have.unknown_collections | leave_collections
+        names = [name for name in sorted(set(wanted) | set(there)) if name not in unknown and self._is_meant(name)]
+        if self._target.is_whole_site:
+            for name in names:
+                yield from self._structure(name, wanted.get(name), there.get(name), draft)
+        for name in names:
+            if not self._target.selection.editions or name == self._project.editions.collection:
+                yield from self._records(name, want, have, wanted.get(name), there.get(name), draft)
+        files, there_files = want.files(draft.part), have.files(draft.part)
+        yield from file_items(files, there_files, draft.part.paths, path_key, draft.tally.same)
+
+    def _is_meant(self, name: str) -> bool:
+        if name in self._site.leave:
+            return False
+        if name in self._site.people:
+            return self._target.people and self._target.is_whole_site
+        return self._target.is_whole_site or name in self._project.collections
+
+    # --- collections
+
+    def _structure(self, name: str, want: Shape | None, have: Shape | None, draft: _Draft) -> Iterator[PlanItem]:
+        if want is None:
+            yield PlanItem(Change.DELETE, "collection", name, 0)
+            return
+        detail = {"options": want.options}
+        if have is None:
+            yield PlanItem(Change.CREATE, "collection", name, 0, detail=detail)
+        elif (want.kind, _fixed(want)) != (have.kind, _fixed(have)):
+            draft.rewritten.add(name)
+            yield PlanItem(Change.REPLACE, "collection", name, 0, detail=detail)
+        elif want.options != have.options:
+            yield PlanItem(Change.REPLACE, "options", name, 0, detail=detail)
+        wanted = _by_name(want)
+        there = {} if have is None or name in draft.rewritten else _by_name(have)
+        for index in sorted(set(wanted) | set(there)):
+            if wanted.get(index) == there.get(index) or index == "_id_":
+                continue
+            change = Change.DELETE if index not in wanted else Change.CREATE if index not in there else Change.REPLACE
+            yield PlanItem(
+                change,
+                "index",
+                f"{name}/{index}",
+                0,
+                detail={"collection": name, "index": wanted.get(index), "name": index},
+            )
+
+    # --- records
+
+    def _records(
+        self, name: str, want: Inventory, have: Inventory, wanted: Shape | None, there: Shape | None, draft: _Draft
+    ) -> Iterator[PlanItem]:
+        left = self._chosen(name, want, draft) if wanted is not None and wanted.kind == "collection" else iter(())
+        right = self._chosen(name, have, draft) if there is not None and there.kind == "collection" else iter(())
+        waiting: list[Record] = []
+        for want_record, have_record in record_pairs(left, right):
+            if want_record is not None and have_record is not None:
+                if want_record.digest == have_record.digest and name not in draft.rewritten:
+                    draft.tally.same("record", want_record.size)
+                    continue
+            elif want_record is not None and self._target.owners:
+                waiting.append(want_record)
+                if len(waiting) >= _LOOKUP:
+                    yield from self._without_conflicts(name, waiting, draft)
+                    waiting = []
+                continue
+            item = record_item(name, want_record, have_record)
+            if name in self._site.people:
+                draft.people[item.change] += 1
+            yield item
+        yield from self._without_conflicts(name, waiting, draft)
+
+    def _chosen(self, name: str, inventory: Inventory, draft: _Draft) -> Iterator[Record]:
+        editions = set(self._target.selection.editions)
+        for record in inventory.records(name, draft.part):
+            self._watch.check()
+            if not editions or record.name in editions:
+                yield record
+
+    def _without_conflicts(self, name: str, records: list[Record], draft: _Draft) -> Iterator[PlanItem]:
+        """The creation of these records, but of those that another project has now."""
+        if not records:
+            return
+        taken = self._stores.mongo.outside(self._target.owners, name, [record.id for record in records])
+        for record in records:
+            if record.id not in taken:
+                yield record_item(name, record, None)
+                continue
+            draft.conflicts.append(
+                Problem(
+                    "conflict",
+                    "now belongs to another project; it is left there, and its files as they are.",
+                    f"{name} {record.title or record.name}",
+                    "Move it back by hand first if it is wanted here.",
+                )
+            )
+            if name == self._project.editions.collection:
+                top = f"project/{record.owner}/" if self._target.scope.is_site else ""
+                draft.moved.add(f"{top}{self._project.editions.folder}/{record.name}")
+        draft.part.paths.leave |= draft.moved
+
+    # --- the header
+
+    def _plan(self, draft: _Draft, want: Inventory, have: Inventory) -> Plan:
+        target, snapshot = self._target, self._target.snapshot
+        warnings = self._warnings(draft, want.unknown_collections | have.unknown_collections)
+        return Plan(
+            target=target.scope,
+            source=snapshot.scope,
+            snapshot=snapshot.name,
+            selection=target.selection,
+            people=target.people,
+            creates=draft.tally.creates,
+            replaces=draft.tally.replaces,
+            deletes=draft.tally.deletes,
+            unchanged=draft.tally.unchanged,
+            bytes_needed=draft.needed,
+            warnings=tuple(warnings),
+            digest="",
+        )
+
+    def _warnings(self, draft: _Draft, unknown_collections: set[str]) -> list[Problem]:
+        warnings = []
+        snapshot, paths = self._target.snapshot, draft.part.paths
+        if snapshot.status is Status.PARTIAL:
+            what = f"is partial: {len(snapshot.problems)} problems are named in it."
+            warnings.append(Problem("partial", what, snapshot.name, "What it does not know stays as it is."))
+        warnings += draft.conflicts
+        for path in sorted(paths.leave - draft.moved):
+            if paths.holds(path) or path == ".":
+                warnings.append(Problem("left", "is left as it is: it could not be read.", path, "Look at it by hand."))
+        for name in sorted(unknown_collections):
+            if self._is_meant(name):
+                warnings.append(Problem("left", "is left as it is: its kind is not kept yet.", f"collection {name}"))
+        if draft.people:
+            come, go, change = (draft.people[one] for one in (Change.CREATE, Change.DELETE, Change.REPLACE))
+            what = f"People and roles change: {come} come back, {go} are removed, {change} become as they were."
+            warnings.append(Problem("people", what, "people", "The list names each of them."))
+        return warnings
+
+
+def _fixed(shape: Shape) -> dict[str, object]:
+    return {key: value for key, value in json.loads(shape.options).items() if key not in _MODIFIABLE}
+
+
+def _by_name(shape: Shape) -> dict[str, str]:
+    return {index["name"]: json.dumps(index) for index in json.loads(shape.indexes)}

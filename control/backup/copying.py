@@ -1,0 +1,219 @@
+"""The directory copy of a snapshot: a bulk pass, and a second one over the stats with the gate closed.
+
+Rules:
+
+- The bulk pass leaves a line per path with the stat it saw; the second pass walks again, side by side with those
+  lines, and takes again only what is no longer as it was seen. Neither holds a list of the tree.
+- A file that is as it was seen and is in the newest snapshot is linked to the stored copy there, never to the live one.
+- Problems are those of the second pass: what could not be read at first gets a second chance.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from ..errors import ChangedError, Problem
+from ..model import FileEntry, Progress, Scope, Snapshot
+from ..stores.draft import Draft
+from ..stores.files import Look, Tree, copy_file, path_key, with_digest
+from ..stores.manifest import ManifestWriter, file_line, file_of_line
+from ..stores.seen import RACY_NS
+from .stores import Stores
+from .watches import Watch
+
+_FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+_encode = msgspec.json.Encoder().encode
+
+
+class Copying:
+    """Fills the `files` folder of a draft."""
+
+    def __init__(
+        self, stores: Stores, scope: Scope, draft: Draft, newest: Snapshot | None, watch: Watch, *, may_be_absent: bool
+    ) -> None:
+        self._stores = stores
+        self._live = stores.live_tree(scope)
+        self._draft = draft
+        self._newest = newest
+        self._older = None if newest is None else Tree(stores.repository.folder(scope, newest.name) / "files")
+        self._watch = watch
+        self._may_be_absent = may_be_absent
+        self._seen_lines = draft.scratch
+        self._is_site = scope.is_site
+        self._reset()
+
+    def _reset(self) -> None:
+        self.problems: list[Problem] = []
+        self.unknown: set[str] = set()
+        self.files = 0
+        self.bytes = 0
+        self.project_files: Counter[str] = Counter()
+        self.project_bytes: Counter[str] = Counter()
+
+    def _problem(self, path: str, code: str, what: str, hint: str) -> None:
+        self.problems.append(Problem(code, what, path, hint))
+        self.unknown.add(path)
+
+    def _walk(self) -> Iterator[Look]:
+        def note(path: str, problem: Problem) -> None:
+            self._problem(path, problem.code, problem.what, problem.hint)
+
+        return self._live.walk(note)
+
+    # --- first pass
+
+    def bulk(self) -> None:
+        """Copy or link everything; nobody is kept from writing meanwhile."""
+        older = self._older_entries()
+        done = 0
+        with open(self._seen_lines, "wb", buffering=1 << 18) as lines:  # noqa: PTH123
+            for look in self._walk():
+                self._watch.check()
+                entry = self._take(look, older)
+                if entry is None:
+                    continue
+                lines.write(_encode({**file_line(entry), "seen": _stat(look), "at": look.at_ns}) + b"\n")
+                done += 1
+                self._watch.progress(Progress("copying files", 1, 4, done, 0, "files", entry.path))
+        self._stores.seen.flush()
+
+    def _older_entries(self) -> _Merge:
+        if self._newest is None:
+            return _Merge(iter(()))
+        entries = self._stores.repository.manifest(self._newest)
+        return _Merge(entry for entry in entries if isinstance(entry, FileEntry))
+
+    # --- second pass
+
+    def second_pass(self, manifest: ManifestWriter) -> None:
+        """Bring the copy to the state now and write the manifest's lines; the gate is closed meanwhile."""
+        self._reset()
+        if not self._live.exists() and not self._may_be_absent:
+            self._problem(
+                ".",
+                "unavailable",
+                "the folder of the files is missing; only records were kept.",
+                "Is its disk mounted?",
+            )
+        first = self._first_lines()
+        before = next(first, None)
+        gone: list[FileEntry] = []
+        older = self._older_entries()
+        for look in self._walk():
+            key = path_key(look.entry.path)
+            while before is not None and path_key(before[0].path) < key:
+                gone.append(before[0])
+                before = next(first, None)
+            if before is not None and before[0].path == look.entry.path:
+                entry = before[0] if self._is_still(*before, look) else self._take_again(look, older)
+                before = next(first, None)
+            else:
+                entry = self._take_again(look, older)
+            if entry is not None:
+                manifest.file(entry)
+                self._count(entry)
+        gone += [before[0]] if before is not None else []
+        gone += [entry for entry, _, _ in first]
+        for entry in reversed(gone):
+            self._draft.remove(entry)
+        self._stores.seen.flush()
+
+    def _is_still(self, entry: FileEntry, seen: list[int], at_ns: int, look: Look) -> bool:
+        """Whether a path is as the first pass saw it. A stamp too young to be trusted is settled by the bytes."""
+        if seen != _stat(look):
+            return False
+        if entry.kind != "file" or at_ns - look.stat.st_ctime_ns >= RACY_NS:
+            return True
+        try:
+            return self._live.digest(entry.path)[1] == entry.sha256
+        except (ChangedError, OSError):
+            return False
+
+    def _first_lines(self) -> Iterator[tuple[FileEntry, list[int], int]]:
+        with open(self._seen_lines, "rb") as lines:  # noqa: PTH123
+            for line in lines:
+                document: dict[str, Any] = msgspec.json.decode(line)
+                yield file_of_line(document), document["seen"], document["at"]
+
+    def _take_again(self, look: Look, older: _Merge) -> FileEntry | None:
+        target = self._draft.stored(look.entry.path)
+        if look.entry.kind != "directory" and target.is_dir() and not target.is_symlink():
+            shutil.rmtree(target)
+        elif look.entry.kind == "directory" and (target.is_symlink() or target.is_file()):
+            target.unlink()
+        return self._take(look, older)
+
+    def _count(self, entry: FileEntry) -> None:
+        if entry.kind == "directory":
+            return
+        self.files += 1
+        self.bytes += entry.size
+        if self._is_site and entry.path.startswith("project/") and entry.path.count("/") > 1:
+            project_id = entry.path.split("/")[1]
+            self.project_files[project_id] += 1
+            self.project_bytes[project_id] += entry.size
+
+    # --- one path
+
+    def _take(self, look: Look, older: _Merge) -> FileEntry | None:
+        """Put one path into the draft; None where it vanished or was named as a problem."""
+        entry = look.entry
+        before = older.find(entry.path)
+        if entry.kind == "directory":
+            self._draft.add_folder(entry)
+            return entry
+        if entry.kind == "link":
+            self._draft.add_link(entry)
+            return entry
+        try:
+            return self._take_file(look, before)
+        except ChangedError as error:
+            self._problem(entry.path, error.code, error.what, error.hint)
+        except OSError as error:
+            if error.errno in _FATAL:
+                raise
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                self._problem(entry.path, "unavailable", f"cannot be read ({error.strerror}).", "Look at its rights.")
+        return None
+
+    def _take_file(self, look: Look, before: FileEntry | None) -> FileEntry:
+        entry, stat = look.entry, look.stat
+        if before is not None and self._older is not None and before == with_digest(entry, before.sha256):
+            # Everything but the bytes is known to be equal: look at the bytes only if their stat was not seen.
+            sha256 = self._stores.seen.digest(stat)
+            if sha256 is None:
+                stat, sha256 = self._live.digest(entry.path)
+                self._stores.seen.remember(stat, sha256)
+            if sha256 == before.sha256 and self._draft.link_file(before, self._older):
+                return before
+        copied, stat = copy_file(self._live, entry.path, self._draft.stored(entry.path))
+        self._stores.seen.remember(stat, copied.sha256)
+        return copied
+
+
+class _Merge:
+    """Looks up paths that are asked for in ascending order, in a stream of that order."""
+
+    def __init__(self, entries: Iterator[FileEntry]) -> None:
+        self._entries = entries
+        self._head = next(entries, None)
+
+    def find(self, path: str) -> FileEntry | None:
+        key = path_key(path)
+        while self._head is not None and path_key(self._head.path) < key:
+            self._head = next(self._entries, None)
+        return self._head if self._head is not None and self._head.path == path else None
+
+
+def _stat(look: Look) -> list[int]:
+    """What tells a changed path from an unchanged one. A directory's times say only that its names changed."""
+    stat = look.stat
+    if look.entry.kind == "directory":
+        return [stat.st_mode, stat.st_uid, stat.st_gid]
+    return [stat.st_mode, stat.st_uid, stat.st_gid, stat.st_ino, stat.st_ctime_ns, stat.st_mtime_ns, stat.st_size]

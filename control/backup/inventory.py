@@ -1,0 +1,231 @@
+"""Two kinds of inventory, told alike: what is live, and what a stored snapshot holds.
+
+Make, preview, restore, recheck and verify compare two of them; which two is all that differs.
+
+Rules:
+
+- Files come sorted by path, records in `_id` order, both as streams.
+- `unknown` paths and collections are those the inventory cannot speak for; a live one learns them while it is read.
+- Whoever reads a stored inventory to its end has checked its bytes against the manifest: a collection that differs
+  raises `DamagedError` before anything is done with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from bson.errors import InvalidBSON
+from bson.raw_bson import RawBSONDocument
+
+from ..errors import ChangedError, DamagedError, Problem
+from ..model import CollectionEntry, FileEntry, Scope, Snapshot
+from ..plan import Record, Slice
+from ..stores.files import with_digest
+from ..stores.mongo import Reader, id_bytes, id_value
+from .stores import Stores
+from .watches import Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which part of a scope an inventory is asked for: the paths, the owners of the records (none: the whole site)."""
+
+    scope: Scope
+    paths: Slice
+    owners: tuple[Scope, ...]
+
+
+class Shape(Protocol):
+    """A collection as both inventories describe it."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def options(self) -> str: ...
+
+    @property
+    def indexes(self) -> str: ...
+
+
+class Inventory(Protocol):
+    """What there is: files, collections, records."""
+
+    unknown_paths: set[str]
+    unknown_collections: set[str]
+
+    def files(self, part: Part) -> Iterator[FileEntry]: ...
+
+    def collections(self, part: Part) -> dict[str, Shape]: ...
+
+    def records(self, name: str, part: Part) -> Iterator[Record]: ...
+
+
+class LiveInventory:
+    """The files in the working directory and the records at one instant."""
+
+    def __init__(self, stores: Stores, reader: Reader, watch: Watch) -> None:
+        self._stores = stores
+        self._reader = reader
+        self._watch = watch
+        self.unknown_paths: set[str] = set()
+        self.unknown_collections: set[str] = set()
+
+    def files(self, part: Part) -> Iterator[FileEntry]:
+        tree = self._stores.live_tree(part.scope)
+
+        def note(path: str, _problem: Problem) -> None:
+            self.unknown_paths.add(path)
+            part.paths.leave.add(path)
+
+        for look in tree.walk(note):
+            self._watch.check()
+            entry = look.entry
+            if entry.kind != "file":
+                yield _owned(entry)
+                continue
+            if not part.paths.holds(entry.path):
+                continue
+            sha256 = self._stores.seen.digest(look.stat)
+            if sha256 is None:
+                try:
+                    stat, sha256 = tree.digest(entry.path)
+                except FileNotFoundError:
+                    continue
+                except (ChangedError, OSError) as error:
+                    note(entry.path, Problem("changed", str(error), entry.path))
+                    continue
+                self._stores.seen.remember(stat, sha256)
+            yield _owned(with_digest(entry, sha256))
+        self._stores.seen.flush()
+
+    def collections(self, part: Part) -> dict[str, Shape]:
+        found = self._stores.mongo.collections(part.scope)
+        self.unknown_collections = {name for name, info in found.items() if not info.is_kept}
+        return {name: info for name, info in found.items() if info.is_kept}
+
+    def records(self, name: str, part: Part) -> Iterator[Record]:
+        mongo = self._stores.mongo
+        for raw in self._reader.documents(name, mongo.where(part.owners, name)):
+            yield _record(raw, mongo.project_of(name, raw), -1)
+
+
+class StoredInventory:
+    """What a snapshot holds; paths are made relative to the asked-for scope where the snapshot is of the site."""
+
+    def __init__(self, stores: Stores, snapshot: Snapshot, watch: Watch) -> None:
+        self._stores = stores
+        self._snapshot = snapshot
+        self._watch = watch
+        self.folder = stores.repository.folder(snapshot.scope, snapshot.name)
+        self.unknown_paths = set(snapshot.unknown_paths)
+        self.unknown_collections = set(snapshot.unknown_collections)
+        self._entries: dict[str, CollectionEntry] | None = None
+
+    def prefix(self, scope: Scope) -> str:
+        """What stands before the paths of `scope` in this snapshot."""
+        same = self._snapshot.scope == scope
+        return "" if same else f"project/{scope.project_id}"
+
+    def files(self, part: Part) -> Iterator[FileEntry]:
+        prefix = self.prefix(part.scope)
+        for entry in self._stores.repository.manifest(self._snapshot):
+            if not isinstance(entry, FileEntry):
+                break
+            self._watch.check()
+            path = entry.path
+            if prefix:
+                if path == prefix:
+                    path = "."
+                elif path.startswith(prefix + "/"):
+                    path = path[len(prefix) + 1 :]
+                else:
+                    continue
+            yield _owned(replace(entry, path=path))
+
+    def entries(self) -> dict[str, CollectionEntry]:
+        """The collections of the manifest, by name."""
+        if self._entries is None:
+            found = (
+                one for one in self._stores.repository.manifest(self._snapshot) if isinstance(one, CollectionEntry)
+            )
+            self._entries = {one.name: one for one in found}
+        return self._entries
+
+    def collections(self, part: Part) -> dict[str, Shape]:
+        own = set(self._stores.settings.scopes.project.collections)
+        return {name: one for name, one in self.entries().items() if part.scope.is_site or name in own}
+
+    def records(self, name: str, part: Part) -> Iterator[Record]:
+        """Raises `DamagedError`: `collection-missing`, `collection-bytes`, `collection-cut`, `foreign-record`."""
+        entry = self.entries()[name]
+        mongo = self._stores.mongo
+        owners = {scope.project_id for scope in part.owners}
+        digest = hashlib.sha256()
+        offset = 0
+        for raw in self._raw(entry):
+            digest.update(raw)
+            owner = mongo.project_of(name, raw)
+            if not owners or owner in owners:
+                yield _record(raw, owner, offset)
+            elif not self._snapshot.scope.is_site:
+                raise self._damage("foreign-record", f"has a record in {name} that belongs to another project.")
+            offset += len(raw)
+        if digest.hexdigest() != entry.sha256:
+            raise self._damage("collection-bytes", f"has a dump of {name} that is not the one that was written.")
+
+    def raw(self, name: str, offset: int, size: int) -> bytes:
+        """One document of a dump, from where an earlier reading found it."""
+        entry = self.entries()[name]
+        with open(self.folder / "db" / "bson" / f"{entry.stem}.bson", "rb") as file:  # noqa: PTH123
+            file.seek(offset)
+            return file.read(size)
+
+    def _raw(self, entry: CollectionEntry) -> Iterator[bytes]:
+        try:
+            file = open(self.folder / "db" / "bson" / f"{entry.stem}.bson", "rb")  # noqa: PTH123, SIM115
+        except OSError as error:
+            raise self._damage("collection-missing", f"has lost the dump of {entry.name}.") from error
+        with file:
+            while head := file.read(4):
+                length = int.from_bytes(head, "little")
+                if len(head) < 4 or not 5 <= length <= 1 << 26:
+                    raise self._damage("collection-cut", f"has a dump of {entry.name} that is not BSON.")
+                raw = head + file.read(length - 4)
+                if len(raw) < length:
+                    raise self._damage("collection-cut", f"has a dump of {entry.name} that ends too early.")
+                yield raw
+
+    def _damage(self, damage: str, what: str) -> DamagedError:
+        return DamagedError(
+            damage,
+            what,
+            subject=self._snapshot.name,
+            hint="Restore another snapshot; this one is left as it is, and nothing was changed.",
+        )
+
+
+def _owned(entry: FileEntry) -> FileEntry:
+    """Only root can give files away; for anybody else another owner is no difference."""
+    return entry if os.geteuid() == 0 else replace(entry, uid=0, gid=0)
+
+
+def _record(raw: bytes, owner: str | None, offset: int) -> Record:
+    ident = id_bytes(raw)
+    return Record(ident, hashlib.sha256(raw).digest(), len(raw), offset, str(id_value(ident)), owner, _title(raw))
+
+
+def _title(raw: bytes) -> str:
+    """What people call a record: its title, name or user, where it has one."""
+    for key in ("title", "name", "user"):
+        if f"\x02{key}\0".encode() in raw:
+            with contextlib.suppress(InvalidBSON):
+                value = RawBSONDocument(raw).get(key)
+                if isinstance(value, str) and value:
+                    return value[:120]
+    return ""

@@ -1,0 +1,253 @@
+"""Making a snapshot: bulk copy, second pass with the gate closed, pin, dump, manifest, one rename.
+
+Rules:
+
+- Files and records belong together: what changed while the bulk was copied is copied again with the gate closed, and
+  the database is pinned before the gate opens.
+- Names, options and indexes of collections are read with the gate closed and again after the dump; a difference
+  repeats second pass and dump at a new instant.
+- What cannot be read is named, and the snapshot is `partial`; its absence in the copy means unknown, not deleted.
+
+>>> Make(stores, scope, watch).run("anna", Reason.MANUAL, "before the talk", key="job-id")    # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from .. import __version__
+from ..errors import ChangedError, NotFoundError, Problem, UnavailableError
+from ..model import FORMAT, CollectionEntry, Part, Progress, Reason, Scope, Snapshot, Status, utc_text
+from ..stores.draft import CollectionWriter, Draft
+from ..stores.files import translate
+from ..stores.manifest import ManifestWriter
+from ..stores.mongo import CollectionInfo, Reader
+from .copying import Copying
+from .stores import Stores
+from .watches import Watch
+
+_TRIES = 3
+_STEPS = 4
+
+
+@dataclass(slots=True)
+class _Dump:
+    """What one reading at one instant has put into the draft, and how the gate fared."""
+
+    manifest: ManifestWriter
+    closed_seconds: float = 0.0
+    gate_tries: int = 1
+    problems: list[Problem] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)  # names of collections
+    entries: list[CollectionEntry] = field(default_factory=list)
+    writers: list[CollectionWriter] = field(default_factory=list)
+    documents: Counter[str] = field(default_factory=Counter)  # by project
+    bytes: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The snapshot that holds the state now, and whether it was made for it (else: nothing had changed since it)."""
+
+    snapshot: Snapshot
+    is_new: bool
+
+
+class Make:
+    """One snapshot of one scope; use it once."""
+
+    def __init__(self, stores: Stores, scope: Scope, watch: Watch) -> None:
+        self._stores = stores
+        self._scope = scope
+        self._watch = watch
+
+    def run(self, user: str, reason: Reason, note: str, key: str) -> Made:
+        """Make it.
+
+        Parameters
+        ----------
+        reason: SAFETY records what is missing live as absent; any other calls a missing folder a problem.
+        key: tells drafts apart; the job's id.
+
+        Raises
+        ------
+        NotFoundError: there is no such project. UnavailableError, NoRoomError: server or disk; nothing was stored.
+        """
+        stores, scope = self._stores, self._scope
+        is_safety = reason is Reason.SAFETY
+        if not (is_safety or scope.is_site) and not self._is_there():
+            raise NotFoundError("There is no such project.", subject="project", hint="Nothing was stored.")
+        stores.repository.require_writable()
+        stores.repository.sweep_drafts(scope)
+        newest = next((one for one in stores.repository.snapshots(scope) if one.status is not Status.DAMAGED), None)
+        with stores.repository.draft(scope, key) as draft:
+            copying = Copying(stores, scope, draft, newest, self._watch, may_be_absent=is_safety)
+            try:
+                copying.bulk()
+                made_at = stores.now()
+                dump, reader = self._read_all(draft, copying)
+                header = self._header(copying, dump, reader)
+            except OSError as error:
+                raise translate(error, "the snapshot's draft", "nothing was stored") from error
+            header |= {"made_at": utc_text(made_at), "made_by": user, "reason": reason.value, "note": note}
+            unchanged = self._same_as(newest, header)
+            if unchanged is not None and (is_safety or not note or not unchanged.note):
+                if note and not is_safety:
+                    unchanged = stores.repository.note(scope, unchanged.name, note)
+                return Made(unchanged, is_new=False)
+            self._watch.check()
+            self._watch.progress(Progress("committing", 4, _STEPS))
+            try:
+                draft.finish(header)
+            except OSError as error:
+                raise translate(error, "the snapshot's draft", "nothing was stored") from error
+            return Made(stores.repository.commit(draft, scope, made_at), is_new=True)
+
+    def _is_there(self) -> bool:
+        return self._stores.mongo.project_exists(self._scope) or self._stores.live_tree(self._scope).exists()
+
+    def _read_all(self, draft: Draft, copying: Copying) -> tuple[_Dump, Reader]:
+        for attempt in range(_TRIES):
+            with contextlib.ExitStack() as stack:
+                dump, reader, infos = self._pin(draft, copying, stack)
+                for info in infos.values():
+                    self._watch.check()
+                    self._dump_collection(draft, dump, reader, info)
+                if self._stores.mongo.collections(self._scope) == infos:
+                    draft.keep_sums(dump.writers)
+                    return dump, reader
+            dump.manifest.close()
+            self._watch.progress(Progress(f"collections changed, reading again ({attempt + 2})", 3, _STEPS))
+        raise ChangedError(
+            "changed its collections or indexes each time it was read.",
+            subject="database",
+            hint="Try again when the application is not being upgraded; nothing was stored.",
+        )
+
+    def _pin(
+        self, draft: Draft, copying: Copying, stack: contextlib.ExitStack
+    ) -> tuple[_Dump, Reader, dict[str, CollectionInfo]]:
+        """With the gate closed: copy what changed meanwhile, describe the collections, fix the instant."""
+        self._watch.progress(Progress("second look at the files", 2, _STEPS))
+        with self._closed_gate() as gate:
+            began = self._stores.now()
+            dump = _Dump(draft.manifest(), gate_tries=gate.tries)
+            copying.second_pass(dump.manifest)
+            infos = self._stores.mongo.collections(self._scope)
+            reader = stack.enter_context(self._stores.mongo.pinned())
+            dump.closed_seconds = (self._stores.now() - began) / timedelta(seconds=1) if gate.is_closed else 0.0
+        dump.problems += copying.problems
+        if not gate.is_closed:
+            dump.problems.append(
+                Problem(
+                    "changed",
+                    "the gate could not be closed; files and records may be of slightly different moments.",
+                    "",
+                    "Make another snapshot when the site is quieter.",
+                )
+            )
+        return dump, reader, infos
+
+    @contextlib.contextmanager
+    def _closed_gate(self) -> Iterator[_GateTry]:
+        """The gate closed, or, after three failed tries, open: the snapshot then says so."""
+        for tries in range(1, _TRIES + 1):
+            with contextlib.ExitStack() as stack:
+                try:
+                    stack.enter_context(self._stores.gate.closed())
+                except UnavailableError:
+                    self._watch.check()
+                    continue
+                yield _GateTry(tries, is_closed=True)
+                return
+        yield _GateTry(_TRIES, is_closed=False)
+
+    def _dump_collection(self, draft: Draft, dump: _Dump, reader: Reader, info: CollectionInfo) -> None:
+        if not info.is_kept:
+            dump.unknown.append(info.name)
+            dump.problems.append(
+                Problem(
+                    "unavailable",
+                    "is capped or a time series; those are not kept yet.",
+                    info.name,
+                    "It stays as it is.",
+                )
+            )
+            return
+        writer = draft.collection(info)
+        if info.kind == "collection":
+            mongo = self._stores.mongo
+            owners = () if self._scope.is_site else (self._scope,)
+            for raw in reader.documents(info.name, mongo.where(owners, info.name)):
+                writer.add(raw)
+                if self._scope.is_site and (project_id := mongo.project_of(info.name, raw)) is not None:
+                    dump.documents[project_id] += 1
+                    dump.bytes[project_id] += len(raw)
+                if writer.documents % 1000 == 0:
+                    self._watch.progress(
+                        Progress("reading the database", 3, _STEPS, writer.documents, 0, "records", info.name)
+                    )
+        dump.writers.append(writer)
+        dump.entries.append(writer.close())
+
+    def _header(self, copying: Copying, dump: _Dump, reader: Reader) -> dict[str, Any]:
+        """`snapshot.json`, without who and why; the manifest is complete afterwards."""
+        for entry in dump.entries:
+            dump.manifest.collection(entry)
+        sha256 = dump.manifest.close()
+        settings, mongo = self._stores.settings, self._stores.mongo
+        project = settings.scopes.project
+        problems = dump.problems
+        return {
+            "format": FORMAT,
+            "scope": self._scope.as_dict(),
+            "run_mode": settings.run_mode,
+            "status": (Status.PARTIAL if problems else Status.DONE).value,
+            "problems": [problem.as_dict() for problem in problems],
+            "unknown": {
+                "paths": sorted(copying.unknown),
+                "collections": sorted(dump.unknown),
+            },
+            "instant": reader.instant.as_dict(),
+            "gate": {"closed_seconds": round(dump.closed_seconds, 4), "tries": dump.gate_tries},
+            "files": copying.files,
+            "documents": sum(entry.documents for entry in dump.entries),
+            "bytes": copying.bytes + sum(entry.bytes for entry in dump.entries),
+            "projects": self._parts(copying, dump),
+            "left_out": {"collections": list(settings.scopes.site.leave)},
+            "database": mongo.name,
+            "project_id_kind": project.id,
+            "project_fields": {name: one.field for name, one in project.collections.items()},
+            "versions": {"keyframe": __version__, "mongodb": mongo.version(), "python": platform.python_version()},
+            "manifest": {"bytes": dump.manifest.bytes, "sha256": sha256},
+        }
+
+    def _parts(self, copying: Copying, dump: _Dump) -> dict[str, dict[str, int]]:
+        if not self._scope.is_site:
+            return {}
+        ids = sorted(set(copying.project_files) | set(dump.documents))
+        return {
+            one: Part(
+                copying.project_files[one], dump.documents[one], copying.project_bytes[one] + dump.bytes[one]
+            ).as_dict()
+            for one in ids
+        }
+
+    @staticmethod
+    def _same_as(newest: Snapshot | None, header: dict[str, Any]) -> Snapshot | None:
+        """The newest snapshot, where it is whole and holds exactly the same."""
+        if newest is None or newest.status is not Status.DONE or header["problems"]:
+            return None
+        return newest if newest.manifest_sha256 == header["manifest"]["sha256"] else None
+
+
+@dataclass(frozen=True, slots=True)
+class _GateTry:
+    tries: int
+    is_closed: bool

@@ -1,0 +1,93 @@
+"""Records of a restore: from the dump back into the database, with collections, options and indexes.
+
+Rules:
+
+- Up to 50,000 changes and 64 MB travel in one transaction: readers see all of it or nothing. More go in batches,
+  deletions first (unique values may swap between records); who finds an intent computes what is left.
+- Structure that would stand in the way of records goes before them, what needs them comes after.
+
+Limits: MongoDB manual, "Production Considerations": a transaction above 16 MB is split into several oplog entries since
+4.2, and should change no more than it can within 60 s; the numbers are ours and leave room on slow disks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+
+from ..model import Change, Plan, PlanItem, Progress
+from ..stores.mongo_write import RecordChange
+from .compare import Target
+from .inventory import StoredInventory
+from .stores import Stores
+from .watches import Silent, Watch
+
+_MOST_CHANGES = 50_000
+_MOST_BYTES = 64_000_000
+_BATCH = 2_000
+_STRUCTURE = ("collection", "options", "index")
+
+
+def change_database(stores: Stores, target: Target, plan: Plan, watch: Watch, step: tuple[int, int]) -> None:
+    """Carry out what a plan says about the database; can be repeated."""
+    for item in _items(stores, plan, _STRUCTURE):
+        _before_records(stores, item)
+    _change_records(stores, target, plan, watch, step)
+    for item in _items(stores, plan, _STRUCTURE):
+        _after_records(stores, item)
+
+
+def _items(stores: Stores, plan: Plan, kinds: tuple[str, ...]) -> Iterator[PlanItem]:
+    return (item for item in stores.plans.items(plan.digest) if item.kind in kinds)
+
+
+def _before_records(stores: Stores, item: PlanItem) -> None:
+    writer = stores.writer
+    if item.kind == "collection" and item.change is not Change.DELETE:
+        if item.change is Change.REPLACE:
+            writer.drop(item.name)
+        writer.create(item.name, item.detail["options"])
+    elif item.kind == "options":
+        writer.modify(item.name, item.detail["options"])
+    elif item.kind == "index" and item.change is not Change.CREATE:
+        writer.drop_index(item.detail["collection"], item.detail["name"])
+
+
+def _after_records(stores: Stores, item: PlanItem) -> None:
+    writer = stores.writer
+    if item.kind == "collection" and item.change is Change.DELETE:
+        writer.drop(item.name)
+    elif item.kind == "index" and item.change is not Change.DELETE:
+        writer.create_index(item.detail["collection"], item.detail["index"])
+
+
+def _change_records(stores: Stores, target: Target, plan: Plan, watch: Watch, step: tuple[int, int]) -> None:
+    total = plan.creates.records + plan.replaces.records + plan.deletes.records
+    if not total:
+        return
+    watch.progress(Progress("changing over", *step, 0, total, "records"))
+    if total <= _MOST_CHANGES and plan.bytes_needed <= _MOST_BYTES:
+        stores.writer.write(_changes(stores, target, plan), target.owners)
+        return
+    deletions = (replace(one, raw=None) for one in _changes(stores, target, plan, with_bytes=False) if one.is_there)
+    insertions = (replace(one, is_there=False) for one in _changes(stores, target, plan) if one.raw is not None)
+    done = 0
+    for changes in (deletions, insertions):
+        while batch := list(islice(changes, _BATCH)):
+            stores.writer.write(batch, target.owners)
+            done += len(batch)
+            watch.progress(Progress("changing over", *step, min(done, total), total, "records"))
+
+
+def _changes(stores: Stores, target: Target, plan: Plan, *, with_bytes: bool = True) -> Iterator[RecordChange]:
+    """The records of a plan; those of a collection that will be dropped go with it."""
+    dropped = {item.name for item in _items(stores, plan, ("collection",)) if item.change is Change.DELETE}
+    stored = StoredInventory(stores, target.snapshot, Silent())
+    for item in _items(stores, plan, ("record",)):
+        detail = item.detail
+        if detail["collection"] in dropped:
+            continue
+        wanted = item.change is not Change.DELETE
+        raw = stored.raw(detail["collection"], detail["offset"], detail["size"]) if wanted and with_bytes else None
+        yield RecordChange(detail["collection"], bytes.fromhex(detail["id"]), raw, detail["have"] is not None)

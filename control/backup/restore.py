@@ -1,0 +1,250 @@
+"""Restoring: safety snapshot, plan, staging, change-over under a durable intent, verification.
+
+Rules:
+
+- Nothing live is changed that is not in the safety snapshot byte for byte: with the gate closed, safety snapshot and
+  live state are compared once more, and any difference begins again with a new safety snapshot.
+- What was agreed to is what is done: the plan is the difference of the snapshot and the safety snapshot; another
+  digest than the agreed one ends the job `stale`.
+- Before the intent nothing has happened; once it is written the restore is finished, by this process or the next one.
+  A step that fails for good turns it round: the safety snapshot is brought back.
+- Afterwards snapshot and live state are compared again, with the gate still closed: no difference is left.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+from ..errors import CancelledError, DamagedError, KeyframeError, NoRoomError, Problem, StaleError, UnavailableError
+from ..model import Order, Outcome, OutcomeStatus, Plan, Progress, Reason, RestoreMark, Snapshot, Status
+from ..stores.files import flush, translate
+from ..stores.intents import Intent
+from .compare import Compare, Target
+from .inventory import LiveInventory, StoredInventory
+from .make import Make
+from .records import change_database
+from .staging import Staging
+from .stores import Stores
+from .watches import Quiet, Silent, Unstoppable, Watch
+
+_TRIES = 3
+_STEPS = 5
+_LONGEST_PAUSE = 30.0  # seconds between tries to finish
+
+
+@dataclass(frozen=True, slots=True)
+class _Unknown:
+    paths: tuple[str, ...] = ()
+    collections: tuple[str, ...] = ()
+
+
+class Restore:
+    """One restore or undo of one scope."""
+
+    def __init__(self, stores: Stores, watch: Watch) -> None:
+        self._stores = stores
+        self._watch = watch
+
+    def run(self, order: Order, job: str) -> Outcome:
+        """Carry out the order; see the rules of this room.
+
+        Raises
+        ------
+        StaleError: the agreed plan was overtaken, or work on the live state did not pause. DamagedError: the snapshot
+        is damaged. NoRoomError, UnavailableError: disk or server. In all of these cases nothing was changed.
+        """
+        stores = self._stores
+        snapshot = stores.repository.get(order.source or order.scope, order.snapshot)
+        require_whole(snapshot)
+        target = Target(order.scope, snapshot, order.selection, order.people)
+        for attempt in range(1, _TRIES + 1):
+            self._watch.progress(Progress("making the safety snapshot", 1, _STEPS, attempt, _TRIES, "tries"))
+            made = Make(stores, order.scope, Quiet(self._watch)).run(order.actor.user, Reason.SAFETY, "", job)
+            safety = made.snapshot
+            plan = self._plan(target, safety)
+            if order.plan and plan.digest != order.plan:
+                raise StaleError(
+                    "The plan was overtaken: the live state is no longer what it was when you looked.",
+                    subject=f"plan {order.plan[:12]}",
+                    hint="Look at the new plan and decide again; nothing was changed.",
+                    report=plan.as_dict(),
+                )
+            if plan.is_empty:
+                return Outcome(OutcomeStatus.UNCHANGED, snapshot.name, report=plan.as_dict())
+            with Staging(stores, target, job) as staging:
+                staging.fill(plan, self._watch, (3, _STEPS))
+                with stores.gate.closed():
+                    if self._is_still(order, safety):
+                        self._watch.check()
+                        return self._change_over(order, job, target, safety, plan, staging)
+            self._watch.check()
+        raise StaleError(
+            "People went on working each time the restore was about to begin.",
+            subject=f"restore of {snapshot.name}",
+            hint="Try again when it is quieter; nothing was changed.",
+            report=plan.as_dict(),
+        )
+
+    def _plan(self, target: Target, safety: Snapshot) -> Plan:
+        stores, quiet = self._stores, self._watch
+        want, have = StoredInventory(stores, target.snapshot, quiet), StoredInventory(stores, safety, quiet)
+        return Compare(stores, target, quiet).run(want, have, step=(2, _STEPS))
+
+    def _is_still(self, order: Order, safety: Snapshot) -> bool:
+        """Whether the live state is the safety snapshot, byte for byte, now that nobody may write."""
+        stores = self._stores
+        self._watch.progress(Progress("looking once more", 4, _STEPS))
+        target = Target(order.scope, safety, order.selection, order.people)
+        with stores.mongo.pinned() as reader:
+            live = LiveInventory(stores, reader, Quiet(self._watch))
+            stored = StoredInventory(stores, safety, Quiet(self._watch))
+            plan = Compare(stores, target, Quiet(self._watch)).run(stored, live)
+            return plan.is_empty and live.unknown_paths <= stored.unknown_paths
+
+    def _change_over(
+        self, order: Order, job: str, target: Target, safety: Snapshot, plan: Plan, staging: Staging
+    ) -> Outcome:
+        """From the intent on: marked, changed, verified, unmarked as begun. The gate is closed."""
+        stores = self._stores
+        mark = RestoreMark(
+            job,
+            order.snapshot,
+            target.snapshot.scope,
+            order.selection,
+            order.people,
+            plan.digest,
+            stores.now(),
+            "begun",
+        )
+        unknown = _Unknown(
+            tuple(sorted({*safety.unknown_paths, *target.snapshot.unknown_paths})),
+            tuple(sorted({*safety.unknown_collections, *target.snapshot.unknown_collections})),
+        )
+        stores.repository.mark(order.scope, safety.name, mark)
+        intent = Intent(job, order, safety.name, plan.digest, unknown.paths, unknown.collections, plan.as_dict())
+        try:
+            stores.intents.write(intent)
+        except KeyframeError:
+            stores.repository.unmark(order.scope, safety.name, job)
+            raise
+        watch = Unstoppable(self._watch)
+        try:
+            self._change(target, plan, staging, watch)
+            self._verify(target, unknown)
+        except (KeyframeError, OSError):
+            # The intent stands: work out what is left to do, and do it.
+            return self.finish(intent)
+        return self._conclude(intent)
+
+    def _change(self, target: Target, plan: Plan, staging: Staging, watch: Watch) -> None:
+        try:
+            change_database(self._stores, target, plan, watch, (4, _STEPS))
+            staging.move(plan, watch, (4, _STEPS))
+            flush(self._stores.settings.working)
+        except OSError as error:
+            raise translate(error, "live files", "the restore is not complete and will be finished") from error
+
+    def _verify(self, target: Target, unknown: _Unknown) -> None:
+        """Compare snapshot and live state once more; a difference is an error, since nobody could write."""
+        self._watch_quietly(Progress("checking", 5, _STEPS))
+        left = self._left(target, unknown)
+        if not left.is_empty:
+            raise KeyframeError(
+                "differs from the snapshot after the change-over.",
+                subject=f"{left.creates.items + left.replaces.items + left.deletes.items} items",
+            )
+
+    def _watch_quietly(self, progress: Progress) -> None:
+        Unstoppable(self._watch).progress(progress)
+
+    def _left(self, target: Target, unknown: _Unknown) -> Plan:
+        stores, watch = self._stores, Unstoppable(self._watch)
+        with stores.mongo.pinned() as reader:
+            want, have = StoredInventory(stores, target.snapshot, watch), LiveInventory(stores, reader, watch)
+            return Compare(stores, target, Silent()).run(want, have, unknown.paths, unknown.collections)
+
+    # --- finishing what was begun
+
+    def finish(self, intent: Intent) -> Outcome:
+        """Finish a restore whose intent stands; the caller holds the gate closed, or the intent keeps writers out.
+
+        Tries again at growing intervals while server or disk do not let it; turns round to the safety snapshot where
+        the snapshot itself cannot be restored any more. Stopped by `CancelledError`, the intent stays.
+        """
+        pause = 1.0
+        turned: Problem | None = None
+        while True:
+            try:
+                self._finish_once(intent, back=turned is not None)
+                return self._conclude(intent, turned)
+            except (UnavailableError, NoRoomError) as error:
+                problem = error.problem()
+            except CancelledError:
+                raise
+            except KeyframeError as error:
+                problem = error.problem()
+                if turned is None:
+                    turned = problem
+                    continue
+            self._watch.progress(Progress(f"waiting to finish: {problem.what}", 4, _STEPS, item=problem.subject))
+            self._wait(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._watch.check()
+            time.sleep(0.1)
+
+    def _finish_once(self, intent: Intent, *, back: bool) -> None:
+        stores, order = self._stores, intent.order
+        unknown = _Unknown(intent.left_paths, intent.left_collections)
+        source = order.scope if back else order.source or order.scope
+        name = intent.safety if back else order.snapshot
+        target = Target(order.scope, stores.repository.get(source, name), order.selection, order.people)
+        plan = self._left(target, unknown)
+        with Staging(stores, target, intent.job) as staging:
+            staging.fill(plan, Unstoppable(self._watch), (4, _STEPS))
+            self._change(target, plan, staging, Unstoppable(self._watch))
+        self._verify(target, unknown)
+
+    def _conclude(self, intent: Intent, turned: Problem | None = None) -> Outcome:
+        """The live state is as it shall be: say so in the labels, take the intent away."""
+        stores, order = self._stores, intent.order
+        marks = stores.repository.get(order.scope, intent.safety).restores
+        mark = next((one for one in marks if one.job == intent.job), None)
+        if mark is not None:
+            state = "done" if turned is None else "undone"
+            stores.repository.mark(order.scope, intent.safety, replace(mark, state=state))
+        if turned is None and order.mark_job:
+            self._mark_undone(order)
+        stores.intents.remove(order.scope)
+        if turned is not None:
+            what = f"The restore could not be completed ({turned.what}); the state before it is live again."
+            back = Problem(turned.code, what, turned.subject, "Nothing is lost. Restore another snapshot.")
+            return Outcome(OutcomeStatus.FAILED, order.snapshot, intent.safety, (back,), intent.report)
+        left = tuple(Problem.from_dict(one) for one in intent.report["warnings"] if one["code"] in ("left", "conflict"))
+        status = OutcomeStatus.PARTIAL if left else OutcomeStatus.DONE
+        return Outcome(status, order.snapshot, intent.safety, left, intent.report)
+
+    def _mark_undone(self, order: Order) -> None:
+        """The restore that this undo takes back can be undone no more."""
+        repository = self._stores.repository
+        if order.source is None:
+            return
+        for mark in repository.get(order.source, order.snapshot).restores:
+            if mark.job == order.mark_job:
+                repository.mark(order.source, order.snapshot, replace(mark, state="undone"))
+
+
+def require_whole(snapshot: Snapshot) -> None:
+    """Raise `DamagedError` for a snapshot that the list shows as damaged."""
+    if snapshot.status is Status.DAMAGED:
+        problem = snapshot.problems[0]
+        raise DamagedError(
+            problem.code.removeprefix("damaged."),
+            problem.what,
+            subject=snapshot.name,
+            hint="Restore another snapshot; nothing was changed.",
+        )

@@ -1,0 +1,186 @@
+"""Files of a restore: staged beside the live ones, then moved into place.
+
+Rules:
+
+- Staged on the file system of the live files, copied (never linked) from the stored ones, hashed after the manifest.
+- Nothing live is touched while staging. Moving is by rename below open directories; no link is ever followed.
+- Every step can be repeated: what is there already, or gone already, is fine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import DamagedError, NoRoomError
+from ..model import Change, FileEntry, Plan, PlanItem, Progress
+from ..plan import entry_of
+from ..stores.files import RESERVED, Tree, copy_file, copy_link, free_bytes, translate
+from .compare import Target
+from .inventory import StoredInventory
+from .stores import Stores
+from .watches import Watch
+
+_FILE_KINDS = ("file", "link", "directory")
+
+
+class Staging:
+    """The staged files of one restore; use it with `with`, it is cleared away at the end."""
+
+    def __init__(self, stores: Stores, target: Target, key: str) -> None:
+        self._stores = stores
+        self._target = target
+        self._live = stores.live_tree(target.scope)
+        self._folder = stores.settings.working / RESERVED / f"stage-{key}"
+
+    def __enter__(self) -> Staging:
+        try:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.mkdir(parents=True, mode=0o700)
+        except OSError as error:
+            raise translate(error, str(self._folder), "nothing was changed") from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def fill(self, plan: Plan, watch: Watch, step: tuple[int, int]) -> None:
+        """Copy what the plan brings into the staging folder.
+
+        Raises
+        ------
+        DamagedError: `file-missing`, `file-bytes`. NoRoomError: too little room, both numbers named.
+        """
+        free = free_bytes(self._folder)
+        if plan.bytes_needed > free:
+            raise NoRoomError(
+                f"the restore needs {plan.bytes_needed} bytes, the disk of the live files has {free} free.",
+                subject="working directory",
+                hint="Make room there, then try again; nothing was changed.",
+            )
+        stored = StoredInventory(self._stores, self._target.snapshot, watch)
+        source = Tree(stored.folder / "files")
+        prefix = stored.prefix(self._target.scope)
+        total = plan.creates.files + plan.replaces.files
+        done = 0
+        for number, item in self._items(plan):
+            watch.check()
+            if item.change is Change.DELETE or item.detail["want"][0] == "directory" or item.detail["same_bytes"]:
+                continue
+            entry = entry_of(item)
+            try:
+                self._stage(source, f"{prefix}/{entry.path}" if prefix else entry.path, entry, self._staged(number))
+            except FileNotFoundError as error:
+                raise self._damage("file-missing", entry, "is missing in the snapshot.") from error
+            except OSError as error:
+                raise translate(error, entry.path, "nothing was changed") from error
+            done += 1
+            watch.progress(Progress("preparing files", *step, done, total, "files", entry.path))
+
+    def _stage(self, source: Tree, path: str, entry: FileEntry, target: Path) -> None:
+        if entry.kind == "link":
+            copy_link(entry, target)
+            return
+        copied, _ = copy_file(source, path, target)
+        if copied.sha256 != entry.sha256:
+            raise self._damage("file-bytes", entry, "is not as it was written.")
+        _dress(target, entry)
+
+    def _damage(self, damage: str, entry: FileEntry, what: str) -> DamagedError:
+        return DamagedError(
+            damage, what, subject=entry.path, hint="Restore another snapshot or a part without it; nothing was changed."
+        )
+
+    def _staged(self, number: int) -> Path:
+        return self._folder / str(number)
+
+    def _items(self, plan: Plan) -> Iterator[tuple[int, PlanItem]]:
+        for number, item in enumerate(self._stores.plans.items(plan.digest)):
+            if item.kind in _FILE_KINDS:
+                yield number, item
+
+    # --- the change-over
+
+    def move(self, plan: Plan, watch: Watch, step: tuple[int, int]) -> None:
+        """Bring the live files to what the plan says: away first, then directories, then files, then modes."""
+        for _, item in self._items(plan):
+            if item.change is Change.DELETE and item.kind != "directory":
+                self._remove(item.name, is_folder=False)
+        for _, item in self._items(plan):
+            have, want = item.detail["have"], item.detail["want"]
+            if have is not None and (want is None or want[0] != have[0]) and (want or have[0] == "directory"):
+                self._remove(item.name, is_folder=have[0] == "directory")
+        folders = []
+        for _, item in self._items(plan):
+            if item.change is not Change.DELETE and item.kind == "directory":
+                self._make_folder(item.name)
+                folders.append(entry_of(item))
+        total = plan.creates.files + plan.replaces.files
+        done = 0
+        for number, item in self._items(plan):
+            if item.change is not Change.DELETE and item.kind != "directory":
+                self._place(number, item)
+                done += 1
+                watch.progress(Progress("changing over", *step, done, total, "files", item.name))
+        for entry in reversed(folders):
+            self._dress_live(entry)
+
+    def _remove(self, path: str, *, is_folder: bool) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            if path == ".":
+                self._live.root.rmdir()
+                return
+            with self._live.parent(path) as (folder, name):
+                if is_folder:
+                    os.rmdir(name, dir_fd=folder)
+                else:
+                    os.unlink(name, dir_fd=folder)
+
+    def _make_folder(self, path: str) -> None:
+        if path == ".":
+            self._live.root.mkdir(parents=True, exist_ok=True)
+            return
+        with contextlib.suppress(FileExistsError), self._live.parent(path) as (folder, name):
+            os.mkdir(name, 0o700, dir_fd=folder)
+
+    def _place(self, number: int, item: PlanItem) -> None:
+        entry = entry_of(item)
+        if item.detail["same_bytes"]:
+            self._dress_live(entry)
+            return
+        with self._live.parent(entry.path) as (folder, name):
+            os.rename(self._staged(number), name, dst_dir_fd=folder)
+
+    def _dress_live(self, entry: FileEntry) -> None:
+        """Give a live path owner (as root), mode and time of `entry`, below open directories."""
+        if entry.path == ".":
+            _dress(self._live.root, entry)
+            return
+        with self._live.parent(entry.path) as (folder, name):
+            if os.geteuid() == 0:
+                os.chown(name, entry.uid, entry.gid, dir_fd=folder, follow_symlinks=False)
+            if entry.kind != "link":
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+                try:
+                    descriptor = os.open(name, flags, dir_fd=folder)
+                except OSError as error:
+                    if error.errno != errno.EACCES:
+                        raise
+                    os.chmod(name, entry.mode, dir_fd=folder)  # unreadable, hence ours alone to give a mode
+                else:
+                    os.fchmod(descriptor, entry.mode)
+                    os.close(descriptor)
+            if entry.kind != "directory":
+                os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=folder, follow_symlinks=False)
+
+
+def _dress(target: Path, entry: FileEntry) -> None:
+    if os.geteuid() == 0:
+        os.chown(target, entry.uid, entry.gid, follow_symlinks=False)
+    target.chmod(entry.mode)
+    if entry.kind == "file":
+        os.utime(target, ns=(entry.mtime_ns, entry.mtime_ns))

@@ -1,0 +1,42 @@
+"""What the parts of Backup work with: every outside thing, built once by the wiring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ..model import Scope
+from ..settings import Settings
+from ..stores.files import RESERVED, Tree
+from ..stores.gate import Gate
+from ..stores.intents import Intents
+from ..stores.mongo import Mongo
+from ..stores.mongo_write import MongoWriter
+from ..stores.plans import Plans
+from ..stores.repository import Repository
+from ..stores.seen import Seen
+
+
+def server_now() -> datetime:
+    """The clock of this machine, aware and UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Every outside thing that a snapshot or a restore touches."""
+
+    settings: Settings
+    repository: Repository
+    mongo: Mongo
+    writer: MongoWriter
+    plans: Plans
+    intents: Intents
+    gate: Gate
+    seen: Seen
+    now: Callable[[], datetime] = server_now
+
+    def live_tree(self, scope: Scope) -> Tree:
+        """The live files of a scope, without what is ours."""
+        return Tree(scope.live_folder(self.settings.working), RESERVED if scope.is_site else "")

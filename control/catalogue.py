@@ -1,0 +1,163 @@
+"""The catalogue: which snapshots a scope can be shown, and which one a name means.
+
+Rules:
+
+- A project is shown its own snapshots and the site's that hold it, the latter with the counts of its part.
+- It is read from storage only, so that it answers when the database is away.
+
+>>> catalogue.find(Scope.project("65a1…"), "latest").name      # doctest: +SKIP
+'2026-11-21T10-53-15Z'
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .errors import InvalidError, NotFoundError, RefusedError
+from .model import EVERYTHING, Page, RestoreMark, Scope, Selection, Snapshot, Status, utc_text
+from .stores.repository import Repository
+
+LATEST = "latest"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a restore or preview was asked for, brought to its simplest form.
+
+    `scope` is what will change, `snapshot` what it comes from; a single project out of a site snapshot is a wish for
+    that project.
+    """
+
+    scope: Scope
+    snapshot: Snapshot
+    selection: Selection
+
+
+class Catalogue:
+    """Finds snapshots by scope and name."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+
+    def all(self, scope: Scope, *, trash: bool = False) -> list[Snapshot]:
+        """Newest first; a project's list has the site's snapshots that hold it, too (not in the trash)."""
+        found = self._repository.snapshots(scope, trash=trash)
+        if scope.project_id is not None and not trash:
+            site = self._repository.snapshots(Scope.site())
+            found += [one.part_of(scope.project_id) for one in site if scope.project_id in one.projects]
+            found.sort(key=lambda one: (one.made_at, one.name), reverse=True)
+        return found
+
+    def page(self, scope: Scope, *, trash: bool, cursor: str, limit: int) -> Page[Snapshot]:
+        """A stretch of `all`; `cursor` is the `next` of the page before."""
+        found = self.all(scope, trash=trash)
+        if cursor:
+            made_at, _, name = cursor.partition("~")
+            if not name:
+                raise InvalidError("is not a cursor of this list.", subject="cursor", hint="Use the `next` of a page.")
+            found = [one for one in found if (utc_text(one.made_at), one.name) < (made_at, name)]
+        items = tuple(found[:limit])
+        more = len(found) > limit
+        return Page(items, f"{utc_text(items[-1].made_at)}~{items[-1].name}" if more else None)
+
+    def find(self, scope: Scope, name: str) -> Snapshot:
+        """The snapshot of that name as `scope` is shown it; NotFoundError where it is shown none."""
+        if name == LATEST:
+            found = [one for one in self.all(scope) if one.status is not Status.DAMAGED]
+            if not found:
+                raise NotFoundError("There is no snapshot yet.", subject="snapshot", hint="Make one first.")
+            return found[0]
+        try:
+            return self._repository.get(scope, name)
+        except NotFoundError:
+            if scope.project_id is None:
+                raise
+            snapshot = self._repository.get(Scope.site(), name)
+            if scope.project_id not in snapshot.projects:
+                raise
+            return snapshot.part_of(scope.project_id)
+
+    def own(self, scope: Scope, name: str) -> Snapshot:
+        """The scope's own snapshot of that name.
+
+        Raises
+        ------
+        RefusedError: it is one of the site, which a project may restore from, not change.
+        """
+        snapshot = self.find(scope, name)
+        if snapshot.scope != scope:
+            raise RefusedError(
+                "It is a snapshot of the whole site; here it can be looked at and restored from, not changed.",
+                subject=snapshot.name,
+                hint="Ask an administrator.",
+            )
+        return snapshot
+
+    def refuse_of_site(self, scope: Scope, name: str) -> None:
+        """As `own`, for a name that may lie in the trash."""
+        if scope.project_id is not None and any(one.name == name and one.scope.is_site for one in self.all(scope)):
+            self.own(scope, name)
+
+    def whole(self, snapshot: Snapshot) -> Snapshot:
+        """The stored header behind a part of it."""
+        return self._repository.get(snapshot.scope, snapshot.name)
+
+    def holds(self, scope: Scope) -> bool:
+        """Whether any snapshot of this scope is there, its trash included."""
+        return bool(self.all(scope) or self._repository.snapshots(scope, trash=True))
+
+    def projects(self) -> set[str]:
+        """The ids of all projects that some snapshot holds."""
+        found = set(self._repository.projects())
+        for snapshot in self._repository.snapshots(Scope.site()):
+            found |= set(snapshot.projects)
+        return found
+
+    def wish(self, scope: Scope, name: str, selection: Selection) -> Wish:
+        """What was asked for, in its simplest form.
+
+        Raises
+        ------
+        InvalidError: a selection that means nothing here. NotFoundError: no such snapshot, or it lacks the project.
+        """
+        if scope.project_id is not None:
+            if any(one != scope.project_id for one in selection.projects):
+                raise InvalidError(
+                    "holds other projects than the one it is about.", subject="selection", hint="Leave `projects` out."
+                )
+            return Wish(scope, self.whole(self.find(scope, name)), Selection(editions=selection.editions))
+        snapshot = self.find(scope, name)
+        if len(selection.projects) == 1:
+            project = Scope.project(selection.projects[0])
+            return Wish(project, self.whole(self.find(project, snapshot.name)), Selection(editions=selection.editions))
+        if selection.editions:
+            raise InvalidError(
+                "names editions without their project.", subject="selection", hint="Give one project in `projects`."
+            )
+        for project_id in selection.projects:
+            if project_id not in snapshot.projects:
+                raise NotFoundError(
+                    "The snapshot does not hold this project.", subject=project_id, hint="Look inside it."
+                )
+        return Wish(scope, snapshot, selection)
+
+    def latest_mark(self, scope: Scope) -> tuple[Snapshot, RestoreMark]:
+        """The latest restore or undo of the scope that can be undone, with the snapshot that served it."""
+        marks = [(one, one.undoable) for one in self._repository.snapshots(scope)]
+        found = [(snapshot, mark) for snapshot, mark in marks if mark is not None]
+        if not found:
+            raise NotFoundError("There is no restore to undo here.", subject="undo", hint="Look at the list.")
+        return max(found, key=lambda pair: pair[1].at)
+
+    def mark_of(self, scope: Scope, job: str, safety: str) -> tuple[Snapshot, RestoreMark]:
+        """The restore that a job carried out, with its safety snapshot."""
+        snapshot = self._repository.get(scope, safety)
+        for mark in snapshot.restores:
+            if mark.job == job:
+                return snapshot, mark
+        raise NotFoundError("There is no such restore.", subject="undo", hint="Look at the list.")
+
+
+def everything(selection: Selection | None) -> Selection:
+    """A selection that was left out means all."""
+    return EVERYTHING if selection is None else selection

@@ -1,0 +1,368 @@
+"""The front desk: a method for each thing that a person can ask, the same behind every door.
+
+Rules:
+
+- The first line of a method asks Auth; everything after it works on the permit's scope.
+- Every act but looking, and every refusal, leaves a row in the audit.
+- Long work is submitted as a job and done elsewhere; list, note, delete and undelete are done at once.
+
+>>> desk.make(actor, Scope.site(), "before the upgrade").state       # doctest: +SKIP
+<JobState.QUEUED: 'queued'>
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from .auth import Auth
+from .catalogue import Catalogue, Wish, everything
+from .errors import InvalidError, KeyframeError, NotFoundError, RefusedError
+from .jobs import Jobs
+from .model import (
+    EVERYTHING,
+    Action,
+    Actor,
+    Health,
+    Job,
+    Order,
+    OutcomeStatus,
+    Page,
+    Permit,
+    Plan,
+    PlanItem,
+    RestoreMark,
+    Scope,
+    ScopeView,
+    Selection,
+    Snapshot,
+)
+from .reception import Reception
+from .stores.intents import Intents
+from .stores.mongo import Mongo
+from .stores.plans import Plans
+from .stores.repository import Repository
+from .stores.tokens import Token, Tokens
+
+_LONGEST_NOTE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Backroom:
+    """What the desk works with."""
+
+    auth: Auth
+    reception: Reception
+    catalogue: Catalogue
+    repository: Repository
+    plans: Plans
+    intents: Intents
+    mongo: Mongo
+    jobs: Jobs
+    tokens: Tokens
+
+
+class Desk:
+    """Every method's first argument is who asks; all raise the errors of `errors.py`."""
+
+    def __init__(self, back: Backroom) -> None:
+        self._back = back
+
+    # --- looking
+
+    def scopes(self, actor: Actor) -> tuple[ScopeView, ...]:
+        """The scopes that the actor may see: the site first, then projects by title."""
+        back = self._back
+        site = self._view(actor, Scope.site(), "The whole site", exists=True)
+        titles = back.mongo.project_titles()
+        mine = set(titles) | back.catalogue.projects() if site is not None else back.auth.organises(actor)
+        views = [
+            self._view(actor, Scope.project(one), titles.get(one, f"Project {one} (deleted)"), exists=one in titles)
+            for one in mine
+        ]
+        projects = sorted((view for view in views if view is not None), key=lambda view: (view.title, view.scope))
+        return (*([site] if site is not None else []), *projects)
+
+    def scope(self, actor: Actor, scope: Scope) -> ScopeView:
+        """One scope; NotFoundError if the actor may not see it, or it never was."""
+        self._back.reception.permit(actor, Action.SEE, scope)
+        if scope.project_id is None:
+            title, exists = "The whole site", True
+        else:
+            titles = self._back.mongo.project_titles()
+            exists = scope.project_id in titles
+            title = titles.get(scope.project_id, f"Project {scope.project_id} (deleted)")
+        view = self._view(actor, scope, title, exists=exists)
+        if view is None:
+            raise NotFoundError("There is no such thing here.", subject="scope", hint="Look at the list.")
+        return view
+
+    def _view(self, actor: Actor, scope: Scope, title: str, *, exists: bool) -> ScopeView | None:
+        acts = self._back.auth.acts(actor, scope)
+        return ScopeView(scope, title, acts if exists else acts - {Action.MAKE}, exists) if acts else None
+
+    def may(self, actor: Actor, action: Action, scope: Scope) -> bool:
+        """Whether a button is worth showing; never raises."""
+        try:
+            return action in self._back.auth.acts(actor, scope)
+        except KeyframeError:
+            return False
+
+    def snapshots(
+        self, actor: Actor, scope: Scope, *, trash: bool = False, cursor: str = "", limit: int = 50
+    ) -> Page[Snapshot]:
+        """A page of the list, newest first."""
+        permit = self._back.reception.permit(actor, Action.SEE, scope)
+        self._require_known(permit.scope)
+        return self._back.catalogue.page(permit.scope, trash=trash, cursor=cursor, limit=limit)
+
+    def snapshot(self, actor: Actor, scope: Scope, name: str) -> Snapshot:
+        """One snapshot; `latest` is the newest that is not damaged."""
+        permit = self._back.reception.permit(actor, Action.SEE, scope)
+        return self._back.catalogue.find(permit.scope, name)
+
+    def _require_known(self, scope: Scope) -> None:
+        if scope.is_site or self._back.catalogue.holds(scope) or self._back.mongo.project_exists(scope):
+            return
+        raise NotFoundError("There is no such thing here.", subject="scope", hint="Look at the list.")
+
+    # --- making and labelling
+
+    def make(self, actor: Actor, scope: Scope, note: str = "") -> Job:
+        """Order a snapshot."""
+        permit = self._back.reception.permit(actor, Action.MAKE, scope)
+        if not permit.scope.is_site and not self._back.mongo.project_exists(permit.scope):
+            raise NotFoundError("There is no such project any more.", subject="project", hint="Nothing was stored.")
+        return self._back.jobs.submit(Order(Action.MAKE, permit.scope, actor, note=_note(note)))
+
+    def note(self, actor: Actor, scope: Scope, name: str, text: str) -> Snapshot:
+        """Replace a snapshot's note."""
+        permit = self._back.reception.permit(actor, Action.NOTE, scope)
+        snapshot = self._back.catalogue.own(permit.scope, name)
+        changed = self._back.repository.note(permit.scope, snapshot.name, _note(text))
+        self._back.reception.note(actor, "note", permit.scope, "done", snapshot.name)
+        return changed
+
+    # --- restoring
+
+    def preview(
+        self, actor: Actor, scope: Scope, name: str, selection: Selection = EVERYTHING, people: bool | None = None
+    ) -> Job:
+        """Order a plan; the job's `outcome.report` is it."""
+        permit, wish = self._wish(actor, Action.PREVIEW, scope, name, selection)
+        return self._submit(permit, wish, self._people(permit, wish, people))
+
+    def plan(self, actor: Actor, digest: str) -> Plan:
+        """A plan that was computed within the last day."""
+        plan = self._back.plans.get(digest)
+        try:
+            self._back.reception.permit(actor, Action.PREVIEW, plan.target)
+        except (NotFoundError, RefusedError) as error:
+            raise NotFoundError(
+                "There is no such plan, or it is older than a day.", subject="plan", hint="Preview the restore again."
+            ) from error
+        return plan
+
+    def plan_items(self, actor: Actor, digest: str, *, cursor: str = "", limit: int = 50) -> Page[PlanItem]:
+        """A page of what a plan does, item by item."""
+        plan = self.plan(actor, digest)
+        if cursor and not cursor.isdecimal():
+            raise InvalidError("is not a cursor of this list.", subject="cursor", hint="Use the `next` of a page.")
+        start = int(cursor[:12] or 0)
+        items = tuple(itertools.islice(self._back.plans.items(plan.digest, start), limit + 1))
+        return Page(items[:limit], str(start + limit) if len(items) > limit else None)
+
+    def restore(
+        self,
+        actor: Actor,
+        scope: Scope,
+        name: str,
+        selection: Selection | None = None,
+        people: bool | None = None,
+        plan: str = "",
+    ) -> Job:
+        """Order a restore; `plan` is the digest of the preview that was agreed to.
+
+        Raises
+        ------
+        NotFoundError: no such snapshot or plan. InvalidError: plan and the rest do not fit each other.
+        """
+        if not plan:
+            permit, wish = self._wish(actor, Action.RESTORE, scope, name, everything(selection))
+            return self._submit(permit, wish, self._people(permit, wish, people))
+        agreed = self._back.plans.get(plan)
+        wanted = agreed.selection if selection is None else selection
+        if agreed.target != scope and agreed.target.project_id and selection is None:
+            wanted = Selection((agreed.target.project_id,), agreed.selection.editions)
+        permit, wish = self._wish(actor, Action.RESTORE, scope, name, wanted)
+        asked = (wish.scope, wish.snapshot.scope, wish.snapshot.name, wish.selection)
+        if asked != (agreed.target, agreed.source, agreed.snapshot, agreed.selection) or (
+            people is not None and people != agreed.people
+        ):
+            raise InvalidError(
+                "The plan is for something else than what is asked for.",
+                subject=f"plan {plan[:12]}",
+                hint="Preview what you want to restore, and give the digest of that plan; nothing was changed.",
+            )
+        return self._submit(permit, wish, self._people(permit, wish, agreed.people), plan)
+
+    def undo(self, actor: Actor, scope: Scope, name: str = "") -> Job:
+        """Order the undo of the restore that the snapshot `name` was made for; no name: of the scope's latest one."""
+        permit = self._back.reception.permit(actor, Action.UNDO, scope)
+        if not name:
+            snapshot, mark = self._back.catalogue.latest_mark(permit.scope)
+            return self._submit_undo(permit, snapshot, mark)
+        snapshot = self._back.catalogue.own(permit.scope, name)
+        if snapshot.undoable is None:
+            raise InvalidError(
+                "No restore that could be undone was made with this safety snapshot.",
+                subject=snapshot.name,
+                hint="Restore it instead, if its state is wanted.",
+            )
+        return self._submit_undo(permit, snapshot, snapshot.undoable)
+
+    def undo_job(self, actor: Actor, job_id: str) -> Job:
+        """Order the undo of the restore that a job carried out."""
+        job = self.job(actor, job_id)
+        permit = self._back.reception.permit(actor, Action.UNDO, job.order.scope)
+        outcome = job.outcome
+        undoable = (OutcomeStatus.DONE, OutcomeStatus.PARTIAL)
+        if job.order.act not in (Action.RESTORE, Action.UNDO) or outcome is None or outcome.status not in undoable:
+            raise InvalidError("This job restored nothing that could be undone.", subject=f"job {job_id}")
+        snapshot, mark = self._back.catalogue.mark_of(permit.scope, job.id, outcome.safety or "")
+        if mark.state != "done":
+            raise InvalidError("This restore is undone already.", subject=f"job {job_id}", hint="Nothing was changed.")
+        return self._submit_undo(permit, snapshot, mark)
+
+    # --- deleting
+
+    def delete(self, actor: Actor, scope: Scope, name: str) -> Snapshot:
+        """Move a snapshot into the trash; BusyError while a job works on the scope."""
+        permit = self._back.reception.permit(actor, Action.DELETE, scope)
+        snapshot = self._back.catalogue.own(permit.scope, name)
+        with self._back.jobs.hold(permit.scope, f"deleting {snapshot.name}"):
+            gone = self._back.repository.delete(permit.scope, snapshot.name, actor.user, datetime.now(UTC))
+        self._back.reception.note(actor, "delete", permit.scope, "done", snapshot.name)
+        return gone
+
+    def undelete(self, actor: Actor, scope: Scope, name: str) -> Snapshot:
+        """Bring a snapshot back out of the trash."""
+        permit = self._back.reception.permit(actor, Action.UNDELETE, scope)
+        self._back.catalogue.refuse_of_site(permit.scope, name)
+        with self._back.jobs.hold(permit.scope, f"undeleting {name}"):
+            back = self._back.repository.undelete(permit.scope, name)
+        self._back.reception.note(actor, "undelete", permit.scope, "done", name)
+        return back
+
+    # --- jobs
+
+    def job(self, actor: Actor, job_id: str) -> Job:
+        """A job of a scope that the actor may see; the same NotFoundError where there is none."""
+        job = self._back.jobs.get(job_id)
+        if Action.SEE not in self._back.auth.acts(actor, job.order.scope):
+            self._back.reception.note(actor, "job", job.order.scope, "not-found")
+            raise NotFoundError("There is no such job.", subject="job", hint="Look at the list of jobs.")
+        return job
+
+    def jobs(self, actor: Actor, scope: Scope, limit: int = 5) -> tuple[Job, ...]:
+        """The latest jobs of a scope, newest first, running ones included."""
+        permit = self._back.reception.permit(actor, Action.SEE, scope)
+        return self._back.jobs.of_scope(permit.scope, limit)
+
+    def wait(self, actor: Actor, job_id: str, seconds: float) -> Job:
+        """The job when it has ended, or as it is after `seconds`."""
+        return self._back.jobs.wait(self.job(actor, job_id).id, seconds)
+
+    # --- tokens
+
+    def tokens(self, actor: Actor, user: str) -> tuple[Token, ...]:
+        """The tokens of a person, without their secrets."""
+        self._back.reception.permit_tokens(actor, user)
+        return self._back.tokens.of_user(user)
+
+    def create_token(self, actor: Actor, user: str, label: str = "") -> str:
+        """A new token of a person; the secret is shown this once."""
+        self._back.reception.permit_tokens(actor, user)
+        _, secret = self._back.tokens.create(user, _note(label))
+        self._back.reception.note(actor, "create token", Scope.site(), "done", user)
+        return secret
+
+    def revoke_token(self, actor: Actor, user: str, token_id: str) -> None:
+        """End a token."""
+        self._back.reception.permit_tokens(actor, user)
+        self._back.tokens.revoke(token_id, user)
+        self._back.reception.note(actor, "revoke token", Scope.site(), "done", user)
+
+    def health(self) -> Health:
+        """Whether the parts answer; never raises."""
+        try:
+            worker = self._back.jobs.worker_alive()
+        except KeyframeError:
+            worker = False
+        return Health(self._back.mongo.answers(), worker, len(self._back.intents.open()))
+
+    # --- what the methods above share
+
+    def _wish(self, actor: Actor, action: Action, scope: Scope, name: str, selection: Selection) -> tuple[Permit, Wish]:
+        """The permit for what a restore would change, and what was asked for; one project out of a site snapshot is
+        that project's matter, whichever route it was asked on."""
+        narrow = Scope.project(selection.projects[0]) if scope.is_site and len(selection.projects) == 1 else scope
+        permit = self._back.reception.permit(actor, action, narrow)
+        wish = self._back.catalogue.wish(scope, name, selection)
+        if permit.scope != wish.scope:
+            raise RuntimeError("the permit is for another scope than the wish")
+        return permit, wish
+
+    def _people(self, permit: Permit, wish: Wish, people: bool | None) -> bool:
+        """Whether people come along: if root says so, or where there are none at all."""
+        whole_site = wish.scope.is_site and wish.selection.is_empty
+        if people and not whole_site:
+            raise InvalidError("People are restored with the whole site only.", subject="people", hint="Leave it out.")
+        if people is None:
+            return whole_site and self._back.mongo.is_without_people()
+        if people and not self._back.mongo.is_without_people():
+            self._back.reception.permit(permit.actor, Action.PEOPLE, permit.scope)
+        return people
+
+    def _submit(self, permit: Permit, wish: Wish, people: bool, plan: str = "") -> Job:
+        return self._back.jobs.submit(
+            Order(
+                permit.action,
+                permit.scope,
+                permit.actor,
+                source=wish.snapshot.scope,
+                snapshot=wish.snapshot.name,
+                selection=wish.selection,
+                people=people,
+                plan=plan,
+            )
+        )
+
+    def _submit_undo(self, permit: Permit, snapshot: Snapshot, mark: RestoreMark) -> Job:
+        """An undo brings back exactly what the restore was about, nothing beside it."""
+        if mark.people:
+            self._back.reception.permit(permit.actor, Action.PEOPLE, permit.scope)
+        return self._back.jobs.submit(
+            Order(
+                Action.UNDO,
+                permit.scope,
+                permit.actor,
+                source=snapshot.scope,
+                snapshot=snapshot.name,
+                selection=mark.selection,
+                people=mark.people,
+                mark_job=mark.job,
+            )
+        )
+
+
+def _note(text: str) -> str:
+    """A note as it is kept: one line, at most 500 characters."""
+    if len(text) > _LONGEST_NOTE or any(ord(letter) < 32 for letter in text):
+        raise InvalidError(
+            f"A note has at most {_LONGEST_NOTE} characters and no control characters.",
+            subject="note",
+            hint="Shorten it.",
+        )
+    return text.strip()

@@ -1,0 +1,263 @@
+"""The difference of two inventories: what a restore creates, replaces and deletes. Pure: no clock, disk or server.
+
+Rules:
+
+- Both sides are streams in the same order; nothing is held but the stretch in which they differ.
+- What is equal is not in the plan. What is unknown on either side (`Slice.leaves`) is neither created, replaced nor
+  deleted.
+- Directories go last, deepest first, and only where nothing unknown lies in them.
+
+>>> [item.name for item in file_items(wanted, live, whole_slice)]     # doctest: +SKIP
+['edition/1/a.txt']
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from .model import Change, Counts, FileEntry, PlanItem
+
+PathKey = Callable[[str], bytes]
+
+
+@dataclass(slots=True)
+class Slice:
+    """Which paths a restore is about: those below `prefixes` (empty: all), without those that are left as they are.
+
+    `leave` may grow while the live side is walked: what cannot be read there is unknown from then on.
+    """
+
+    prefixes: tuple[str, ...] = ()
+    leave: set[str] = field(default_factory=set)
+
+    def holds(self, path: str) -> bool:
+        """Whether a path is meant."""
+        if not self.prefixes:
+            return True
+        return any(path == prefix or path.startswith(prefix + "/") for prefix in self.prefixes)
+
+    def leads(self, path: str) -> bool:
+        """Whether a path is a directory on the way to what is meant; it may be created, nothing else."""
+        return path == "." or any(prefix.startswith(path + "/") for prefix in self.prefixes)
+
+    def leaves(self, path: str) -> bool:
+        """Whether a path is unknown, hence left as it is: itself, or something around it."""
+        if not self.leave:
+            return False
+        if path in self.leave or "." in self.leave:
+            return True
+        parts = path.split("/")
+        return any("/".join(parts[:count]) in self.leave for count in range(1, len(parts)))
+
+    def has_unknown_below(self, path: str) -> bool:
+        return any(one.startswith(path + "/") or path == "." for one in self.leave)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of a plan while it is computed."""
+
+    creates: Counts = field(default_factory=Counts)
+    replaces: Counts = field(default_factory=Counts)
+    deletes: Counts = field(default_factory=Counts)
+    unchanged: Counts = field(default_factory=Counts)
+
+    def add(self, item: PlanItem) -> None:
+        if item.change is Change.CREATE:
+            self.creates = _plus(self.creates, item.kind, item.bytes)
+        elif item.change is Change.REPLACE:
+            self.replaces = _plus(self.replaces, item.kind, item.bytes)
+        else:
+            self.deletes = _plus(self.deletes, item.kind, item.bytes)
+
+    def same(self, kind: str, size: int) -> None:
+        self.unchanged = _plus(self.unchanged, kind, size)
+
+
+def _plus(counts: Counts, kind: str, size: int) -> Counts:
+    return Counts(
+        files=counts.files + (kind in ("file", "link")),
+        records=counts.records + (kind == "record"),
+        bytes=counts.bytes + size,
+        other=counts.other + (kind not in ("file", "link", "record")),
+    )
+
+
+def file_items(
+    wanted: Iterable[FileEntry], live: Iterable[FileEntry], part: Slice, key: PathKey, same: Callable[[str, int], None]
+) -> Iterator[PlanItem]:
+    """What has to happen to the files.
+
+    Parameters
+    ----------
+    wanted, live: sorted by `key`; live entries with digest where the size is that of the wanted one.
+    part: what is meant; paths outside are passed over on both sides.
+    same: told kind and bytes of each path that is equal on both sides.
+
+    Yields
+    ------
+    Items in path order; a path whose kind changes is one item (replace); directories that go (deleted, or replaced by
+    something else) come last, deepest first: only then it is known what lies in them.
+    """
+    late: list[PlanItem] = []
+    for want, have in _pairs(wanted, live, key):
+        path = (want or have).path  # type: ignore[union-attr]  # one of them is there
+        if part.leaves(path):
+            continue
+        if not part.holds(path):
+            if want is not None and have is None and want.kind == "directory" and part.leads(path):
+                yield _file_item(want, None)
+            continue
+        if want is not None and have is not None and want == have:
+            same(want.kind, want.size)
+            continue
+        item = _file_item(want, have)
+        if have is not None and have.kind == "directory" and (want is None or want.kind != "directory"):
+            late.append(item)
+            continue
+        yield item
+    for item in reversed(late):
+        if not part.has_unknown_below(item.name):
+            yield item
+
+
+def _pairs(
+    wanted: Iterable[FileEntry], live: Iterable[FileEntry], key: PathKey
+) -> Iterator[tuple[FileEntry | None, FileEntry | None]]:
+    """Both streams side by side."""
+    left, right = iter(wanted), iter(live)
+    want, have = next(left, None), next(right, None)
+    while want is not None or have is not None:
+        if have is None or (want is not None and key(want.path) < key(have.path)):
+            yield want, None
+            want = next(left, None)
+        elif want is None or key(have.path) < key(want.path):
+            yield None, have
+            have = next(right, None)
+        else:
+            yield want, have
+            want, have = next(left, None), next(right, None)
+
+
+def _file_item(want: FileEntry | None, have: FileEntry | None) -> PlanItem:
+    entry = want or have
+    assert entry is not None  # noqa: S101  (one of the two is there)
+    change = Change.DELETE if want is None else Change.CREATE if have is None else Change.REPLACE
+    # Equal bytes under another mode, owner or time: nothing has to be copied.
+    same_bytes = want is not None and have is not None and want.kind == have.kind and _content(want) == _content(have)
+    return PlanItem(
+        change=change,
+        kind=entry.kind,
+        name=entry.path,
+        bytes=0 if same_bytes else entry.size,
+        detail={"want": _traits(want), "have": _traits(have), "same_bytes": same_bytes},
+    )
+
+
+def _content(entry: FileEntry) -> tuple[str, str]:
+    return entry.sha256, entry.target
+
+
+def _traits(entry: FileEntry | None) -> list[str | int] | None:
+    if entry is None:
+        return None
+    return [entry.kind, entry.size, entry.mode, entry.uid, entry.gid, entry.mtime_ns, entry.sha256, _safe(entry.target)]
+
+
+def _safe(target: str) -> str:
+    return target.encode("utf-8", "surrogateescape").hex()
+
+
+def entry_of(item: PlanItem) -> FileEntry:
+    """The wanted entry of a file item that creates or replaces."""
+    kind, size, mode, uid, gid, mtime_ns, sha256, target = item.detail["want"]
+    return FileEntry(
+        item.name,
+        kind,
+        size,
+        mode,
+        uid,
+        gid,
+        mtime_ns,
+        sha256,
+        bytes.fromhex(target).decode("utf-8", "surrogateescape"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A document in an inventory.
+
+    `id` is the exact bytes of its `_id`, `name` the same as text; `digest` and `size` are of its bytes, `offset` says
+    where they lie in the dump (-1: in the live database); `owner` is the id of the project it belongs to, `title` what
+    people call it.
+    """
+
+    id: bytes
+    digest: bytes
+    size: int
+    offset: int = -1
+    name: str = ""
+    owner: str | None = None
+    title: str = ""
+
+
+def record_pairs(wanted: Iterable[Record], live: Iterable[Record]) -> Iterator[tuple[Record | None, Record | None]]:
+    """Match two streams of documents that are in the same order, by the exact bytes of their `_id`.
+
+    The order itself (MongoDB's order of values) need not be known: where an id turns up on both sides, everything
+    before it that was not matched has no counterpart. Only the stretch since the last match is held.
+    """
+    left, right = iter(wanted), iter(live)
+    open_left: dict[bytes, Record] = {}
+    open_right: dict[bytes, Record] = {}
+    ended_left = ended_right = False
+    while not (ended_left and ended_right):
+        for source, mine, other, is_left in (
+            (left, open_left, open_right, True),
+            (right, open_right, open_left, False),
+        ):
+            record = next(source, None)
+            if record is None:
+                ended_left, ended_right = ended_left or is_left, ended_right or not is_left
+                continue
+            mine[record.id] = record
+            if record.id in other:
+                yield from _settle(open_left, open_right, record.id)
+    yield from _settle(open_left, open_right, None)
+
+
+def _settle(
+    wanted: dict[bytes, Record], live: dict[bytes, Record], match: bytes | None
+) -> Iterator[tuple[Record | None, Record | None]]:
+    """Give away what is settled once `match` stood on both sides (None: both streams are at their end)."""
+    for pending, is_wanted in ((live, False), (wanted, True)):
+        for ident in list(pending):
+            if ident == match:
+                break
+            record = pending.pop(ident)
+            yield (record, None) if is_wanted else (None, record)
+    if match is not None:
+        yield wanted.pop(match), live.pop(match)
+
+
+def record_item(collection: str, want: Record | None, have: Record | None) -> PlanItem:
+    """The item for one record that differs."""
+    record = want or have
+    assert record is not None  # noqa: S101  (one of the two is there)
+    return PlanItem(
+        change=Change.DELETE if want is None else Change.CREATE if have is None else Change.REPLACE,
+        kind="record",
+        name=f"{collection}/{record.name}",
+        bytes=record.size,
+        title=record.title,
+        detail={
+            "collection": collection,
+            "id": record.id.hex(),
+            "want": want.digest.hex() if want else None,
+            "have": have.digest.hex() if have else None,
+            "offset": want.offset if want else -1,
+            "size": want.size if want else 0,
+        },
+    )

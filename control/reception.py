@@ -1,0 +1,61 @@
+"""Reception: asks Auth on behalf of the desk, and keeps the audit.
+
+Rule: every refusal leaves a row; an audit that cannot be written is logged, and never turns a no into a yes.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from .auth import Auth
+from .errors import KeyframeError, NotFoundError, RefusedError
+from .model import Action, Actor, Permit, Scope
+from .stores.audit import Audit
+from .stores.people import People
+
+log = structlog.get_logger(__name__)
+
+
+class Reception:
+    """Permits, and the trace that asking for them leaves."""
+
+    def __init__(self, auth: Auth, people: People, audit: Audit) -> None:
+        self._auth = auth
+        self._people = people
+        self._audit = audit
+
+    def permit(self, actor: Actor, action: Action, scope: Scope) -> Permit:
+        """As `Auth.permit`; a refusal is written down."""
+        try:
+            return self._auth.permit(actor, action, scope)
+        except (NotFoundError, RefusedError) as error:
+            self.note(actor, action.value, scope, error.code)
+            raise
+
+    def permit_tokens(self, actor: Actor, user: str) -> None:
+        """Allow an actor to deal with the tokens of a person: his own, or those of others as the table says.
+
+        A token of root is for root: an admin could otherwise make himself root with it.
+
+        Raises
+        ------
+        RefusedError: he may not. NotFoundError: there is no such person.
+        """
+        if actor.via != "cli" and actor.user == user:
+            return
+        if Action.TOKENS not in self._auth.acts(actor, Scope.site()):
+            self.note(actor, "tokens", Scope.site(), "refused")
+            raise RefusedError("You may not deal with tokens of others.", subject=user, hint="Ask an administrator.")
+        person = self._people.person(user)
+        if person is None:
+            raise NotFoundError("There is no such person.", subject=user, hint="Look at `keyframe people list`.")
+        if person.site_role == "root" and actor.site_role != "root":
+            self.note(actor, "tokens", Scope.site(), "refused")
+            raise RefusedError("Only root may deal with tokens of root.", subject=user, hint="Ask root.")
+
+    def note(self, actor: Actor, act: str, scope: Scope, outcome: str, detail: str = "") -> None:
+        """Write an audit row; trouble with it goes to the log."""
+        try:
+            self._audit.write(actor, act, scope, outcome, detail)
+        except KeyframeError as error:
+            log.error("audit.lost", act=act, user=actor.user, scope=scope.key, outcome=outcome, what=error.what)

@@ -1,0 +1,200 @@
+"""`snapshot.json` and `labels.json`: the header of a stored snapshot, and the little about it that may change.
+
+Rules:
+
+- `snapshot.json` is written once, before the commit. `labels.json` is replaced by rename, is no part of the manifest
+  and is never linked from one snapshot to another.
+- A reader refuses what a newer format wrote, and ignores fields it does not know.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..errors import DamagedError, Problem
+from ..model import FORMAT, Instant, Part, Reason, RestoreMark, Scope, Selection, Snapshot, Status, utc_moment, utc_text
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What may change about a snapshot. `note` None: the one it was made with."""
+
+    note: str | None = None
+    pinned: bool = False
+    restores: tuple[RestoreMark, ...] = ()
+    deleted_at: datetime | None = None
+    deleted_by: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "note": self.note,
+            "pinned": self.pinned,
+            "restores": [_mark_document(mark) for mark in self.restores],
+            "deleted_at": utc_text(self.deleted_at) if self.deleted_at else None,
+            "deleted_by": self.deleted_by,
+        }
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a small file durably: beside it, flushed, renamed over it."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(draft, "w", encoding="utf-8") as file:
+        file.write(_json(document) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(draft, path)
+
+
+def _json(document: Mapping[str, Any]) -> str:
+    text = json.dumps(document, ensure_ascii=False, indent=1)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:  # a path that is not UTF-8 travels as escaped surrogates
+        text = json.dumps(document, indent=1)
+    return text
+
+
+def read_header(scope: Scope, folder: Path) -> Snapshot:
+    """The header of the snapshot in `folder`, without its labels.
+
+    Raises
+    ------
+    DamagedError: `header-missing`, `header-invalid`, `format-newer`, `manifest-missing`, `manifest-size`.
+    """
+    try:
+        document = json.loads((folder / "snapshot.json").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DamagedError("header-missing", "has no readable snapshot.json.", subject=folder.name) from error
+    except ValueError as error:
+        raise DamagedError("header-invalid", "has a snapshot.json that is not JSON.", subject=folder.name) from error
+    try:
+        if document["format"] > FORMAT:
+            raise DamagedError(
+                "format-newer",
+                f"was written in format {document['format']}, this version reads up to {FORMAT}.",
+                subject=folder.name,
+                hint="Update Keyframe; the snapshot is left as it is.",
+            )
+        header = _header(scope, folder.name, document)
+        size = document["manifest"]["bytes"]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DamagedError("header-invalid", "has a snapshot.json with wrong fields.", subject=folder.name) from error
+    try:
+        found = (folder / "manifest.jsonl").stat().st_size
+    except OSError as error:
+        raise DamagedError("manifest-missing", "has lost its manifest.", subject=folder.name) from error
+    if found != size:
+        raise DamagedError(
+            "manifest-size", f"has a manifest of {found} bytes, {size} were written.", subject=folder.name
+        )
+    return header
+
+
+def _header(scope: Scope, name: str, document: Mapping[str, Any]) -> Snapshot:
+    if Scope(document["scope"]["project_id"]) != scope:
+        raise ValueError("of another scope")
+    instant = document["instant"]
+    return Snapshot(
+        scope=scope,
+        name=name,
+        made_at=utc_moment(document["made_at"]),
+        made_by=str(document["made_by"]),
+        reason=Reason(document["reason"]),
+        note=str(document["note"]),
+        pinned=False,
+        instant=Instant(instant["cluster_time"]["t"], instant["cluster_time"]["i"], utc_moment(instant["utc"])),
+        bytes=int(document["bytes"]),
+        files=int(document["files"]),
+        documents=int(document["documents"]),
+        status=Status(document["status"]),
+        format=int(document["format"]),
+        manifest_sha256=str(document["manifest"]["sha256"]),
+        problems=tuple(Problem.from_dict(problem) for problem in document["problems"]),
+        unknown_paths=tuple(document["unknown"]["paths"]),
+        unknown_collections=tuple(document["unknown"]["collections"]),
+        projects={key: Part(**part) for key, part in document.get("projects", {}).items()},
+    )
+
+
+def damaged_header(scope: Scope, folder: Path, error: DamagedError) -> Snapshot:
+    """What a list shows of a snapshot whose header cannot be trusted."""
+    try:
+        made_at = datetime.strptime(folder.name, "%Y-%m-%dT%H-%M-%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        made_at = datetime.fromtimestamp(0, UTC)
+    return Snapshot(
+        scope=scope,
+        name=folder.name,
+        made_at=made_at,
+        made_by="",
+        reason=Reason.MANUAL,
+        note="",
+        pinned=False,
+        instant=None,
+        bytes=0,
+        files=0,
+        documents=0,
+        status=Status.DAMAGED,
+        format=0,
+        manifest_sha256="",
+        problems=(error.problem(),),
+    )
+
+
+def read_labels(folder: Path) -> Labels:
+    """The labels of a snapshot; none where the file cannot be read (a snapshot is good without them)."""
+    try:
+        document = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
+        return Labels(
+            note=document["note"],
+            pinned=bool(document["pinned"]),
+            restores=tuple(_mark(mark) for mark in document["restores"]),
+            deleted_at=utc_moment(document["deleted_at"]) if document["deleted_at"] else None,
+            deleted_by=str(document["deleted_by"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return Labels()
+
+
+def labels_of(header: Snapshot, labels: Labels) -> Snapshot:
+    """A header with what its labels say."""
+    return replace(
+        header,
+        note=header.note if labels.note is None else labels.note,
+        pinned=labels.pinned,
+        restores=labels.restores,
+        deleted_at=labels.deleted_at,
+        deleted_by=labels.deleted_by,
+    )
+
+
+def _mark_document(mark: RestoreMark) -> dict[str, Any]:
+    return {
+        "job": mark.job,
+        "snapshot": mark.snapshot,
+        "snapshot_scope": mark.snapshot_scope.key,
+        "selection": mark.selection.as_dict(),
+        "people": mark.people,
+        "digest": mark.digest,
+        "at": utc_text(mark.at),
+        "state": mark.state,
+    }
+
+
+def _mark(document: Mapping[str, Any]) -> RestoreMark:
+    return RestoreMark(
+        job=document["job"],
+        snapshot=document["snapshot"],
+        snapshot_scope=Scope.from_key(document["snapshot_scope"]),
+        selection=Selection.from_dict(document["selection"]),
+        people=document["people"],
+        digest=document["digest"],
+        at=utc_moment(document["at"]),
+        state=document["state"],
+    )

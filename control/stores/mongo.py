@@ -1,0 +1,321 @@
+"""The application's database: what is in it, reading it at one instant, writing records back byte for byte.
+
+Rules:
+
+- Everything of one snapshot is read at one cluster time: that of a marker written with `w: majority`, which also makes
+  sure that every write acknowledged before it is seen (MongoDB manual, "Read Concern snapshot").
+- Documents travel as bytes; they are decoded only to look at a field. They are read in `_id` order, simple collation.
+- Names, options and indexes cannot be read at an instant; who dumps reads them before and after and compares.
+- `system.*` and what the settings leave alone (`scopes.site.leave`) are never read and never written.
+
+>>> with mongo.pinned() as reader:                      # doctest: +SKIP
+...     for raw in reader.documents("edition", {}): ...
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import bson
+from bson import json_util
+from bson.codec_options import CodecOptions
+from bson.objectid import ObjectId
+from bson.raw_bson import RawBSONDocument
+from bson.timestamp import Timestamp
+from pymongo import MongoClient, WriteConcern
+from pymongo.client_session import ClientSession
+from pymongo.database import Database
+from pymongo.errors import (
+    BulkWriteError,
+    ConfigurationError,
+    ConnectionFailure,
+    ExecutionTimeout,
+    InvalidOperation,
+    OperationFailure,
+    PyMongoError,
+    WTimeoutError,
+)
+
+from ..errors import InvalidError, KeyframeError, NotFoundError, UnavailableError
+from ..model import Instant, Scope
+from ..settings import ProjectSettings, ScopeSettings
+
+RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
+_BATCH = 50_000  # documents asked for at once; the server ends a batch at 16 MB anyway
+SIMPLE = {"locale": "simple"}
+DURABLE = WriteConcern(w="majority", j=True)
+_FIXED = {
+    0x01: 8, 0x06: 0, 0x07: 12, 0x08: 1, 0x09: 8, 0x0A: 0, 0x10: 4, 0x11: 8, 0x12: 8, 0x13: 16, 0x7F: 0, 0xFF: 0,
+}  # fmt: skip
+# Beside the length that stands in front: of strings the length field itself, of binaries the subtype too.
+_EXTRA = {0x02: 4, 0x03: 0, 0x04: 0, 0x05: 5, 0x0C: 16, 0x0D: 4, 0x0E: 4, 0x0F: 0}
+_OVERTAKEN = (239, 246)  # SnapshotTooOld, SnapshotUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """A collection as the server describes it now; options and indexes in canonical extended JSON, indexes by name."""
+
+    name: str
+    kind: str  # collection, view, timeseries
+    options: str
+    indexes: str
+    uuid: str
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether snapshots keep it: capped collections and time series cannot be read at an instant."""
+        return self.kind in ("collection", "view") and '"capped": true' not in self.options
+
+
+@contextlib.contextmanager
+def translated(subject: str) -> Iterator[None]:
+    """Turn the driver's errors into ours."""
+    try:
+        yield
+    except (ConnectionFailure, ExecutionTimeout, WTimeoutError, ConfigurationError, InvalidOperation) as error:
+        raise UnavailableError(
+            f"MongoDB does not answer ({_short(error)}).", subject=subject, hint="Start it or wait, then try again."
+        ) from error
+    except BulkWriteError as error:
+        raise InvalidError(
+            f"a record could not be written ({_short(error)}).",
+            subject=subject,
+            hint="A unique value or an id is held by a record outside the restore; change that one, then try again.",
+        ) from error
+    except OperationFailure as error:
+        if error.code in _OVERTAKEN:
+            raise UnavailableError(
+                "took longer than the server keeps its history.",
+                subject=subject,
+                hint="Raise minSnapshotHistoryWindowInSeconds of the server, or try again when it is quiet.",
+            ) from error
+        raise KeyframeError(f"MongoDB refused ({_short(error)}).", subject=subject) from error
+    except PyMongoError as error:
+        raise KeyframeError(f"MongoDB failed ({_short(error)}).", subject=subject) from error
+
+
+def split(batch: bytes) -> Iterator[bytes]:
+    """The documents of a stretch of BSON, one after the other."""
+    position = 0
+    while position < len(batch):
+        length = int.from_bytes(batch[position : position + 4], "little")
+        yield batch[position : position + length]
+        position += length
+
+
+def id_bytes(raw: bytes) -> bytes:
+    """The `_id` of a document, exactly: the bytes of the document `{_id: …}`, cut out, not encoded again."""
+    if raw[5:9] != b"_id\0":
+        return bson.encode({"_id": RawBSONDocument(raw).get("_id")})
+    element = raw[4 : 9 + _size_of_value(raw, raw[4], 9)]
+    return (len(element) + 5).to_bytes(4, "little") + element + b"\0"
+
+
+def id_value(ident: bytes) -> Any:
+    """The value that `id_bytes` stands for."""
+    return bson.decode(ident)["_id"]
+
+
+def _size_of_value(raw: bytes, kind: int, at: int) -> int:
+    """Bytes of the value of a BSON element. Source: bsonspec.org, version 1.1."""
+    if kind in _FIXED:
+        return _FIXED[kind]
+    if kind == 0x0B:  # regular expression: two C strings
+        return raw.index(b"\0", raw.index(b"\0", at) + 1) + 1 - at
+    length = int.from_bytes(raw[at : at + 4], "little")
+    return length + _EXTRA[kind]
+
+
+class Reader:
+    """Reads the database at one cluster time. Made by `Mongo.pinned`."""
+
+    def __init__(self, database: Database[Any], session: ClientSession, at: Timestamp) -> None:
+        self._database = database
+        self._session = session
+        self._at = at
+        self.instant = Instant(at.time, at.inc, datetime.fromtimestamp(at.time, UTC))
+
+    def documents(self, collection: str, where: Mapping[str, Any]) -> Iterator[bytes]:
+        """The documents that match, as bytes, in `_id` order."""
+        command = {
+            "find": collection,
+            "filter": where,
+            "sort": {"_id": 1},
+            "collation": SIMPLE,
+            "allowDiskUse": True,
+            "batchSize": _BATCH,
+            "noCursorTimeout": True,
+            "readConcern": {"level": "snapshot", "atClusterTime": self._at},
+        }
+        with translated(f"collection {collection}"):
+            reply: Any = self._database.command(command, codec_options=RAW, session=self._session)
+            cursor = reply["cursor"]
+            batch = cursor["firstBatch"]
+        number = cursor["id"]
+        while True:
+            for document in batch:
+                yield bytes(document.raw)
+            if not number:
+                return
+            with translated(f"collection {collection}"):
+                reply = self._database.command(
+                    {"getMore": bson.Int64(number), "collection": collection, "batchSize": _BATCH},
+                    codec_options=RAW,
+                    session=self._session,
+                )
+                cursor = reply["cursor"]
+                batch, number = cursor["nextBatch"], cursor["id"]
+
+
+class Mongo:
+    """The application's database and what the settings say about it."""
+
+    def __init__(self, client: MongoClient[Any], database: str, control_database: str, scopes: ScopeSettings) -> None:
+        self.client = client
+        self.database: Database[Any] = client[database]
+        self._control: Database[Any] = client[control_database]
+        self._site = scopes.site
+        self._project: ProjectSettings = scopes.project
+
+    @property
+    def name(self) -> str:
+        return self.database.name
+
+    def version(self) -> str:
+        """The server's version."""
+        with translated("server"):
+            return str(self.client.server_info()["version"])
+
+    def answers(self) -> bool:
+        """Whether the server answers now."""
+        try:
+            self.client.admin.command("ping")
+        except PyMongoError:
+            return False
+        return True
+
+    # --- reading
+
+    @contextlib.contextmanager
+    def pinned(self) -> Iterator[Reader]:
+        """Fix one instant, not before any write acknowledged until now, and read at it."""
+        with self.client.start_session(causal_consistency=False) as session:
+            with translated("database"):
+                marker = self._control.get_collection("marker", write_concern=DURABLE)
+                marker.update_one({"_id": "pin"}, {"$inc": {"count": 1}}, upsert=True, session=session)
+                at = session.operation_time
+            if at is None:
+                raise UnavailableError(
+                    "is a standalone server; snapshots need a replica set.",
+                    subject="MongoDB",
+                    hint="Start it with --replSet rs0, then run once: mongosh --eval 'rs.initiate()'.",
+                )
+            yield Reader(self.database, session, at)
+
+    def collections(self, scope: Scope) -> dict[str, CollectionInfo]:
+        """The collections that belong to a scope, as they are now, by name."""
+        wanted = None if scope.is_site else set(self._project.collections)
+        found = {}
+        with translated("database"):
+            for row in self.database.list_collections():
+                name = row["name"]
+                if (
+                    name.startswith("system.")
+                    or name in self._site.leave
+                    or (wanted is not None and name not in wanted)
+                ):
+                    continue
+                indexes: list[Mapping[str, Any]] = []
+                if row["type"] == "collection":
+                    with contextlib.suppress(_Vanished):
+                        indexes = self._indexes(name)
+                uuid = row.get("info", {}).get("uuid")
+                found[name] = CollectionInfo(
+                    name=name,
+                    kind=row["type"],
+                    options=json_util.dumps(row.get("options", {}), json_options=json_util.CANONICAL_JSON_OPTIONS),
+                    indexes=json_util.dumps(indexes, json_options=json_util.CANONICAL_JSON_OPTIONS),
+                    uuid=bytes(uuid).hex() if uuid is not None else "",
+                )
+        return dict(sorted(found.items()))
+
+    def _indexes(self, name: str) -> list[Mapping[str, Any]]:
+        try:
+            found = [dict(index) for index in self.database[name].list_indexes()]
+        except OperationFailure as error:
+            if error.code == 26:  # NamespaceNotFound: dropped since it was listed
+                raise _Vanished from error
+            raise
+        return sorted(found, key=lambda index: str(index["name"]))
+
+    def id_of(self, scope: Scope) -> Any:
+        """The project's id as the database has it."""
+        text = scope.project_id or ""
+        try:
+            if self._project.id == "objectid":
+                return ObjectId(text)
+            return int(text) if self._project.id == "int" else text
+        except Exception as error:
+            raise NotFoundError("There is no such project.", subject="project", hint="Look at the list.") from error
+
+    def where(self, owners: Sequence[Scope], collection: str) -> dict[str, Any]:
+        """The filter for the records of these projects in a collection; no owners: the whole site."""
+        if not owners:
+            return {}
+        return {self._project.collections[collection].field: {"$in": [self.id_of(scope) for scope in owners]}}
+
+    def project_of(self, collection: str, raw: bytes) -> str | None:
+        """The id, as text, of the project that a document belongs to; None where it belongs to none."""
+        belongs = self._project.collections.get(collection)
+        if belongs is None:
+            return None
+        value = RawBSONDocument(raw).get(belongs.field)
+        return None if value is None else str(value)
+
+    def project_exists(self, scope: Scope) -> bool:
+        """Whether the database has a record of this project."""
+        try:
+            wanted = self.id_of(scope)
+        except NotFoundError:
+            return False
+        with translated("project"):
+            return self.database[self._own].find_one({"_id": wanted}, {"_id": 1}) is not None
+
+    def project_titles(self) -> dict[str, str]:
+        """Title of every project by its id, as text."""
+        with translated("projects"):
+            rows = self.database[self._own].find({}, {self._project.title: 1})
+            return {str(row["_id"]): str(row.get(self._project.title) or row["_id"]) for row in rows}
+
+    @property
+    def _own(self) -> str:
+        return self._project.own_collection or "project"
+
+    def outside(self, owners: Sequence[Scope], collection: str, ids: Iterable[bytes]) -> set[bytes]:
+        """Which of these `_id`s (as `id_bytes`) are taken by a record that belongs to none of the projects."""
+        wanted = [id_value(one) for one in ids]
+        mine = self.where(owners, collection)
+        with translated(f"collection {collection}"):
+            rows = self.database.get_collection(collection, codec_options=RAW).find(
+                {"_id": {"$in": wanted}, "$nor": [mine]}, {"_id": 1}, collation=SIMPLE
+            )
+            return {id_bytes(bytes(row.raw)) for row in rows}
+
+    def is_without_people(self) -> bool:
+        """Whether all collections of people are empty, as on a fresh machine."""
+        with translated("people"):
+            return all(self.database[name].find_one({}, {"_id": 1}) is None for name in self._site.people)
+
+
+class _Vanished(Exception):  # noqa: N818  (a signal inside this room)
+    """The collection was dropped since it was listed."""
+
+
+def _short(error: Exception) -> str:
+    """The first sentence of a driver's message; addresses of servers stay, documents and stack do not."""
+    return str(error).split(", full error")[0].split(", Timeout:")[0][:200]

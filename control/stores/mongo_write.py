@@ -1,0 +1,127 @@
+"""Writing to the application's database: records byte for byte, collections, options, indexes.
+
+Rules:
+
+- Every write is acknowledged by the majority and journaled, and can be repeated without harm.
+- A project's scope stands in every filter: a record that now belongs to another project is never touched.
+- Replacing is deletion and insertion: a replacement refuses `$`-names at the top level, and unique values that swap
+  between two records cannot be replaced one by one.
+
+>>> MongoWriter(mongo).write([RecordChange("edition", id_bytes(raw), raw, is_there=True)], owners)   # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import bson
+from bson import json_util
+from bson.raw_bson import RawBSONDocument
+from bson.timestamp import Timestamp
+from pymongo.client_session import ClientSession
+from pymongo.errors import OperationFailure
+
+from ..model import Scope
+from .mongo import DURABLE, RAW, SIMPLE, Mongo, translated
+
+
+@dataclass(frozen=True, slots=True)
+class RecordChange:
+    """One record to be written: `id` exact (see `id_bytes`), `raw` the wanted bytes or None for away, and whether a
+    record with this id is there now."""
+
+    collection: str
+    id: bytes
+    raw: bytes | None
+    is_there: bool
+
+
+def _has_zero_timestamp(document: RawBSONDocument) -> bool:
+    return any(isinstance(value, Timestamp) and value.time == 0 and value.inc == 0 for value in document.values())
+
+
+class MongoWriter:
+    """Changes the application's database; what is read stays with `Mongo`."""
+
+    def __init__(self, mongo: Mongo) -> None:
+        self._mongo = mongo
+
+    def create(self, name: str, options: str) -> None:
+        """Create a collection or view with these options; one that is there already is left."""
+        command = {"create": name, **json_util.loads(options)}
+        with translated(f"collection {name}"):
+            try:
+                self._mongo.database.command({**command, "writeConcern": DURABLE.document})
+            except OperationFailure as error:
+                if error.code != 48:  # NamespaceExists
+                    raise
+
+    def drop(self, name: str) -> None:
+        """Drop a collection or view; one that is not there is fine."""
+        with translated(f"collection {name}"):
+            self._mongo.database.get_collection(name, write_concern=DURABLE).drop()
+
+    def modify(self, name: str, options: str) -> None:
+        """Give a collection these validation options, a view this definition."""
+        wanted = json_util.loads(options)
+        command: dict[str, Any] = {"collMod": name}
+        if "viewOn" in wanted:
+            command |= {"viewOn": wanted["viewOn"], "pipeline": wanted.get("pipeline", [])}
+        else:
+            command |= {
+                "validator": wanted.get("validator", {}),
+                "validationLevel": wanted.get("validationLevel", "strict"),
+                "validationAction": wanted.get("validationAction", "error"),
+            }
+        with translated(f"collection {name}"):
+            self._mongo.database.command({**command, "writeConcern": DURABLE.document})
+
+    def drop_index(self, collection: str, name: str) -> None:
+        """Drop an index; one that is not there is fine."""
+        with translated(f"index {name} of {collection}"):
+            try:
+                self._mongo.database.command({"dropIndexes": collection, "index": name, "writeConcern": DURABLE.document})
+            except OperationFailure as error:
+                if error.code not in (26, 27):  # NamespaceNotFound, IndexNotFound
+                    raise
+
+    def create_index(self, collection: str, index: str) -> None:
+        """Create an index as it was described (canonical extended JSON)."""
+        wanted = json_util.loads(index)
+        with translated(f"index {wanted['name']} of {collection}"):
+            self._mongo.database.command({"createIndexes": collection, "indexes": [wanted], "writeConcern": DURABLE.document})
+
+    def write(self, changes: Iterable[RecordChange], owners: Sequence[Scope]) -> None:
+        """Bring records to the bytes given: all deletions first, then all insertions, in one transaction.
+
+        The scope's field stands in every filter, so that a record that now belongs to another project is never touched.
+        """
+        changes = list(changes)
+        with translated("records"), self._mongo.client.start_session() as session:
+            session.with_transaction(
+                lambda within: self._write(changes, owners, within), write_concern=DURABLE, max_commit_time_ms=60_000
+            )
+
+    def _write(self, changes: list[RecordChange], owners: Sequence[Scope], session: ClientSession) -> None:
+        for collection in sorted({change.collection for change in changes}):
+            mine = [change for change in changes if change.collection == collection]
+            target = self._mongo.database.get_collection(collection, codec_options=RAW)
+            gone = [bson.decode(change.id)["_id"] for change in mine if change.is_there]
+            if gone:
+                only = {"$and": [{"_id": {"$in": gone}}, self._mongo.where(owners, collection)]}
+                target.delete_many(only, collation=SIMPLE, session=session)
+            new = [RawBSONDocument(change.raw) for change in mine if change.raw is not None]
+            if new:
+                # A document that no longer satisfies the validator is put back as it was all the same.
+                target.insert_many(new, bypass_document_validation=True, session=session)
+            for document in new:
+                if _has_zero_timestamp(document):
+                    # The server sets Timestamp(0, 0) at the top level to its clock on insertion, not in a pipeline.
+                    target.update_one(
+                        {"_id": document["_id"]},
+                        [{"$replaceWith": {"$literal": document}}],
+                        bypass_document_validation=True,
+                        session=session,
+                    )

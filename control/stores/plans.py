@@ -1,0 +1,141 @@
+"""Plans on disk: the header and the items of what a restore would do, kept for a day under the plan's digest.
+
+Rules:
+
+- The digest covers everything that will be done, item by item with what is there now: a yes to a digest is a yes to
+  exactly that. The same difference has the same digest.
+- Items are a stream; a plan of a million items is never a list in memory.
+
+>>> plan = plans.save(target, …)        # doctest: +SKIP
+>>> plans.items(plan.digest, start=0, limit=50)     # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..errors import NotFoundError
+from ..model import Change, Plan, PlanItem
+from .headers import write_json
+
+KEPT_SECONDS = 24 * 3600
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+class PlanWriter:
+    """Receives the items of a plan; `save` makes it findable by its digest."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / f".draft-{secrets.token_hex(8)}"
+        self._file = open(self.path, "wb", buffering=1 << 18)  # noqa: SIM115  (closed by save or drop)
+        self._digest = hashlib.sha256()
+
+    def add(self, item: PlanItem) -> None:
+        line = _encode(_document(item)) + b"\n"
+        self._digest.update(line)
+        self._file.write(line)
+
+    def save(self, plan: Plan) -> Plan:
+        """Keep the plan; the result has its digest."""
+        self._file.close()
+        head = {key: value for key, value in plan.as_dict().items() if key not in ("digest", "warnings")}
+        self._digest.update(_encode(head))
+        whole = replace(plan, digest=self._digest.hexdigest())
+        os.replace(self.path, self._folder / f"{whole.digest}.items")
+        write_json(self._folder / f"{whole.digest}.json", whole.as_dict())
+        return whole
+
+    def drop(self) -> None:
+        """Forget it."""
+        self._file.close()
+        with contextlib.suppress(FileNotFoundError):
+            self.path.unlink()
+
+
+class Plans:
+    """The folder of plans."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def writer(self) -> PlanWriter:
+        self._sweep()
+        return PlanWriter(self._folder)
+
+    def get(self, digest: str) -> Plan:
+        """The plan of that digest; NotFoundError where it is unknown or older than a day."""
+        path = self._folder / f"{digest}.json"
+        try:
+            if not _DIGEST.match(digest) or time.time() - path.stat().st_mtime > KEPT_SECONDS:
+                raise FileNotFoundError
+            return Plan.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise NotFoundError(
+                "There is no such plan, or it is older than a day.", subject="plan", hint="Preview the restore again."
+            ) from error
+
+    def items(self, digest: str, start: int = 0, limit: int | None = None) -> Iterator[PlanItem]:
+        """The items of a plan, from the `start`-th on."""
+        with contextlib.suppress(FileNotFoundError), open(self._folder / f"{digest}.items", "rb") as file:
+            for number, line in enumerate(file):
+                if limit is not None and number >= start + limit:
+                    return
+                if number >= start:
+                    yield _item(msgspec.json.decode(line))
+
+    def _sweep(self) -> None:
+        with contextlib.suppress(OSError):
+            for path in self._folder.iterdir():
+                if time.time() - path.stat().st_mtime > KEPT_SECONDS:
+                    path.unlink()
+
+
+def _document(item: PlanItem) -> dict[str, Any]:
+    # Names may hold undecodable bytes as surrogates, which JSON cannot: they travel escaped.
+    return {
+        "change": item.change.value,
+        "kind": item.kind,
+        "name": _escape(item.name),
+        "bytes": item.bytes,
+        "title": item.title,
+        "detail": {key: _escape(value) if isinstance(value, str) else value for key, value in item.detail.items()},
+    }
+
+
+def _item(document: dict[str, Any]) -> PlanItem:
+    detail = {key: _unescape(value) if isinstance(value, str) else value for key, value in document["detail"].items()}
+    return PlanItem(
+        Change(document["change"]),
+        document["kind"],
+        _unescape(document["name"]),
+        document["bytes"],
+        document["title"],
+        detail,
+    )
+
+
+def _escape(text: str) -> str:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return "\0" + os.fsencode(text).hex()
+    return text
+
+
+def _unescape(text: str) -> str:
+    return os.fsdecode(bytes.fromhex(text[1:])) if text.startswith("\0") else text

@@ -1,0 +1,96 @@
+"""README.txt of a snapshot: how a stranger checks it and brings it back without Keyframe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_HEAD = """\
+A snapshot of {scope}
+made {made_at} (UTC) by {made_by}, format {format}
+
+It holds {files} files and {documents} database documents as they were at one instant.{partial}
+
+What is in this folder
+----------------------
+files/              the files, as they were: `cp -a` brings them back
+db/bson/            the documents as mongorestore reads them, with options and indexes of each collection
+db/json/            the same documents as extended JSON, a line each, to read and to search
+snapshot.json       what this snapshot is; counts, instant, problems
+manifest.jsonl      a line for each file, directory, link and collection
+manifest-sha256.txt checksums of all of this
+labels.json         notes that may have changed since; not covered by the checksums
+
+It does not hold: the program's code, its settings and secrets, and collections that are nobody's content: {left_out}.
+
+To check it
+-----------
+Go into this folder, then:
+
+    sha256sum --quiet -c manifest-sha256.txt
+
+No output means that every byte is as it was written.
+
+"""
+
+_SITE = """\
+To bring back the whole site by hand
+------------------------------------
+Stop the application. Move the present working directory away. Then:
+
+    cp -a files/. /path/to/working_dir/
+    mongorestore --uri "$MONGO_URI" --db {database} --drop db/bson
+
+`--drop` replaces each collection that is in this snapshot, people included; collections that are not in it stay.
+"""
+
+_PROJECT = """\
+To bring back this project by hand
+----------------------------------
+Stop the application. Move the present folder of the project away. Then:
+
+    mkdir -p /path/to/working_dir/project/{project_id}
+    cp -a files/. /path/to/working_dir/project/{project_id}/
+
+The collections are shared with other projects: remove this project's documents first, then add those of the snapshot.
+In mongosh, connected to the database {database}:
+
+{commands}
+
+Then:
+
+    mongorestore --uri "$MONGO_URI" --db {database} db/bson
+
+mongorestore adds documents and leaves those of other projects alone.
+"""
+
+
+def readme_text(header: Mapping[str, Any]) -> str:
+    """The text for the snapshot with this `snapshot.json`."""
+    project_id = header["scope"]["project_id"]
+    problems = header["problems"]
+    head = _HEAD.format(
+        scope="the whole site" if project_id is None else f"project {project_id}",
+        made_at=header["made_at"],
+        made_by=header["made_by"],
+        format=header["format"],
+        files=header["files"],
+        documents=header["documents"],
+        partial=f"\nIt is PARTIAL: {len(problems)} problems are named in snapshot.json." if problems else "",
+        left_out=", ".join(header["left_out"]["collections"]) or "none",
+    )
+    if project_id is None:
+        return head + _SITE.format(database=header["database"])
+    commands = "\n".join(
+        f"    db.getCollection({name!r}).deleteMany({{{field!r}: {_shell_id(header)}}})"
+        for name, field in header["project_fields"].items()
+    )
+    return head + _PROJECT.format(database=header["database"], project_id=project_id, commands=commands)
+
+
+def _shell_id(header: Mapping[str, Any]) -> str:
+    project_id = header["scope"]["project_id"]
+    kind = header["project_id_kind"]
+    if kind == "objectid":
+        return f"ObjectId({project_id!r})"
+    return str(project_id) if kind == "int" else repr(str(project_id))

@@ -1,0 +1,264 @@
+"""The repository: where snapshots lie, one folder each; the catalogue is the storage itself.
+
+Rules:
+
+- A draft lies in `.drafts`, which no list shows; one rename into the scope's folder commits it. The rename refuses an
+  existing target (a snapshot's folder is never empty), so two snapshots of one second never share a folder.
+- A name is taken in the scope, its trash and, between site and projects, on the other side too.
+- Invariant "durable before visible": everything of a draft is flushed before the rename, its parent after it.
+- Lists read `snapshot.json` and the size of the manifest only; what does not fit is listed as damaged, and the others
+  stay usable.
+- Delete is a rename into `.trash`; undelete the rename back. Only `labels.json` ever changes in a snapshot.
+
+>>> repository.snapshots(Scope.site())[0].name      # doctest: +SKIP
+'2026-11-21T10-53-15Z'
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from ..errors import BusyError, DamagedError, NotFoundError
+from ..model import CollectionEntry, FileEntry, RestoreMark, Scope, Snapshot, is_snapshot_name
+from .draft import Draft
+from .files import flush, sync_folder, translate
+from .headers import Labels, damaged_header, labels_of, read_header, read_labels, write_json
+from .manifest import read_manifest
+
+_NAME = "%Y-%m-%dT%H-%M-%SZ"
+
+
+class Repository:
+    """All snapshots of one run mode, below `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._trash = root / ".trash"
+        self._drafts = root / ".drafts"
+
+    # --- looking
+
+    def folder(self, scope: Scope, name: str, *, trash: bool = False) -> Path:
+        """Where the snapshot of that name lies.
+
+        Raises
+        ------
+        NotFoundError: no such snapshot, or not a name at all.
+        """
+        folder = scope.stored_folder(self._trash if trash else self.root) / name
+        if not is_snapshot_name(name) or not folder.is_dir():
+            raise NotFoundError("There is no such snapshot.", subject="snapshot", hint="Look at the list of snapshots.")
+        return folder
+
+    def snapshots(self, scope: Scope, *, trash: bool = False) -> list[Snapshot]:
+        """The headers of a scope's snapshots, newest first."""
+        top = scope.stored_folder(self._trash if trash else self.root)
+        try:
+            names = [name for name in os.listdir(top) if is_snapshot_name(name)]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise translate(error, str(top), "the snapshots are as they were") from error
+        found = [self._header(scope, top / name) for name in names]
+        return sorted(found, key=lambda one: (one.made_at, one.name), reverse=True)
+
+    def get(self, scope: Scope, name: str, *, trash: bool = False) -> Snapshot:
+        """One header; NotFoundError as `folder`."""
+        return self._header(scope, self.folder(scope, name, trash=trash))
+
+    def projects(self) -> list[str]:
+        """The ids of all projects that have a folder of snapshots."""
+        with contextlib.suppress(FileNotFoundError):
+            return sorted(os.listdir(self.root / "project"))
+        return []
+
+    def _header(self, scope: Scope, folder: Path) -> Snapshot:
+        try:
+            header = read_header(scope, folder)
+        except DamagedError as error:
+            header = damaged_header(scope, folder, error)
+        return labels_of(header, read_labels(folder))
+
+    # --- reading what is stored
+
+    def manifest(self, snapshot: Snapshot) -> Iterator[FileEntry | CollectionEntry]:
+        """The entries of a snapshot's manifest, after its digest was checked.
+
+        Raises
+        ------
+        DamagedError: `manifest-missing`, `manifest-bytes`, `manifest-invalid`.
+        """
+        path = self.folder(snapshot.scope, snapshot.name) / "manifest.jsonl"
+        digest = hashlib.sha256()
+        try:
+            with open(path, "rb") as file:
+                while chunk := file.read(1 << 20):
+                    digest.update(chunk)
+        except OSError as error:
+            raise DamagedError("manifest-missing", "has no readable manifest.", subject=snapshot.name) from error
+        if digest.hexdigest() != snapshot.manifest_sha256:
+            raise DamagedError(
+                "manifest-bytes",
+                "has a manifest that is not the one that was written.",
+                subject=snapshot.name,
+                hint="Restore another snapshot; this one is left as it is.",
+            )
+        return read_manifest(path)
+
+    # --- writing
+
+    @contextlib.contextmanager
+    def draft(self, scope: Scope, key: str) -> Iterator[Draft]:
+        """A new draft; its folder is gone afterwards unless it was committed."""
+        folder = self._drafts / f"{scope.key.replace(':', '.')}-{key}"
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True, mode=0o700)
+        except OSError as error:
+            raise translate(error, str(self.root), "nothing was written") from error
+        try:
+            yield Draft(folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def sweep_drafts(self, scope: Scope) -> None:
+        """Remove drafts that an interrupted make of this scope left; call it with the scope's lock held."""
+        with contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(self._drafts):
+                if name.startswith(f"{scope.key.replace(':', '.')}-"):
+                    shutil.rmtree(self._drafts / name, ignore_errors=True)
+
+    def commit(self, draft: Draft, scope: Scope, made_at: datetime) -> Snapshot:
+        """Make a complete draft exist, under the first free name from `made_at` on; the one commit point."""
+        top = scope.stored_folder(self.root)
+        try:
+            top.mkdir(parents=True, exist_ok=True)
+            flush(draft.folder)
+            with self._naming():
+                moment = made_at.astimezone(UTC)
+                while True:
+                    name = moment.strftime(_NAME)
+                    if not self._is_taken(scope, name) and _rename_new(draft.folder, top / name):
+                        break
+                    moment += timedelta(seconds=1)
+            for parent in (top, top.parent, self.root):
+                sync_folder(parent)
+        except OSError as error:
+            raise translate(error, str(top), "no snapshot was made") from error
+        return self.get(scope, name)
+
+    @contextlib.contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Only one process at a time chooses a name."""
+        descriptor = os.open(self.root / ".names", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _is_taken(self, scope: Scope, name: str) -> bool:
+        tops = [scope.stored_folder(self.root), scope.stored_folder(self._trash)]
+        for root in (self.root, self._trash):
+            tops += [root / "project" / one for one in _names(root / "project")] if scope.is_site else [root / "site"]
+        return any((top / name).exists() for top in tops)
+
+    def note(self, scope: Scope, name: str, note: str) -> Snapshot:
+        """Replace the note of a snapshot."""
+        return self._relabel(scope, name, lambda labels: replace(labels, note=note))
+
+    def mark(self, scope: Scope, name: str, mark: RestoreMark) -> Snapshot:
+        """Add that a snapshot serves a restore as its safety snapshot, or bring such a mark up to date (same job)."""
+
+        def change(labels: Labels) -> Labels:
+            others = tuple(one for one in labels.restores if one.job != mark.job)
+            return replace(labels, restores=(*others, mark))
+
+        return self._relabel(scope, name, change)
+
+    def unmark(self, scope: Scope, name: str, job: str) -> None:
+        """Take back a mark: the restore changed nothing."""
+        self._relabel(
+            scope, name, lambda labels: replace(labels, restores=tuple(m for m in labels.restores if m.job != job))
+        )
+
+    def _relabel(self, scope: Scope, name: str, change: Callable[[Labels], Labels]) -> Snapshot:
+        folder = self.folder(scope, name)
+        with self._naming_of(folder):
+            labels = read_labels(folder)
+            try:
+                write_json(folder / "labels.json", change(labels).as_dict())
+            except OSError as error:
+                raise translate(error, f"labels of {name}", "the snapshot is as it was") from error
+        return self.get(scope, name)
+
+    @contextlib.contextmanager
+    def _naming_of(self, folder: Path) -> Iterator[None]:
+        """Only one process at a time changes the labels of a snapshot."""
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def delete(self, scope: Scope, name: str, user: str, now: datetime) -> Snapshot:
+        """Move a snapshot into the trash of its scope."""
+        folder = self.folder(scope, name)
+        with self._naming_of(folder):
+            write_json(folder / "labels.json", replace(read_labels(folder), deleted_at=now, deleted_by=user).as_dict())
+        self._move(folder, scope.stored_folder(self._trash) / name)
+        return self.get(scope, name, trash=True)
+
+    def undelete(self, scope: Scope, name: str) -> Snapshot:
+        """Bring a snapshot back out of the trash, under its name."""
+        folder = self.folder(scope, name, trash=True)
+        self._move(folder, scope.stored_folder(self.root) / name)
+        self._relabel(scope, name, lambda labels: replace(labels, deleted_at=None, deleted_by=""))
+        return self.get(scope, name)
+
+    def _move(self, source: Path, target: Path) -> None:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not _rename_new(source, target):
+                raise BusyError("The name is taken.", subject=target.name, hint="Nothing was changed.")
+            sync_folder(target.parent)
+            sync_folder(source.parent)
+        except OSError as error:
+            raise translate(error, target.name, "the snapshot is where it was") from error
+
+    def require_writable(self) -> None:
+        """Raise UnavailableError or NoRoomError where nothing can be written, before anything begins."""
+        try:
+            self._drafts.mkdir(parents=True, exist_ok=True)
+            probe = self._drafts / f".probe-{os.getpid()}"
+            probe.write_bytes(b"keyframe")
+            probe.unlink()
+        except OSError as error:
+            raise translate(error, str(self.root), "nothing was changed") from error
+
+
+def _rename_new(source: Path, target: Path) -> bool:
+    """Rename a folder; False where the target exists already."""
+    try:
+        os.rename(source, target)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            return False
+        raise
+    return True
+
+
+def _names(folder: Path) -> list[str]:
+    with contextlib.suppress(OSError):
+        return os.listdir(folder)
+    return []

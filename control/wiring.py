@@ -1,0 +1,132 @@
+"""Wiring: builds every part once, in reading order; and the extension, which puts them into a Flask application.
+
+Rules:
+
+- Nothing here asks the server or touches the disk: a program starts when both are away, and says so when used.
+- What a room needs it gets through its constructor; no room looks for another one.
+
+>>> Keyframe(settings).init_app(app)        # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from flask import Flask
+from pymongo import MongoClient
+
+from .auth import Auth
+from .backup import Backup, Stores
+from .catalogue import Catalogue
+from .desk import Backroom, Desk
+from .doors.api import register_api
+from .doors.health import health
+from .doors.login import Login
+from .doors.office import Office
+from .doors.pages import pages
+from .doors.writes import gate_requests
+from .errors import SettingsError
+from .jobs import Jobs
+from .messages import Messages
+from .reception import Reception
+from .settings import Settings
+from .stores.audit import Audit
+from .stores.gate import Gate
+from .stores.intents import Intents
+from .stores.jobs import JobStore
+from .stores.locks import ScopeLocks
+from .stores.mongo import Mongo
+from .stores.mongo_write import MongoWriter
+from .stores.people import People, StoredPeople
+from .stores.plans import Plans
+from .stores.repository import Repository
+from .stores.seen import Seen
+from .stores.tokens import Tokens
+from .work import Work
+
+
+def build(settings: Settings, people: People | None = None) -> Office:
+    """Every part, for one process.
+
+    Parameters
+    ----------
+    people: the host's; None reads them from the application's database, as the editions site keeps them.
+
+    Raises
+    ------
+    SettingsError: no `mongo.uri`; the embedded server is started by whoever calls this.
+    """
+    if settings.mongo.uri is None:
+        raise SettingsError(
+            "mongo.uri is not set.", subject="mongo.uri", hint="Name your server, or use `keyframe up`."
+        )
+    client: MongoClient[Any] = MongoClient(
+        settings.mongo.uri,
+        connect=False,
+        serverSelectionTimeoutMS=int(settings.mongo.timeout * 1000),
+        appname="keyframe",
+    )
+    database, control = client[settings.mongo.database], client[settings.control_database]
+    own = settings.data / ".keyframe"
+
+    repository = Repository(settings.repository)
+    mongo = Mongo(client, settings.mongo.database, settings.control_database, settings.scopes)
+    plans, intents, gate = Plans(own / "plans"), Intents(own / "intents"), Gate(own, settings.gate)
+    stores = Stores(settings, repository, mongo, MongoWriter(mongo), plans, intents, gate, Seen(own / "seen.sqlite"))
+
+    people = people or StoredPeople(database)
+    tokens, audit = Tokens(control), Audit(control)
+    auth = Auth(people, mongo, settings.rights, settings.run_mode)
+    reception = Reception(auth, people, audit)
+    jobs = Jobs(JobStore(control), ScopeLocks(control), settings.jobs)
+    backup = Backup(stores)
+
+    catalogue = Catalogue(repository)
+    desk = Desk(Backroom(auth, reception, catalogue, repository, plans, intents, mongo, jobs, tokens))
+    return Office(
+        settings=settings,
+        desk=desk,
+        work=Work(auth, backup, jobs, reception),
+        jobs=jobs,
+        messages=Messages(ZoneInfo(settings.time_zone)),
+        login=Login(people, tokens, settings.shell),
+        gate=gate,
+        intents=intents,
+        database=database,
+    )
+
+
+class Keyframe:
+    """The extension: snapshots for a Flask application.
+
+    Parameters
+    ----------
+    people: how Auth learns about the host's people; see `stores/people.py`.
+    layout: the template that the pages extend, with blocks `title` and `main`.
+    exempt: endpoints of the host that must answer while the gate is closed, like signing in and out.
+    project_page: the address of the host's own page of a project, for the way back.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        people: People | None = None,
+        *,
+        layout: str = "keyframe/base.html",
+        exempt: frozenset[str] = frozenset(),
+        project_page: Callable[[str], str] | None = None,
+    ) -> None:
+        self.office = build(settings, people)
+        self._layout = layout
+        self._exempt = exempt
+        self._project_page = project_page
+
+    def init_app(self, app: Flask) -> None:
+        """Add pages at /snapshots, REST at /api/v1 and /healthz; writing requests of the host pass the gate."""
+        app.register_blueprint(pages(self.office, self._layout, self._project_page))
+        register_api(app, self.office)
+        app.register_blueprint(health(self.office))
+        gate_requests(app, self.office, self._exempt)
+        app.extensions["keyframe"] = self

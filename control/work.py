@@ -1,0 +1,163 @@
+"""Work: what a worker does with a job that it has claimed.
+
+Rules:
+
+- Auth is asked again when the job starts: what was allowed yesterday may be refused today.
+- However it goes, the job ends with an outcome; what is unforeseen goes to the log in full.
+- A restore that has begun to change things is not ended by a stop: its intent stays, and the next start finishes it.
+
+>>> claim = jobs.claim()            # doctest: +SKIP
+>>> work.run(claim).outcome         # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+
+import structlog
+
+from .auth import Auth
+from .backup import Backup
+from .backup.watches import Until, Watch
+from .claims import Claim
+from .errors import BusyError, CancelledError, KeyframeError, NotFoundError, Problem, StaleError
+from .jobs import Jobs
+from .model import Action, Job, JobState, Outcome, OutcomeStatus, Permit, Scope
+from .reception import Reception
+
+log = structlog.get_logger(__name__)
+_LOOK_AGAIN = 0.1  # seconds between tries to claim
+
+
+class Work:
+    """Carries out jobs; the same in the worker process and in a command that does its job itself."""
+
+    def __init__(self, auth: Auth, backup: Backup, jobs: Jobs, reception: Reception) -> None:
+        self._auth = auth
+        self._backup = backup
+        self._jobs = jobs
+        self._reception = reception
+
+    def run(self, claim: Claim) -> Job:
+        """Do it and end it; never raises for what goes wrong with the work."""
+        job = claim.job
+        try:
+            outcome = self._outcome(claim)
+        except CancelledError as error:
+            if self._begun(job):
+                log.warning("job.interrupted", job=job.id, scope=job.order.scope.key)
+                claim.abandon()
+                return job
+            outcome = _ended(OutcomeStatus.CANCELLED, error, job)
+        ended = claim.end(outcome)
+        self._note(ended)
+        return ended
+
+    def _outcome(self, claim: Claim) -> Outcome:
+        job = claim.job
+        try:
+            actor = self._auth.current(job.order.actor)
+            permit = self._auth.permit(actor, job.order.act, job.order.scope)
+            if job.order.people:
+                self._auth.permit(actor, Action.PEOPLE, job.order.scope)
+            return self._do(permit, claim)
+        except CancelledError:
+            raise
+        except KeyframeError as error:
+            log.info("job.failed", job=job.id, code=error.code, what=error.what, subject=error.subject)
+            status = OutcomeStatus.REFUSED if error.code == "refused" else OutcomeStatus.FAILED
+            return _ended(status, error, job)
+        except Exception as error:
+            log.exception("job.crashed", job=job.id, act=job.order.act.value, scope=job.order.scope.key)
+            unforeseen = KeyframeError(
+                f"Something unforeseen happened ({type(error).__name__}).", subject=f"job {job.id}", hint="See the log."
+            )
+            return _ended(OutcomeStatus.FAILED, unforeseen, job)
+
+    def _do(self, permit: Permit, claim: Claim) -> Outcome:
+        job, order = claim.job, claim.job.order
+        if order.act is Action.MAKE:
+            self._refuse_unfinished(permit)
+            return self._backup.make(permit, order.note, job.id, claim)
+        if order.act is Action.PREVIEW:
+            plan = self._backup.preview(permit, order, claim)
+            return Outcome(OutcomeStatus.DONE, order.snapshot, report=plan.as_dict())
+        if order.act in (Action.RESTORE, Action.UNDO):
+            self._refuse_unfinished(permit)
+            return self._backup.restore(permit, order, job.id, claim)
+        raise RuntimeError(f"no job for {order.act}")
+
+    def _refuse_unfinished(self, permit: Permit) -> None:
+        """Nothing begins where a restore has begun and not finished."""
+        if any(one.is_site or permit.scope.is_site or one == permit.scope for one in self._backup.unfinished()):
+            raise BusyError(
+                "A restore was interrupted here and will be finished first.",
+                subject=permit.scope.key,
+                hint="Try again in a minute; nothing was changed.",
+            )
+
+    def _begun(self, job: Job) -> bool:
+        intent = self._backup.intent(job.order.scope)
+        return intent is not None and intent.job == job.id
+
+    def _note(self, job: Job) -> None:
+        if job.outcome is None:
+            return
+        codes = ", ".join(problem.code for problem in job.outcome.problems)
+        self._reception.note(job.order.actor, job.order.act.value, job.order.scope, job.outcome.status.value, codes)
+
+    # --- after a crash
+
+    def recover(self, is_ending: Callable[[], bool] = lambda: False) -> int:
+        """End the jobs whose worker was lost and finish the restores they had begun.
+
+        Parameters
+        ----------
+        is_ending: asked while a restore waits for disk or server; True leaves it for the next start.
+
+        Returns
+        -------
+        How many restores are still unfinished.
+        """
+        watch = Until(is_ending)
+        with contextlib.suppress(CancelledError):
+            for job in self._jobs.sweep(lambda job: self._backup.outcome_of(job, watch)):
+                self._note(job)
+            for scope in self._backup.unfinished():
+                self._finish_ownerless(scope, watch)
+        return len(self._backup.unfinished())
+
+    def _finish_ownerless(self, scope: Scope, watch: Watch) -> None:
+        """Finish a restore whose job is not running: it ended too early, or the control database does not know it."""
+        intent = self._backup.intent(scope)
+        if intent is None:
+            return
+        with contextlib.suppress(NotFoundError):
+            if self._jobs.get(intent.job).state is not JobState.ENDED:
+                return
+        with contextlib.suppress(BusyError), self._jobs.hold(scope, "the end of an interrupted restore"):
+            outcome = self._backup.finish(intent, watch)
+            log.warning("restore.finished", job=intent.job, scope=scope.key, status=outcome.status.value)
+            self._reception.note(
+                intent.order.actor, intent.order.act.value, scope, outcome.status.value, "finished late"
+            )
+
+    def run_job(self, job_id: str) -> Job:
+        """Do a job here and now, without a worker process; waits while its scope is busy."""
+        while True:
+            claim = self._jobs.claim(only=job_id)
+            if claim is not None:
+                return self.run(claim)
+            job = self._jobs.get(job_id)
+            if job.state is JobState.ENDED:
+                return job
+            self.recover()
+            time.sleep(_LOOK_AGAIN)
+
+
+def _ended(status: OutcomeStatus, error: KeyframeError, job: Job) -> Outcome:
+    report = error.report if isinstance(error, StaleError) and error.report else None
+    problem: Problem = error.problem()
+    return Outcome(status, job.order.snapshot or None, problems=(problem,), report=report)
