@@ -185,11 +185,13 @@ class ScopedDoor(Door):
 
 
 def scope_of(project_id: str | None) -> Scope:
-    """The scope that a path names; what cannot be the id of a project is no project."""
+    """The scope that a path names; what cannot be the id of a project is answered as a scope that is hidden."""
     try:
         return Scope(project_id)
     except ValueError as error:
-        raise NotFoundError("There is no such project.", hint="GET …/scopes lists those you may see.") from error
+        raise NotFoundError(
+            "There is no such thing here.", subject="scope", hint="Look at the list of what you may see."
+        ) from error
 
 
 def name_of(text: str) -> str:

@@ -84,12 +84,14 @@ class NoteSchema(_Strict):
 
 
 class PreviewSchema(_Strict):
+    """Without `people` they stay as they are, but where there are none at all."""
+
     selection = fields.Nested(SelectionSchema, load_default=dict, allow_none=True)
-    people = Truth(load_default=False)
+    people = Truth(load_default=None, allow_none=True)
 
 
 class RestoreSchema(_Strict):
-    """Without `selection` and `people` those of the plan count; without a plan, everything and no people."""
+    """Without `selection` and `people` those of the plan count; without a plan, as in a preview."""
 
     plan = Text(load_default="", allow_none=True, validate=validate.Length(max=NOTE_LENGTH))
     selection = fields.Nested(SelectionSchema, load_default=None, allow_none=True)
