@@ -22,14 +22,11 @@ from . import logs
 from .doors.cli import cli
 from .doors.cli_frame import Command, Opener
 from .doors.office import Office
-from .editions.commands import people_command
-from .embedded import EmbeddedMongo, require_replica_set
 from .processes import holder_of
 from .run import run_lock, running
-from .sample import sample_command
 from .settings import Settings, config_file, load
-from .up import Up
-from .wiring import build
+
+# Everything else is loaded by the command that needs it: `keyframe up` starts three programs, and each second counts.
 
 # Seconds that a call waits for a `keyframe up` that is starting or ending, or for another call to be done.
 _PATIENCE = 30.0
@@ -70,6 +67,8 @@ class Program:
         BusyError: another process uses the embedded database.
         UnavailableError: the database is not to be had.
         """
+        from .wiring import build
+
         with contextlib.ExitStack() as stack:
             settings = self._reachable(stack) if database else self._known()
             yield build(settings)
@@ -81,6 +80,8 @@ class Program:
         return run.settings(self.settings) if run else _with_uri(self.settings, _NOWHERE, timeout=0.05)
 
     def _reachable(self, stack: contextlib.ExitStack) -> Settings:
+        from .embedded import EmbeddedMongo, require_replica_set
+
         settings = self.settings
         if settings.mongo.uri is not None:
             require_replica_set(settings.mongo.uri, settings.mongo.timeout)
@@ -111,11 +112,26 @@ def up_command(opener: Opener) -> None:
     Without mongo.uri in the settings it runs an embedded database of its own, and fills an empty site with sample data
     in run mode pilot or test.
     """
+    from .up import Up
+
     Up(opener.settings, opener.config, click.echo).run()
 
 
-for _command in (up_command, sample_command, people_command):
-    cli.add_command(_command)
+def _sample() -> click.Command:
+    from .sample import sample_command
+
+    return sample_command
+
+
+def _people() -> click.Command:
+    from .editions.commands import people_command
+
+    return people_command
+
+
+cli.add_command(up_command)
+cli.add_later("sample", _sample)
+cli.add_later("people", _people)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from . import logs
@@ -27,6 +28,11 @@ max_requests = 0
 control_socket_disable = True
 # Who asked is read from the connection; a proxy in front is the host's own affair.
 forwarded_allow_ips = ""
+
+
+def on_starting(server: Any) -> None:  # noqa: ARG001  (gunicorn's signature)
+    """Before the workers are forked: load the application's code once for all of them; each then makes its own."""
+    importlib.import_module("keyframe.site")
 
 
 def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001  (gunicorn's signature)

@@ -19,7 +19,7 @@ def welcome(settings: Settings, config: Path | None) -> str:
     address = Run.of(settings, "").address
     program = _program(config)
     people = _people(settings)
-    user = people[0][0] if people else "U"
+    user = next((user for user, role in people if role == "admin"), people[0][0] if people else "USER")
     return "\n".join(
         (
             "",
@@ -52,7 +52,7 @@ def _sign_in(settings: Settings, people: list[tuple[str, str]]) -> list[str]:
 
 
 def _people(settings: Settings) -> list[tuple[str, str]]:
-    """The people of the sample, in the order they were made, each with what he is."""
+    """The people of the sample, those who may most first, each with what he is."""
     with MongoClient[dict[str, Any]](settings.mongo.uri) as client:
         database = client[settings.mongo.database]
         titles = {one["_id"]: one.get("title", "") for name in ("project", "edition") for one in database[name].find()}
@@ -63,8 +63,13 @@ def _people(settings: Settings) -> list[tuple[str, str]]:
         ]
         return [
             (person["user"], ", ".join([person["role"], *(role for user, role in roles if user == person["user"])]))
-            for person in database["user"].find({"sample": True}).sort("_id")
+            for person in sorted(database["user"].find({"sample": True}), key=_rank)
         ]
+
+
+def _rank(person: dict[str, Any]) -> tuple[int, str]:
+    roles = ("root", "admin", "user")
+    return roles.index(person["role"]) if person["role"] in roles else len(roles), person["user"]
 
 
 def _program(config: Path | None) -> str:

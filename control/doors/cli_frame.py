@@ -25,7 +25,6 @@ from ..errors import CancelledError, InvalidError, KeyframeError, Problem, Stale
 from ..model import Job, OutcomeStatus, Scope, is_snapshot_name
 from ..settings import Settings
 from .office import Office
-from .problems import problem_document
 
 log = structlog.get_logger(__name__)
 
@@ -101,6 +100,22 @@ class Group(click.Group):
     command_class = Command
     group_class = type
 
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._later: dict[str, Callable[[], click.Command]] = {}
+
+    def add_later(self, name: str, command: Callable[[], click.Command]) -> None:
+        """Add a command whose code is loaded only when it is called, or its help is asked for."""
+        self._later[name] = command
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in self._later:
+            self.add_command(self._later.pop(cmd_name)(), cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *self._later})
+
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         """Commands of other rooms get the exit codes in their help too."""
         commands = list(cmd.commands.values()) if isinstance(cmd, click.Group) else [cmd]
@@ -154,6 +169,8 @@ def tell(error: KeyframeError, as_json: bool) -> int:
 def tell_problem(problem: Problem, as_json: bool, **more: Any) -> int:
     """The same for a problem that is known as a value only, like that of a job's outcome."""
     if as_json:
+        from .problems import problem_document  # it knows Flask, which most calls do without
+
         print_document(problem_document(problem, **more))
         return exit_code(problem.code)
     mistakes = more.get("mistakes") or []

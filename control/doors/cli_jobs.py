@@ -13,13 +13,16 @@ import contextlib
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import click
 
-from ..claims import Claim
-from ..messages import Messages
 from ..model import Actor, Job, JobState
 from .office import Office
+
+if TYPE_CHECKING:  # loading them takes time that `keyframe up` does not have
+    from ..claims import Claim
+    from ..messages import Messages
 
 _LOOK = 0.25  # seconds between two looks
 _SAFE_POINT_SECONDS = 25.0

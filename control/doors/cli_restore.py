@@ -68,7 +68,7 @@ def preview(
     selection = _selection(projects, editions)
     with opener() as office:
         actor = office.login.shell_actor()
-        job = wait_for(office, actor, office.desk.preview(actor, scope, name, selection, people))
+        job = wait_for(office, actor, office.desk.preview(actor, scope, name, selection, people or None))
         plan = _plan_of(job)
         if plan is None or as_json:
             return print_end(office, job, as_json, _report_of)
@@ -109,7 +109,7 @@ def restore(
     with opener() as office:
         actor = office.login.shell_actor()
         if not yes:
-            looked = wait_for(office, actor, office.desk.preview(actor, scope, name, selection, people))
+            looked = wait_for(office, actor, office.desk.preview(actor, scope, name, selection, people or None))
             plan = _plan_of(looked)
             if plan is None:
                 return print_end(office, looked, as_json, _job_of)
@@ -119,7 +119,7 @@ def restore(
                 return 0
             digest = digest or plan.digest
         # A plan knows what was selected and whether people come along; without one it is said here.
-        chosen, along = (None, None) if digest and selection.is_empty and not people else (selection, people)
+        chosen, along = (None, None) if digest and selection.is_empty and not people else (selection, people or None)
         job = office.desk.restore(actor, scope, name, chosen, along, digest)
         return print_end(office, wait_for(office, actor, job), as_json, _job_of)
 

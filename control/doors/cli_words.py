@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from ..messages import Messages
 from ..model import Change, Plan, Reason, Scope, Snapshot
+
+if TYPE_CHECKING:  # loading it takes time that `keyframe up` does not have
+    from ..messages import Messages
 
 _HEAD = ("name", "when", "by", "why", "size", "files", "records", "note")
 _RIGHT = {4, 5, 6}

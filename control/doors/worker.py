@@ -16,12 +16,15 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import structlog
 
-from ..claims import Claim
 from ..errors import UnavailableError
 from .office import Office
+
+if TYPE_CHECKING:  # loading it takes time that `keyframe up` does not have
+    from ..claims import Claim
 
 log = structlog.get_logger(__name__)
 
