@@ -91,8 +91,8 @@ class DoorError(KeyframeError):
 
 
 def http_status(code: str) -> int:
-    """The HTTP status of a code; that of `damaged` for each `damaged.<what>`."""
-    return HTTP_STATUS[code.partition(".")[0]]
+    """The HTTP status of a code; that of `damaged` for each `damaged.<what>`, 500 for one of a newer version."""
+    return HTTP_STATUS.get(code.partition(".")[0], 500)
 
 
 def foreseen(error: Exception) -> KeyframeError:
@@ -127,7 +127,7 @@ def problem_document(problem: Problem, **more: Any) -> dict[str, Any]:
     status = http_status(problem.code)
     return {
         "type": f"urn:keyframe:problem:{problem.code}",
-        "title": TITLES[problem.code.partition(".")[0]],
+        "title": TITLES.get(problem.code.partition(".")[0], "Problem"),
         "status": status,
         "detail": " ".join(part for part in (problem.what, problem.hint) if part),
         **problem.as_dict(),
