@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -19,6 +20,7 @@ from pymongo import MongoClient
 
 from .auth import Auth
 from .backup import Backup, Stores
+from .backup.stores import server_now
 from .catalogue import Catalogue
 from .desk import Backroom, Desk
 from .doors.api import register_api
@@ -47,12 +49,13 @@ from .stores.tokens import Tokens
 from .work import Work
 
 
-def build(settings: Settings, people: People | None = None) -> Office:
+def build(settings: Settings, people: People | None = None, now: Callable[[], datetime] = server_now) -> Office:
     """Every part, for one process.
 
     Parameters
     ----------
     people: the host's; None reads them from the application's database, as the editions site keeps them.
+    now: the clock that snapshots are dated by.
 
     Raises
     ------
@@ -74,7 +77,8 @@ def build(settings: Settings, people: People | None = None) -> Office:
     repository = Repository(settings.repository)
     mongo = Mongo(client, settings.mongo.database, settings.control_database, settings.scopes)
     plans, intents, gate = Plans(own / "plans"), Intents(own / "intents"), Gate(own, settings.gate)
-    stores = Stores(settings, repository, mongo, MongoWriter(mongo), plans, intents, gate, Seen(own / "seen.sqlite"))
+    seen = Seen(own / "seen.sqlite")
+    stores = Stores(settings, repository, mongo, MongoWriter(mongo), plans, intents, gate, seen, now)
 
     people = people or StoredPeople(database)
     tokens, audit = Tokens(control), Audit(control)

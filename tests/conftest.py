@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from mongod import Mongod
 from pymongo import MongoClient
 from pymongo.database import Database
+from world import World, new_world
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +48,10 @@ def database(mongo_client: MongoClient[dict[str, Any]]) -> Iterator[Database[dic
 def control_database(database: Database[dict[str, Any]]) -> Database[dict[str, Any]]:
     """The control database beside `database`, dropped with it."""
     return database.client[f"{database.name}_control"]
+
+
+@pytest.fixture
+def world(mongo_uri: str, tmp_path: Path) -> Iterator[World]:
+    """A small site to break, in fresh databases and folders."""
+    with new_world(mongo_uri, tmp_path) as made:
+        yield made
