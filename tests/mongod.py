@@ -33,7 +33,10 @@ def free_port() -> int:
 
 
 class Mongod:
-    """One server below `folder`; `start` returns when it is a writable primary, `stop` when its process is gone."""
+    """One server below `folder`; `start` returns when it is a writable primary, `stop` when its process is gone.
+
+    It ends with the *thread* that started it: call `start` in one that lives as long as the server shall.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
