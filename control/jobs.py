@@ -43,6 +43,10 @@ WORKER_LOST = Outcome(
         ),
     ),
 )
+WITHDRAWN = Outcome(
+    OutcomeStatus.CANCELLED,
+    problems=(Problem("cancelled", "It was withdrawn before it began.", "job", "Nothing was changed."),),
+)
 
 
 class Jobs:
@@ -128,6 +132,10 @@ class Jobs:
             yield
         finally:
             lease.release()
+
+    def withdraw(self, job_id: str) -> Job | None:
+        """End a job that still waits, as cancelled; None when it does not wait any more."""
+        return self._store.withdraw(job_id, WITHDRAWN)
 
     def beat(self, worker: str) -> None:
         """Note that the worker of this name lives; to be called every second or so."""

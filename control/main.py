@@ -104,7 +104,7 @@ def _with_uri(settings: Settings, uri: str, timeout: float) -> Settings:
     return settings.model_copy(update={"mongo": settings.mongo.model_copy(update={"uri": uri, "timeout": timeout})})
 
 
-@click.command("up", cls=Command)
+@click.command("up", cls=Command, short_help="Start everything.")
 @click.pass_obj
 def up_command(opener: Opener) -> None:
     """Start everything: database, worker and web server; Ctrl-C ends it.

@@ -144,6 +144,13 @@ class Work:
                 intent.order.actor, intent.order.act.value, scope, outcome.status.value, "finished late"
             )
 
+    def withdraw(self, job_id: str) -> bool:
+        """End a job that still waits; False if it has begun, or ended, meanwhile."""
+        job = self._jobs.withdraw(job_id)
+        if job is not None:
+            self._note(job)
+        return job is not None
+
     def run_job(self, job_id: str) -> Job:
         """Do a job here and now, without a worker process; waits while its scope is busy."""
         while True:

@@ -144,10 +144,7 @@ def test_the_commands_of_the_services_and_of_their_head_exist() -> None:
     assert len(called) == 3
     for call in called:
         words = call.split()[1:]
-        group, rest = cli.commands[words[0]], words[1:2]
-        if rest:
-            assert rest[0] in group.commands  # type: ignore[attr-defined]
-        assert CliRunner().invoke(cli, [*words[: 1 + len(rest)], "--help"], obj=lambda _: None).exit_code == 0
+        assert CliRunner().invoke(cli, [*words[:2], "--help"], obj=lambda _: None).exit_code == 0, call
 
 
 def test_the_port_of_the_services_is_open_to_this_machine_only() -> None:

@@ -135,7 +135,7 @@ def _print_moved(office: Office, snapshot: Snapshot, as_json: bool, *, to_trash:
     click.echo(" ".join(part for part in (words.title, words.text) if part))
 
 
-@cli.command("worker")
+@cli.command("worker", short_help="Do jobs, until told to end.")
 @click.pass_obj
 def worker(opener: Opener) -> None:
     """Do jobs until told to end (SIGTERM or Ctrl-C); `keyframe up` runs one.

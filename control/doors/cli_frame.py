@@ -16,12 +16,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
+from zoneinfo import ZoneInfo
 
 import click
 import structlog
 
 from .. import logs
-from ..errors import CancelledError, InvalidError, KeyframeError, Problem, StaleError
+from ..errors import CancelledError, InvalidError, KeyframeError, NotFoundError, Problem, StaleError
 from ..model import Job, OutcomeStatus, Scope, is_snapshot_name
 from ..settings import Settings
 from .office import Office
@@ -178,11 +179,11 @@ def tell_problem(problem: Problem, as_json: bool, **more: Any) -> int:
         click.echo(f"{problem.subject}: {len(mistakes)} mistakes.", err=True)
         for mistake in mistakes:
             click.echo(f"  {mistake}", err=True)
-    else:
-        subject = f"{problem.subject}: " if problem.subject else ""
-        click.echo(f"{subject}{problem.what}", err=True)
-    if problem.hint:
         click.echo(problem.hint, err=True)
+    else:
+        from ..messages import Messages  # loading it takes time that `keyframe up` does not have
+
+        click.echo(Messages(ZoneInfo("UTC")).problem(problem), err=True)
     return exit_code(problem.code)
 
 
@@ -247,16 +248,15 @@ def scope_of(project_id: str | None) -> Scope:
     try:
         return Scope(project_id)
     except ValueError as error:
-        raise InvalidError(
-            "found what cannot be the id of a project.",
-            subject="--project",
-            hint="`keyframe list --site --json`, and the pages, show the ids.",
+        raise NotFoundError(
+            "There is no such project.", hint="Its id is the name of its folder, and stands in the address of its page."
         ) from error
 
 
 def _checked_name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
     if value is not None and value != "latest" and not is_snapshot_name(value):
-        raise click.UsageError("NAME is the name of a snapshot, like 2026-11-21T10-53-15Z, or latest.")
+        hint = "Names are like 2026-11-21T10-53-15Z, or latest; keyframe list shows them."
+        raise NotFoundError("There is no such snapshot.", subject=value[:50], hint=hint)
     return value
 
 

@@ -4,7 +4,7 @@ Rules:
 
 - Where a worker is heard of, it does the job and this only looks on. Where none is, the job is done here, under the
   same lease; so nothing needs to be running.
-- The first Ctrl-C brings a job that is done here to a safe point; a job that a worker does goes on without us.
+- Ctrl-C brings a job that is done here to a safe point, and withdraws one that waits; one that a worker does goes on.
 """
 
 from __future__ import annotations
@@ -49,8 +49,12 @@ def wait_for(office: Office, actor: Actor, job: Job) -> Job:
                     return job
                 here.help_with(job)
         except KeyboardInterrupt:
-            if not here.stop():
-                click.echo(f"The job goes on without this command; its number is {job.id}.", err=True)
+            if here.stop():
+                pass
+            elif office.work.withdraw(job.id):
+                click.echo("It had not begun, and will not: nothing was changed.", err=True)
+            else:
+                click.echo(f"The worker goes on with it; the job's number is {job.id}.", err=True)
             raise
 
 

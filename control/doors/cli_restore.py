@@ -124,7 +124,7 @@ def restore(
         return print_end(office, wait_for(office, actor, job), as_json, _job_of)
 
 
-@click.command("undo")
+@click.command("undo", short_help="Take a restore back.")
 @scoped
 @maybe_named
 @json_option

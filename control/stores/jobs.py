@@ -116,6 +116,16 @@ class JobStore:
             },
         )
 
+    def withdraw(self, job_id: str, outcome: Outcome) -> Job | None:
+        """From queued to ended; None when it is not queued any more."""
+        return self._step(
+            {"_id": job_id, "state": JobState.QUEUED.value},
+            {
+                "$set": {"state": JobState.ENDED.value, "outcome": storable(outcome.as_dict())},
+                "$currentDate": {"ended_at": True},
+            },
+        )
+
     def refence(self, job_id: str, fence: int, new_fence: int) -> Job | None:
         """Put a running job under the fence of who took it over; None when it does not run under `fence` any more."""
         return self._step(_running(job_id, fence), {"$set": {"fence": new_fence}})
