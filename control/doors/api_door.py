@@ -156,14 +156,14 @@ class Door(MethodView):
                     subject=request.path[:200],
                     hint=f"Possible are {', '.join(allowed)}.",
                 )
-                return problem_response(error, headers={"Allow": ", ".join(allowed)})
+                return sealed(problem_response(error, headers={"Allow": ", ".join(allowed)}))
             actor = office().login.actor(via="api")
             if request.method not in SAFE and not shows_token():
                 check_csrf()
             answer = super().dispatch_request(actor=actor, **self.named(path))
             return sealed(cast(Response, answer))
         except Exception as error:  # the one place where a REST route's error becomes its answer; logged if unforeseen
-            return problem_response(foreseen(error))
+            return sealed(problem_response(foreseen(error)))
 
     def named(self, path: dict[str, str]) -> dict[str, Any]:
         """What the path names, as checked types."""
