@@ -210,7 +210,7 @@ def test_stored_and_live_files_share_no_inode(world: World) -> None:
     stored = [one for one in world.settings.repository.rglob("*") if one.is_file() and "/files/" in str(one)]
 
     assert not any((one.stat().st_dev, one.stat().st_ino) in live for one in stored)
-    assert os.stat(_model(world, first.name)).st_ino == os.stat(_model(world, second.name)).st_ino  # noqa: PTH116
+    assert os.stat(_model(world, first.name)).st_ino == os.stat(_model(world, second.name)).st_ino
 
 
 def _model(world: World, name: str) -> Path:
