@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+
 import click
 
 from ..doors.cli_frame import Opener
