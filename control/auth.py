@@ -46,6 +46,20 @@ _PROJECT_ACTS: Mapping[str, frozenset[Action]] = {
     "organiser": _SNAPSHOTS,
 }
 
+_WORDS: Mapping[Action, str] = {
+    Action.SEE: "see this",
+    Action.MAKE: "make snapshots here",
+    Action.NOTE: "change notes here",
+    Action.PREVIEW: "preview a restore here",
+    Action.RESTORE: "restore here",
+    Action.UNDO: "undo a restore here",
+    Action.DELETE: "delete snapshots here",
+    Action.UNDELETE: "bring back deleted snapshots here",
+    Action.PEOPLE: "restore people and their roles; only root may",
+    Action.TOKENS: "deal with tokens of others",
+    Action.HEALTH: "see the details of the health",
+}
+
 
 class Auth:
     """Answers for the people of the host application and the run mode of the site."""
@@ -69,10 +83,10 @@ class Auth:
                 "There is no such thing here.", subject="scope", hint="Look at the list of what you may see."
             )
         if action not in allowed:
-            raise RefusedError(f"You may not {action.value} here.", subject=scope.key, hint="Ask an administrator.")
+            raise RefusedError(f"You may not {_WORDS[action]}.", subject=scope.key, hint="Ask an administrator.")
         if action in self._off:
             raise RefusedError(
-                f"To {action.value} by hand is switched off in run mode {self._run_mode}.",
+                f"It is switched off in run mode {self._run_mode} that people {_WORDS[action]} by hand.",
                 subject=scope.key,
                 hint="See rights.off in config.yaml.",
             )

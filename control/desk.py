@@ -359,7 +359,7 @@ class Desk:
 
 def _note(text: str) -> str:
     """A note as it is kept: one line, at most 500 characters."""
-    if len(text) > _LONGEST_NOTE or any(ord(letter) < 32 for letter in text):
+    if len(text) > _LONGEST_NOTE or not text.isprintable():
         raise InvalidError(
             f"A note has at most {_LONGEST_NOTE} characters and no control characters.",
             subject="note",

@@ -50,6 +50,8 @@ _REASONS = {
     "unavailable": "the database or a disk did not answer",
     "changed": "something would not hold still",
     "cancelled": "it was stopped",
+    "method": "this address does not answer to that",
+    "too-large": "it is too large",
 }
 _FRESH = timedelta(days=7)  # a last snapshot older than this is said to be old
 NOTHING = "Nothing was changed."

@@ -12,11 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from flask import Flask
-from pymongo import MongoClient
 
 from .auth import Auth
 from .backup import Backup, Stores
@@ -39,7 +37,7 @@ from .stores.gate import Gate
 from .stores.intents import Intents
 from .stores.jobs import JobStore
 from .stores.locks import ScopeLocks
-from .stores.mongo import Mongo
+from .stores.mongo import Mongo, connect
 from .stores.mongo_write import MongoWriter
 from .stores.people import People, StoredPeople
 from .stores.plans import Plans
@@ -65,12 +63,7 @@ def build(settings: Settings, people: People | None = None, now: Callable[[], da
         raise SettingsError(
             "mongo.uri is not set.", subject="mongo.uri", hint="Name your server, or use `keyframe up`."
         )
-    client: MongoClient[Any] = MongoClient(
-        settings.mongo.uri,
-        connect=False,
-        serverSelectionTimeoutMS=int(settings.mongo.timeout * 1000),
-        appname="keyframe",
-    )
+    client = connect(settings.mongo)
     database, control = client[settings.mongo.database], client[settings.control_database]
     own = settings.data / ".keyframe"
 

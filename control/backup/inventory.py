@@ -12,21 +12,17 @@ Rules:
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from bson.errors import InvalidBSON
-from bson.raw_bson import RawBSONDocument
-
 from ..errors import ChangedError, DamagedError, Problem
 from ..model import CollectionEntry, FileEntry, Scope, Snapshot
 from ..plan import Record, Slice
 from ..stores.files import with_digest
-from ..stores.mongo import Reader, id_bytes, id_value
+from ..stores.mongo import Reader, id_bytes, id_value, title_of
 from .stores import Stores
 from .watches import Watch
 
@@ -217,15 +213,4 @@ def _owned(entry: FileEntry) -> FileEntry:
 
 def _record(raw: bytes, owner: str | None, offset: int) -> Record:
     ident = id_bytes(raw)
-    return Record(ident, hashlib.sha256(raw).digest(), len(raw), offset, str(id_value(ident)), owner, _title(raw))
-
-
-def _title(raw: bytes) -> str:
-    """What people call a record: its title, name or user, where it has one."""
-    for key in ("title", "name", "user"):
-        if f"\x02{key}\0".encode() in raw:
-            with contextlib.suppress(InvalidBSON):
-                value = RawBSONDocument(raw).get(key)
-                if isinstance(value, str) and value:
-                    return value[:120]
-    return ""
+    return Record(ident, hashlib.sha256(raw).digest(), len(raw), offset, str(id_value(ident)), owner, title_of(raw))

@@ -21,6 +21,7 @@ from flask import Response, current_app, g, redirect, render_template, request, 
 from flask_login import login_url
 from flask_wtf.csrf import generate_csrf, validate_csrf
 from markupsafe import Markup, escape
+from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.wrappers import Response as AnyResponse
 from wtforms import ValidationError as CsrfError
 
@@ -94,6 +95,8 @@ class Frame:
 
     def snapshot_name(self, text: str) -> str:
         """The name of a snapshot that a URL names."""
+        if text == "make":  # the address of an act, looked at
+            raise MethodNotAllowed(["POST"])
         if not is_snapshot_name(text):
             raise NotFoundError("There is no such snapshot.")
         return text

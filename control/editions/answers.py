@@ -12,7 +12,7 @@ from wtforms import ValidationError
 
 from ..errors import InvalidError, KeyframeError, NoRoomError, NotFoundError, RefusedError, SignInError
 from ..errors import UnavailableError as NotNowError
-from .context import NAME
+from .context import NAME, ask_no_more
 
 PAGE_POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
@@ -123,6 +123,7 @@ def _foreseen(error: KeyframeError) -> AnyResponse:
 
 
 def _no_database(error: PyMongoError) -> AnyResponse:
+    ask_no_more()
     _log.error("page.failed", method=request.method, path=request.path, error=str(error))
     return error_page(503)
 

@@ -52,13 +52,18 @@ def viewer() -> Viewer:
 
 def viewer_or_nobody() -> Viewer:
     """The same for the frame around a page, which must not fail where the database does not answer."""
-    if "editions_unknown" in g:
+    if "editions_no_database" in g:
         return Viewer()
     try:
         return viewer()
     except PyMongoError:
-        g.editions_unknown = True  # asking again would wait again
+        ask_no_more()
         return Viewer()
+
+
+def ask_no_more() -> None:
+    """The database does not answer: the frame around the error page must not wait for it once more."""
+    g.editions_no_database = True
 
 
 def project_seen(project_id: str) -> Project:

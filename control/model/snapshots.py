@@ -14,7 +14,7 @@ from .scopes import Scope, Selection
 from .times import utc_text
 
 FORMAT = 1
-_NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ\Z")
+_NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ\Z", re.ASCII)
 
 
 class Reason(StrEnum):

@@ -23,6 +23,7 @@ from typing import Any
 import bson
 from bson import json_util
 from bson.codec_options import CodecOptions
+from bson.errors import InvalidBSON
 from bson.objectid import ObjectId
 from bson.raw_bson import RawBSONDocument
 from bson.timestamp import Timestamp
@@ -42,7 +43,7 @@ from pymongo.errors import (
 
 from ..errors import InvalidError, KeyframeError, NotFoundError, UnavailableError
 from ..model import Instant, Scope
-from ..settings import ProjectSettings, ScopeSettings
+from ..settings import MongoSettings, ProjectSettings, ScopeSettings
 
 RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
 _BATCH = 50_000  # documents asked for at once; the server ends a batch at 16 MB anyway
@@ -99,13 +100,14 @@ def translated(subject: str) -> Iterator[None]:
         raise KeyframeError(f"MongoDB failed ({_short(error)}).", subject=subject) from error
 
 
-def split(batch: bytes) -> Iterator[bytes]:
-    """The documents of a stretch of BSON, one after the other."""
-    position = 0
-    while position < len(batch):
-        length = int.from_bytes(batch[position : position + 4], "little")
-        yield batch[position : position + length]
-        position += length
+def connect(settings: MongoSettings) -> MongoClient[Any]:
+    """A client that reaches for the server when it is first used, and gives up after `mongo.timeout` seconds."""
+    return MongoClient(
+        settings.uri,
+        connect=False,
+        serverSelectionTimeoutMS=int(settings.timeout * 1000),
+        appname="keyframe",
+    )
 
 
 def id_bytes(raw: bytes) -> bytes:
@@ -119,6 +121,17 @@ def id_bytes(raw: bytes) -> bytes:
 def id_value(ident: bytes) -> Any:
     """The value that `id_bytes` stands for."""
     return bson.decode(ident)["_id"]
+
+
+def title_of(raw: bytes) -> str:
+    """What people call a document: its title, name or user, where it has one."""
+    for key in ("title", "name", "user"):
+        if f"\x02{key}\0".encode() in raw:
+            with contextlib.suppress(InvalidBSON):
+                value = RawBSONDocument(raw).get(key)
+                if isinstance(value, str) and value:
+                    return value[:120]
+    return ""
 
 
 def _size_of_value(raw: bytes, kind: int, at: int) -> int:

@@ -82,7 +82,8 @@ class MongoWriter:
         """Drop an index; one that is not there is fine."""
         with translated(f"index {name} of {collection}"):
             try:
-                self._mongo.database.command({"dropIndexes": collection, "index": name, "writeConcern": DURABLE.document})
+                command = {"dropIndexes": collection, "index": name, "writeConcern": DURABLE.document}
+                self._mongo.database.command(command)
             except OperationFailure as error:
                 if error.code not in (26, 27):  # NamespaceNotFound, IndexNotFound
                     raise
@@ -91,7 +92,8 @@ class MongoWriter:
         """Create an index as it was described (canonical extended JSON)."""
         wanted = json_util.loads(index)
         with translated(f"index {wanted['name']} of {collection}"):
-            self._mongo.database.command({"createIndexes": collection, "indexes": [wanted], "writeConcern": DURABLE.document})
+            command = {"createIndexes": collection, "indexes": [wanted], "writeConcern": DURABLE.document}
+            self._mongo.database.command(command)
 
     def write(self, changes: Iterable[RecordChange], owners: Sequence[Scope]) -> None:
         """Bring records to the bytes given: all deletions first, then all insertions, in one transaction.
