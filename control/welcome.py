@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
+import pymongo
 from pymongo import MongoClient
+from pymongo.errors import PyMongoError
 
 from .run import Run
 from .settings import Settings
@@ -52,8 +55,12 @@ def _sign_in(settings: Settings, people: list[tuple[str, str]]) -> list[str]:
 
 
 def _people(settings: Settings) -> list[tuple[str, str]]:
-    """The people of the sample, those who may most first, each with what he is."""
-    with MongoClient[dict[str, Any]](settings.mongo.uri) as client:
+    """The people of the sample, those who may most first, each with what he is; none while the database is away."""
+    with (
+        contextlib.suppress(PyMongoError),
+        pymongo.timeout(settings.mongo.timeout),
+        MongoClient[dict[str, Any]](settings.mongo.uri) as client,
+    ):
         database = client[settings.mongo.database]
         titles = {one["_id"]: one.get("title", "") for name in ("project", "edition") for one in database[name].find()}
         roles = [
@@ -65,6 +72,7 @@ def _people(settings: Settings) -> list[tuple[str, str]]:
             (person["user"], ", ".join([person["role"], *(role for user, role in roles if user == person["user"])]))
             for person in sorted(database["user"].find({"sample": True}), key=_rank)
         ]
+    return []
 
 
 def _rank(person: dict[str, Any]) -> tuple[int, str]:

@@ -13,8 +13,11 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass, replace
+
+import structlog
 
 from ..errors import CancelledError, DamagedError, KeyframeError, NoRoomError, Problem, StaleError, UnavailableError
 from ..model import Order, Outcome, OutcomeStatus, Plan, Progress, Reason, RestoreMark, Snapshot, Status
@@ -27,6 +30,8 @@ from .records import change_database
 from .staging import Staging
 from .stores import Stores
 from .watches import Quiet, Silent, Unstoppable, Watch
+
+log = structlog.get_logger(__name__)
 
 _TRIES = 3
 _STEPS = 5
@@ -74,8 +79,8 @@ class Restore:
                 return Outcome(OutcomeStatus.UNCHANGED, snapshot.name, report=plan.as_dict())
             with Staging(stores, target, job) as staging:
                 staging.fill(plan, self._watch, (3, _STEPS))
-                with stores.gate.closed():
-                    if self._is_still(order, safety):
+                with contextlib.ExitStack() as closed:
+                    if self._close_gate(closed, last=attempt == _TRIES) and self._is_still(order, safety):
                         self._watch.check()
                         return self._change_over(order, job, target, safety, plan, staging)
             self._watch.check()
@@ -90,6 +95,16 @@ class Restore:
         stores, quiet = self._stores, self._watch
         want, have = StoredInventory(stores, target.snapshot, quiet), StoredInventory(stores, safety, quiet)
         return Compare(stores, target, quiet).run(want, have, step=(2, _STEPS))
+
+    def _close_gate(self, stack: contextlib.ExitStack, *, last: bool) -> bool:
+        """Close the gate until `stack` ends; False where it was not had in time and there is another try."""
+        try:
+            stack.enter_context(self._stores.gate.closed())
+        except UnavailableError:
+            if last:
+                raise
+            return False
+        return True
 
     def _is_still(self, order: Order, safety: Snapshot) -> bool:
         """Whether the live state is the safety snapshot, byte for byte, now that nobody may write."""
@@ -132,7 +147,8 @@ class Restore:
         try:
             self._change(target, plan, staging, watch)
             self._verify(target, unknown)
-        except (KeyframeError, OSError):
+        except (KeyframeError, OSError) as error:
+            log.warning("restore.finishing", job=job, scope=order.scope.key, why=str(error))
             # The intent stands: work out what is left to do, and do it.
             return self.finish(intent)
         return self._conclude(intent)

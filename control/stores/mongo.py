@@ -106,6 +106,7 @@ def connect(settings: MongoSettings) -> MongoClient[Any]:
         settings.uri,
         connect=False,
         serverSelectionTimeoutMS=int(settings.timeout * 1000),
+        connectTimeoutMS=int(settings.timeout * 1000),
         appname="keyframe",
     )
 
