@@ -1,0 +1,229 @@
+"""The road in a real browser, against a real `keyframe up`: with JavaScript and without it.
+
+Each test fails on any report of the content security policy, and on any request that leaves the site.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from program import Up, up
+
+CHROMIUM = shutil.which("chromium")
+PROJECT, EDITION = "The Drowned Mills of Oudewaarde", "The Oil Mill of Sint-Odulf"
+ARTICLE = "articles/introduction.html"
+PATIENCE = 60_000  # milliseconds; other tests run at the same time
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None and not os.environ.get("CI"), reason="chromium is missing; apt-get install chromium"
+)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    with up(tmp_path_factory.mktemp("browser") / "var") as one:
+        one.start(KEYFRAME_SAMPLE__SIGN_IN="true")
+        one.wait_until_healthy()
+        yield one
+        one.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    assert CHROMIUM is not None, "chromium is missing, and CI must not skip the browser tests"
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield found
+        found.close()
+
+
+class Reader:
+    """Somebody in front of a browser; `complaints` has what the policy reported, and what was asked of others."""
+
+    def __init__(self, context: BrowserContext, site: str) -> None:
+        self.site = site
+        self.complaints: list[str] = []
+        context.set_default_timeout(PATIENCE)
+        context.on("request", lambda request: self._watch(request.url))
+        context.on("console", lambda message: self._listen(message.text))
+        self.page: Page = context.new_page()
+
+    def _watch(self, url: str) -> None:
+        if not url.startswith((self.site, "data:", "blob:")):
+            self.complaints.append(f"asked outside: {url}")
+
+    def _listen(self, text: str) -> None:
+        if re.search(r"content.security.policy", text, re.IGNORECASE):
+            self.complaints.append(text)
+
+    def sign_in(self, user: str) -> None:
+        self.page.goto(f"{self.site}/sign-in")
+        self.page.get_by_role("button", name=user, exact=True).click()
+        expect(self.page.get_by_role("heading", level=1)).to_be_visible()
+
+    def open_project(self) -> None:
+        self.page.goto(self.site)
+        self.page.get_by_role("link", name=PROJECT).first.click()
+        expect(self.page.get_by_role("heading", level=1, name=PROJECT)).to_be_visible()
+
+    def open_edition(self, title: str) -> None:
+        self.open_project()
+        self.page.get_by_role("link", name=title).first.click()
+        expect(self.page.get_by_role("heading", level=1, name=title)).to_be_visible()
+
+    def ends(self, words: str) -> None:
+        """The job's page says these words at last, by itself."""
+        expect(self.page.locator("#outcome")).to_contain_text(words, timeout=PATIENCE)
+
+
+@pytest.fixture(params=[True, False], ids=["with_javascript", "without_javascript"])
+def reader(request: pytest.FixtureRequest, browser: Browser, running: Up) -> Iterator[Reader]:
+    context = browser.new_context(java_script_enabled=request.param)
+    one = Reader(context, running.run["address"])
+    yield one
+    context.close()
+    assert one.complaints == []
+
+
+def test_an_organiser_makes_a_snapshot_restores_it_undoes_that_deletes_and_undeletes_it(
+    reader: Reader, request: pytest.FixtureRequest
+) -> None:
+    page, note = reader.page, f"before the edits, {request.node.callspec.id}"
+    javascript = "without" not in request.node.callspec.id
+    reader.sign_in("organiser")
+
+    # make
+    reader.open_project()
+    page.get_by_label("Note (optional)").fill(note)
+    page.get_by_role("button", name="Make a snapshot").click()
+    mine = page.locator(".kf-timeline > li", has_text=note)
+    expect(mine).to_have_count(1)
+    expect(page.locator("#outcome")).to_contain_text("Done: the snapshot is made")
+
+    # edit a title, delete a file
+    reader.open_edition(EDITION)
+    page.get_by_label("Title", exact=True).fill("The New Mill")
+    page.get_by_role("button", name="Save title and metadata").click()
+    expect(page.get_by_role("heading", level=1, name="The New Mill")).to_be_visible()
+    page.get_by_role("link", name=f"Replace or delete {ARTICLE}").click()
+    page.get_by_role("button", name="Delete introduction.html").click()
+    expect(page.get_by_role("link", name=ARTICLE, exact=True)).to_have_count(0)
+
+    # preview, restore
+    reader.open_project()
+    mine.get_by_role("button", name="Restore…").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Bring back today")
+    plan = page.locator("table.kf-plan")
+    expect(plan).to_contain_text(ARTICLE)
+    expect(plan).to_contain_text(EDITION)
+    page.get_by_role("button", name="Bring back 1 file and 1 record", exact=True).click()
+    reader.ends("1 file came back, 1 record was replaced")
+    if javascript:
+        assert page.evaluate("document.activeElement.id") == "outcome"
+    job = page.url
+
+    # both are back
+    reader.open_edition(EDITION)
+    expect(page.get_by_role("link", name=ARTICLE, exact=True)).to_have_count(1)
+
+    # undo: the edits are there again
+    page.goto(job)
+    page.get_by_role("button", name="Undo this restore").click()
+    reader.ends("Done: the restore is undone")
+    reader.open_edition("The New Mill")
+    expect(page.get_by_role("link", name=ARTICLE, exact=True)).to_have_count(0)
+
+    # delete, undelete
+    reader.open_project()
+    mine.get_by_role("button", name="Delete").click()
+    expect(page.get_by_text("is in the trash.")).to_be_visible()
+    expect(mine).to_have_count(0)
+    page.get_by_role("button", name="Put it back").click()
+    expect(mine).to_have_count(1)
+
+    # leave the edition as it was, for whoever comes next
+    mine.get_by_role("button", name="Restore…").click()
+    page.get_by_role("button", name=re.compile("^Bring back 1 file and 1 record")).click()
+    reader.ends("Done: ")
+
+
+def test_a_person_makes_and_revokes_a_token(reader: Reader) -> None:
+    page = reader.page
+    reader.sign_in("organiser2")
+
+    page.goto(f"{reader.site}/snapshots/me")
+    page.get_by_role("textbox").fill("nightly")
+    page.get_by_role("button", name="Make a token").click()
+    expect(page.locator("#secret")).to_have_text(re.compile(r"^kf_[\w-]{20,}$"))
+    page.goto(f"{reader.site}/snapshots/me")
+    expect(page.locator("#secret")).to_have_count(0)
+    page.get_by_role("button", name="Revoke").click()
+    expect(page.get_by_text("No token yet.")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_scrolls_sideways_on_a_small_screen(browser: Browser, running: Up, scheme: str) -> None:
+    context = browser.new_context(viewport={"width": 320, "height": 700}, color_scheme=scheme)  # type: ignore[arg-type]
+    reader = Reader(context, running.run["address"])
+    page = reader.page
+    reader.sign_in("admin")
+    page.goto(f"{reader.site}/snapshots/site")
+    page.get_by_role("button", name="Make a snapshot").click()
+    expect(page.locator("#outcome")).to_be_visible()
+    seen = []
+
+    def look() -> None:
+        assert page.evaluate("document.documentElement.scrollWidth") <= 320, page.url
+        seen.append(page.url)
+
+    look()
+    for path in (
+        "/snapshots/",
+        "/snapshots/me",
+        "/snapshots/site/trash",
+        "/snapshots/nothing",
+        "/snapshots/site/nothing",
+    ):
+        page.goto(reader.site + path)
+        look()
+    page.goto(f"{reader.site}/snapshots/site")
+    page.locator(".kf-timeline a.kf-clock").first.click()
+    expect(page.get_by_role("heading", name="About it")).to_be_visible()
+    page.locator("details.kf-same summary").click()
+    look()
+    page.get_by_role("button", name="Restore…").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Bring back")
+    look()
+    reader.open_project()
+    look()
+
+    context.close()
+    assert len(seen) == 9
+    assert reader.complaints == []
+
+
+def test_times_are_shown_in_the_zone_of_the_reader(browser: Browser, running: Up) -> None:
+    zone = ZoneInfo("Pacific/Auckland")  # never the day of UTC in the evening there
+    context = browser.new_context(timezone_id=zone.key)
+    reader = Reader(context, running.run["address"])
+    page = reader.page
+    reader.sign_in("admin")
+    page.goto(f"{reader.site}/snapshots/site")
+    page.get_by_role("button", name="Make a snapshot").click()
+
+    times = page.locator(".kf-timeline .kf-clock time")
+    expect(times.first).to_be_visible()
+    for time in times.all():
+        moment = datetime.fromisoformat(time.get_attribute("datetime") or "").astimezone(zone)
+        expect(time).to_have_text(f"{moment:%H:%M}")
+        assert "UTC" in (time.get_attribute("title") or "")
+
+    context.close()
+    assert reader.complaints == []
