@@ -130,7 +130,8 @@ class JobPages:
             undone = mark is not None and mark.state == "undone"
             undoable = mark is not None and mark.state == "done" and may_undo(mark, view)
         digest = ""
-        if outcome.report and (carried_out or job.order.act is Action.PREVIEW or outcome.problems[:1]):
+        overtaken = bool(outcome.problems) and outcome.problems[0].code == "stale"
+        if outcome.report and (carried_out or overtaken or job.order.act is Action.PREVIEW):
             digest = self._known(actor, str(outcome.report["digest"]))
         return {"worker_away": False, "undoable": undoable, "undone": undone, "plan_digest": digest}
 
