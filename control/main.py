@@ -71,7 +71,9 @@ class Program:
 
         with contextlib.ExitStack() as stack:
             settings = self._reachable(stack) if database else self._known()
-            yield build(settings)
+            office = build(settings)
+            stack.callback(office.database.client.close)
+            yield office
 
     def _known(self) -> Settings:
         if self.settings.mongo.uri is not None:

@@ -151,8 +151,9 @@ class Group(click.Group):
 
 
 def _unforeseen(error: Exception) -> KeyframeError:
-    log.error("cli.failed", exc_info=error)
     path = logs.path()
+    if path:  # without a file structlog would print the trace, with the values of variables in it
+        log.error("cli.failed", exc_info=error)
     where = f"The log {path} has the details." if path else f"{type(error).__name__}: {error}"
     return KeyframeError("Something went wrong that nobody foresaw.", hint=where)
 

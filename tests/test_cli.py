@@ -1,0 +1,536 @@
+"""The command line as a person or a script uses it: real processes, exit codes, what is printed where."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import json
+import os
+import pty
+import secrets
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+from keyframe import errors
+from keyframe.doors.cli_frame import EXIT_CODES, exit_code
+from keyframe.doors.login import Login
+from keyframe.doors.office import Office
+from keyframe.main import cli
+from keyframe.model import JobState, OutcomeStatus, Scope
+from keyframe.sample import make_sample
+from keyframe.settings import Settings, ShellSettings
+from keyframe.wiring import build
+from program import KEYFRAME, Up, call, environment, free_port, until
+from pymongo import MongoClient
+from structlog.testing import capture_logs
+
+ACTS = {"make", "list", "show", "preview", "restore", "undo", "delete", "undelete"}
+
+
+class Opening:
+    """The opener of commands that run inside this process: one office for all of them, with this role of the shell."""
+
+    def __init__(self, office: Office, role: str = "root") -> None:
+        self.settings = office.settings
+        self.config = None
+        shell = Login(office.login._people, office.login._tokens, ShellSettings(role=role))  # type: ignore[arg-type]
+        self._office = replace(office, login=shell)
+
+    @contextlib.contextmanager
+    def __call__(self, database: bool = True) -> Iterator[Office]:
+        yield self._office
+
+
+@dataclass
+class Site:
+    """A site with the sample, no worker and no web server; commands do their jobs themselves."""
+
+    var: Path
+    uri: str
+    database: str
+    office: Office
+    project: str
+
+    def kf(self, *words: str, role: str = "root") -> Result:
+        """Run a command inside this process, which saves the second that a new one takes to load."""
+        with capture_logs():  # a program has its log in a file; here it would go to standard output
+            return CliRunner().invoke(cli, list(words), obj=lambda _: Opening(self.office, role), prog_name="keyframe")
+
+    def program(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        """Run a command as a program."""
+        return call(self.var, *words, **{**self.variables, **more})
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return {"KEYFRAME_MONGO__URI": self.uri, "KEYFRAME_MONGO__DATABASE": self.database}
+
+    def json(self, *words: str, code: int = 0) -> dict[str, Any]:
+        """The one document on standard output."""
+        ended = self.kf(*words, "--json")
+        assert ended.exit_code == code, ended.output
+        found = json.loads(ended.stdout)
+        assert isinstance(found, dict)
+        return found
+
+    def make(self, *where: str) -> str:
+        """A new snapshot's name."""
+        self.touch()
+        name = self.json("make", *(where or ("--site",)))["snapshot"]["name"]
+        assert isinstance(name, str)
+        return name
+
+    @property
+    def folder(self) -> Path:
+        return self.var / "working" / "project" / self.project
+
+    def touch(self) -> Path:
+        path = self.folder / "touched.txt"
+        path.write_text(secrets.token_hex(4))
+        return path
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [str(KEYFRAME), *words],
+            env=environment(self.var, **self.variables),
+            cwd=self.var.parent,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
+@pytest.fixture(scope="module")
+def site(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    settings = Settings(
+        var=tmp_path_factory.mktemp("cli") / "var",
+        mongo={"uri": mongo_uri, "database": f"cli_{secrets.token_hex(6)}"},  # type: ignore[arg-type]
+    )
+    settings.var.mkdir()
+    office = build(settings)
+    make_sample(settings, office.database)
+    project = sorted(path.name for path in (settings.working / "project").iterdir())[0]
+    yield Site(settings.var, mongo_uri, settings.mongo.database, office, project)
+    office.database.client.close()
+    with MongoClient(mongo_uri) as client:
+        client.drop_database(settings.mongo.database)
+        client.drop_database(settings.control_database)
+
+
+def commands(group: click.Group, above: str = "") -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        found = group.get_command(context, name)
+        assert found is not None
+        if isinstance(found, click.Group):
+            yield from commands(found, f"{above}{name} ")
+        else:
+            yield f"{above}{name}", found
+
+
+# What there is
+
+
+def test_the_commands_are_those_and_no_others() -> None:
+    top = set(cli.list_commands(click.Context(cli)))
+
+    assert top == ACTS | {"sample", "people", "token", "worker", "up"}
+
+
+def test_every_help_text_has_the_exit_codes() -> None:
+    for name, command in commands(cli):
+        assert "Exit codes" in command.get_help(click.Context(command, info_name=name)), name
+
+
+def test_every_error_has_an_exit_code() -> None:
+    kinds = [one for _, one in inspect.getmembers(errors, inspect.isclass) if issubclass(one, errors.KeyframeError)]
+
+    assert {kind.kind for kind in kinds} - set(EXIT_CODES) == set()
+    assert exit_code("damaged.manifest") == EXIT_CODES["damaged"] == 6
+
+
+def test_the_version_and_the_list_of_commands_need_no_settings(tmp_path: Path) -> None:
+    (tmp_path / "var").mkdir()
+
+    assert call(tmp_path / "var", "--version", KEYFRAME_PORT="x").stdout.startswith("keyframe, version ")
+    assert "undelete" in call(tmp_path / "var", "--help", KEYFRAME_PORT="x").stdout
+
+
+# The acts
+
+
+def test_a_snapshot_is_made_listed_and_shown_with_its_note(site: Site) -> None:
+    site.touch()
+    made = site.program("make", "--site", "--note", "before the update")
+
+    assert made.returncode == 0, made.stderr
+    name = made.stdout.split()[-1]
+    listed = site.json("list", "--site")
+    assert listed["snapshots"][0]["name"] == name
+    assert listed["snapshots"][0]["note"] == "before the update"
+    assert listed["snapshots"][0]["scope"] == {"project_id": None}
+    assert site.json("show", "--site", "latest") == listed["snapshots"][0]
+    assert "before the update" in site.kf("list", "--site").stdout
+    assert name in site.kf("show", "--site", name).stdout
+
+
+def test_nothing_changed_is_exit_0_and_told_apart_in_the_document(site: Site) -> None:
+    name = site.make("--project", site.project)
+
+    again = site.json("make", "--project", site.project)
+
+    assert again["job"]["outcome"]["status"] == "unchanged"
+    assert again["snapshot"]["name"] == name
+
+
+def test_with_json_standard_output_is_one_document(site: Site) -> None:
+    site.touch()
+
+    ended = site.program("make", "--site", "--json")
+
+    document = json.loads(ended.stdout)
+    assert document["job"]["state"] == "ended"
+    assert document["job"]["outcome"]["status"] == "done"
+
+
+def test_what_was_lost_comes_back_and_the_restore_is_undone(site: Site) -> None:
+    scope = ("--project", site.project)
+    touched = site.touch()
+    text = touched.read_text()
+    name = site.make(*scope)
+    kept = touched.read_text()
+    assert kept != text
+    touched.unlink()
+    (site.folder / "new.txt").write_text("new")
+
+    plan = site.json("preview", *scope, name)
+    assert (plan["creates"]["files"], plan["deletes"]["files"]) == (1, 1)
+    assert "touched.txt" in site.kf("preview", *scope, name).stdout
+    assert not touched.exists()
+
+    restored = site.json("restore", *scope, name, "--yes", "--plan", plan["digest"])
+    assert restored["job"]["outcome"]["status"] == "done"
+    assert restored["job"]["outcome"]["report"]["digest"] == plan["digest"]
+    assert touched.read_text() == kept
+    assert not (site.folder / "new.txt").exists()
+
+    undone = site.kf("undo", *scope)
+    assert undone.exit_code == 0, undone.stderr
+    assert not touched.exists()
+    assert (site.folder / "new.txt").read_text() == "new"
+    (site.folder / "new.txt").unlink()
+
+
+def test_one_project_comes_back_out_of_a_snapshot_of_the_site(site: Site) -> None:
+    touched = site.touch()
+    name = site.make()
+    kept = touched.read_text()
+    other = next(one for one in (site.var / "working" / "project").iterdir() if one.name != site.project)
+    touched.unlink()
+    (other / "new.txt").write_text("stays")
+
+    site.json("restore", "--site", name, "--only-project", site.project, "--yes")
+
+    assert touched.read_text() == kept
+    assert (other / "new.txt").read_text() == "stays"
+    (other / "new.txt").unlink()
+
+
+def test_a_plan_that_was_overtaken_is_exit_5_with_the_new_one(site: Site) -> None:
+    scope = ("--project", site.project)
+    name = site.make(*scope)
+    digest = site.json("preview", *scope, name)["digest"]
+    changed = site.touch().read_text()
+
+    ended = site.json("restore", *scope, name, "--yes", "--plan", digest, code=5)
+
+    assert ended["code"] == "stale"
+    assert ended["plan"]["digest"] != digest
+    assert (site.folder / "touched.txt").read_text() == changed
+
+
+def test_a_restore_that_nobody_can_be_asked_about_is_refused(site: Site) -> None:
+    name = site.make()
+    changed = site.touch().read_text()
+
+    ended = site.kf("restore", "--site", name)
+
+    assert ended.exit_code == 2
+    assert "--yes" in ended.stderr
+    assert site.json("restore", "--site", name, code=2)["code"] == "invalid"
+    assert (site.folder / "touched.txt").read_text() == changed
+
+
+@pytest.mark.parametrize("answer", ["n", "y"])
+def test_on_a_terminal_a_restore_shows_its_plan_and_asks(site: Site, answer: str) -> None:
+    name = site.make()
+    kept = (site.folder / "touched.txt").read_text()
+    changed = site.touch().read_text()
+
+    code, said = on_terminal(site, answer, "restore", "--site", name)
+
+    assert code == 0, said
+    assert "touched.txt" in said
+    assert "Bring back 1 file?" in said
+    assert (site.folder / "touched.txt").read_text() == (kept if answer == "y" else changed)
+    assert ("Nothing was changed" in said) == (answer == "n")
+
+
+def on_terminal(site: Site, answer: str, *words: str) -> tuple[int, str]:
+    """Exit code and screen of a command on a terminal where somebody answers its question."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(site.var.parent)
+        os.execve(KEYFRAME, [str(KEYFRAME), *words], environment(site.var, **site.variables, COLUMNS="200"))
+    said = b""
+    asked = False
+    while True:
+        try:
+            said += os.read(terminal, 4096)
+        except OSError:
+            break
+        if not asked and b"[y/N]" in said:
+            asked = True
+            os.write(terminal, f"{answer}\n".encode())
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said.decode(errors="replace")
+
+
+def test_a_snapshot_goes_to_the_trash_and_comes_back(site: Site) -> None:
+    name = site.make()
+
+    assert site.json("delete", "--site", name)["name"] == name
+    assert name not in [one["name"] for one in site.json("list", "--site")["snapshots"]]
+    (trashed,) = [one for one in site.json("list", "--site", "--trash")["snapshots"] if one["name"] == name]
+    assert trashed["deleted_by"]
+    assert site.kf("undelete", "--site", name).exit_code == 0
+    assert name in [one["name"] for one in site.json("list", "--site")["snapshots"]]
+
+
+def test_tokens_are_made_listed_and_revoked(site: Site) -> None:
+    made = site.json("token", "create", "--user", "organiser", "--label", "nightly")
+    assert set(made) == {"token"}
+    assert made["token"].startswith("kf_")
+
+    plain = site.kf("token", "create", "--user", "organiser")
+    assert plain.stdout.startswith("kf_")
+    assert len(plain.stdout.split()) == 1
+
+    (listed, _) = site.json("token", "list", "--user", "organiser")["tokens"]
+    assert listed["label"] == "nightly"
+    assert made["token"] not in site.kf("token", "list", "--user", "organiser").stdout
+    assert site.kf("token", "revoke", listed["id"], "--user", "organiser").exit_code == 0
+    assert site.kf("token", "revoke", listed["id"], "--user", "organiser").exit_code == 4
+    assert len(site.json("token", "list", "--user", "organiser")["tokens"]) == 1
+    assert site.kf("token", "create", "--user", "nobody").exit_code == 4
+
+
+# What goes wrong
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("make",), 2),
+        (("make", "--site", "--project", "x"), 2),
+        (("make", "--site", "--colour"), 2),
+        (("list", "--site", "--limit", "0"), 2),
+        (("make", "--site", "--note", "x" * 501), 2),
+        (("show", "--site", "2020-01-01T00-00-00Z"), 4),
+        (("show", "--site", "../../etc"), 4),
+        (("list", "--project", "../.."), 4),
+        (("list", "--project", "0" * 24), 4),
+        (("list", "--project", "x" * 10_000), 4),
+        (("restore", "--site", "2020-01-01T00-00-00Z", "--yes"), 4),
+        (("undo", "--project", "0" * 24), 4),
+    ],
+)
+def test_what_is_wrong_is_said_in_words_or_in_a_document_with_its_exit_code(
+    site: Site, words: tuple[str, ...], code: int
+) -> None:
+    ended = site.kf(*words)
+    assert ended.exit_code == code, ended.stderr
+    assert ended.stdout == ""
+    assert ended.stderr.strip()
+    assert "Traceback" not in ended.stderr
+
+    problem = site.json(*words, code=code)
+    assert exit_code(problem["code"]) == code
+    assert problem["type"].startswith("urn:keyframe:problem:")
+    assert problem["what"]
+
+
+def test_mistakes_of_the_settings_are_told_all_at_once(site: Site) -> None:
+    wrong = {"KEYFRAME_PORT": "0", "KEYFRAME_RUN_MODE": "fast"}
+
+    ended = site.program("list", "--site", **wrong)
+
+    assert ended.returncode == 2
+    assert "port: found '0'" in ended.stderr
+    assert "run_mode: found 'fast'" in ended.stderr
+    assert len(json.loads(site.program("list", "--site", "--json", **wrong).stdout)["mistakes"]) == 2
+
+
+def test_a_settings_file_can_be_named(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("port: none\n")
+
+    assert "port: found 'none'" in site.program("--config", str(tmp_path / "own.yaml"), "list", "--site").stderr
+    assert site.program("--config", str(tmp_path / "absent.yaml"), "list", "--site").returncode == 2
+
+
+def test_a_role_that_may_not_learns_nothing(site: Site) -> None:
+    assert site.kf("make", "--site", role="user").exit_code == 4
+    assert site.kf("list", "--project", site.project, role="user").exit_code == 4
+    assert site.kf("make", "--site", role="root").exit_code == 0
+
+
+def test_a_busy_scope_is_exit_5_and_says_who_holds_it(site: Site) -> None:
+    name = site.make()
+
+    with site.office.jobs.hold(Scope.site(), "a test of the locks"):
+        ended = site.kf("delete", "--site", name)
+
+    assert ended.exit_code == 5
+    assert "a test of the locks" in ended.stderr.lower()
+
+
+def test_a_file_that_cannot_be_kept_makes_it_partial_exit_11(site: Site) -> None:
+    site.touch()
+    pipe = site.folder / "pipe"
+    os.mkfifo(pipe)
+    try:
+        ended = site.kf("make", "--project", site.project)
+    finally:
+        pipe.unlink()
+
+    assert ended.exit_code == 11, ended.output
+    assert "pipe" in ended.stdout
+
+
+def test_without_a_database_list_and_show_work_and_make_is_exit_8(site: Site) -> None:
+    name = site.make()
+    away = {"KEYFRAME_MONGO__URI": f"mongodb://127.0.0.1:{free_port()}/?replicaSet=rs", "KEYFRAME_MONGO__TIMEOUT": "1"}
+    variables = {**site.variables, **away}
+
+    assert name in call(site.var, "list", "--site", **variables).stdout
+    assert name in call(site.var, "show", "--site", name, **variables).stdout
+    made = call(site.var, "make", "--site", **variables)
+    assert made.returncode == 8
+    assert "does not answer" in made.stderr
+
+
+def test_what_nobody_foresaw_is_one_sentence_and_the_log_has_the_rest(site: Site) -> None:
+    script = (
+        "import keyframe.wiring, keyframe.main\n"
+        "def broken(*_): raise RuntimeError('made for a test')\n"
+        "keyframe.wiring.build = broken\n"
+        "keyframe.main.main()\n"
+    )
+    argv = [str(KEYFRAME.with_name("python")), "-c", script, "list", "--site"]
+
+    ended = subprocess.run(
+        argv, env=environment(site.var, **site.variables), cwd=site.var.parent, capture_output=True, text=True
+    )
+
+    log = site.var / "log" / "keyframe.log"
+    assert ended.returncode == 1
+    assert str(log) in ended.stderr
+    assert "Traceback" not in ended.stderr
+    last = json.loads(log.read_text().splitlines()[-1])
+    assert "made for a test" in last["exception"]
+    assert "Traceback" in last["exception"]
+
+
+# Ctrl-C
+
+
+def test_ctrl_c_while_a_job_waits_withdraws_it(site: Site) -> None:
+    office = site.office
+    with office.jobs.hold(Scope.site(), "a test"):
+        process = site.start("make", "--site")
+        before = office.jobs.of_scope(Scope.site(), 1)
+        until(lambda: office.jobs.of_scope(Scope.site(), 1) != before, 20, "the order")
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+
+    assert process.returncode == 130
+    assert "nothing was changed" in said
+    (job,) = office.jobs.of_scope(Scope.site(), 1)
+    assert job.state is JobState.ENDED
+    assert job.outcome is not None
+    assert job.outcome.status is OutcomeStatus.CANCELLED
+
+
+def test_ctrl_c_while_a_job_is_done_brings_it_to_a_safe_point(site: Site) -> None:
+    office = site.office
+    big = site.folder / "big.bin"
+    with big.open("wb") as file:
+        file.truncate(800_000_000)
+    try:
+        process = site.start("make", "--project", site.project)
+        scope = Scope.project(site.project)
+
+        def running() -> bool:
+            jobs = office.jobs.of_scope(scope, 1)
+            return bool(jobs) and jobs[0].state is JobState.RUNNING and jobs[0].progress.done > 0
+
+        until(running, 20, "the job")
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    finally:
+        big.unlink()
+
+    assert process.returncode == 130, said
+    (job,) = office.jobs.of_scope(scope, 1)
+    assert job.outcome is not None
+    assert job.outcome.status is OutcomeStatus.CANCELLED
+    with office.jobs.hold(scope, "a test: the scope is free"):
+        pass
+
+
+# With a worker, and with nothing at all
+
+
+def test_a_worker_does_the_job_and_ends_when_asked(site: Site) -> None:
+    office = site.office
+    process = site.start("worker")
+    try:
+        until(office.jobs.worker_alive, 20, "the worker's beat")
+        name = site.make()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+
+    assert process.returncode == 0
+    assert not office.jobs.worker_alive(), "a worker that ended in order is not waited for"
+    log = (site.var / "log" / "worker.log").read_text()
+    assert '"job.ended"' in log
+    assert name in [one["name"] for one in site.json("list", "--site")["snapshots"]]
+
+
+def test_with_nothing_running_a_call_starts_the_database_for_itself_and_ends_it(tmp_path: Path) -> None:
+    var = tmp_path / "var"
+    var.mkdir()
+    assert call(var, "sample").returncode == 0
+
+    ended: list[int] = []
+    both = [threading.Thread(target=lambda: ended.append(call(var, "make", "--site").returncode)) for _ in range(2)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+
+    assert ended == [0, 0]
+    assert Up(var).processes() == []
+    listed = json.loads(call(var, "list", "--site", "--json").stdout)
+    assert len(listed["snapshots"]) == 1, "the second found nothing changed"
