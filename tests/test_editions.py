@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -344,7 +345,7 @@ def test_a_file_of_the_same_name_is_replaced_only_when_asked_for(world: World) -
 
 def test_several_files_come_at_once_and_no_file_is_a_mistake(world: World) -> None:
     browser, path = world.browser("editor"), address(MILLS, LOCK_HOUSE, "upload")
-    files = [(__import__("io").BytesIO(b"1"), "one.txt"), (__import__("io").BytesIO(b"2"), "two.txt")]
+    files = [(io.BytesIO(b"1"), "one.txt"), (io.BytesIO(b"2"), "two.txt")]
 
     assert browser.post(path, {"file": files}, content_type="multipart/form-data").status_code == 303
     assert browser.post(path, {"folder": ""}).status_code == 422
@@ -652,7 +653,7 @@ def test_without_its_database_the_site_says_so_on_every_page(tmp_path: Path) -> 
         for path in ("/", address(MILLS), address(MILLS, OIL_MILL), address(MILLS, OIL_MILL, "files", "x")):
             answer = client.get(path, base_url=HOST)
             assert answer.status_code == 503 and answer.headers["Retry-After"]
-            assert "The database does not answer" in answer.text
+            assert "The database or the disk does not answer" in answer.text
             assert "Traceback" not in answer.text and "127.0.0.1" not in answer.text
         with client.session_transaction(base_url=HOST) as session:
             session["_user_id"] = "organiser"

@@ -58,7 +58,7 @@ _TEXTS = {
     405: "This address does not answer to that. Nothing was changed.",
     413: "What you sent is larger than this site takes. Nothing was changed.",
     500: "The site met something unforeseen; it is in the log.",
-    503: "The database does not answer at the moment. Nothing is lost; please try again in a little while.",
+    503: "The database or the disk does not answer at the moment. Nothing is lost; please try again in a little while.",
 }
 _log = structlog.get_logger(__name__)
 
@@ -116,8 +116,8 @@ def _foreseen(error: KeyframeError) -> AnyResponse:
     status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)
     if status >= 500:
         _log.error("page.failed", method=request.method, path=request.path, error=str(error))
-    if status == 500:
-        return error_page(500)
+    if status in (500, 503):  # servers and paths are for the log
+        return error_page(status)
     subject = f"{error.subject}: " if error.subject and not isinstance(error, NotFoundError) else ""
     return error_page(status, f"{subject}{error.what}", error.hint)
 

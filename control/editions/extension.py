@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from flask import Blueprint, Flask, current_app, url_for
+from flask import Blueprint, Flask, Response, current_app, url_for
 from flask_login import LoginManager
 from flask_wtf.csrf import generate_csrf
 from pymongo.database import Database
@@ -59,6 +59,8 @@ class EditionsSite:
 
     def _blueprint(self) -> Blueprint:
         blueprint = Blueprint(NAME, __name__)
+        # Browsers ask for it where a page names none, as an article does.
+        blueprint.add_url_rule("/favicon.ico", view_func=favicon)
         for pages in (signin, project_pages, edition_pages, file_pages):
             pages.register(blueprint)
         blueprint.before_request(check_form)
@@ -75,6 +77,10 @@ class EditionsSite:
     def _frame(self) -> dict[str, Any]:
         """What `layout.html` needs, also around the extension's pages."""
         return {"csrf_token": generate_csrf, "frame_viewer": viewer_or_nobody(), "snapshots_url": snapshots_url}
+
+
+def favicon() -> Response:
+    return current_app.send_static_file("icon.svg")
 
 
 def snapshots_url(page: str, **values: Any) -> str:

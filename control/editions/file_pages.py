@@ -161,4 +161,4 @@ def _file_page(project: Project, edition: Edition, path: str, mistake: str = "")
 
 
 def _to_edition(project: Project, edition: Edition) -> AnyResponse:
-    return redirect(url_for(f"{NAME}.edition", project_id=project.id, edition_id=edition.id, _anchor="files"), 303)
+    return redirect(url_for(f"{NAME}.edition", project_id=project.id, edition_id=edition.id), 303)

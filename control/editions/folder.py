@@ -43,7 +43,7 @@ class EditionFolder:
     def files(self) -> tuple[StoredFile, ...]:
         """All files, by path; a name that is no valid text is shown with its bytes escaped."""
         with _translated("the files of the edition"):
-            return tuple(sorted(self._walk(), key=lambda one: one.path))
+            return tuple(sorted(_walk(self.path), key=lambda one: one.path))
 
     def find(self, path: str) -> Path:
         """The existing file that `path` names.
@@ -120,17 +120,11 @@ class EditionFolder:
         """Delete the folder with all files."""
         _remove(self.path)
 
-    def _walk(self) -> Iterator[StoredFile]:
-        for here, _, names in os.walk(self.path):
-            for name in names:
-                if name.startswith(_TEMPORARY):
-                    continue
-                file = Path(here) / name
-                with contextlib.suppress(FileNotFoundError):  # gone since
-                    status = file.lstat()
-                    if stat.S_ISREG(status.st_mode):
-                        path = os.fsencode(file.relative_to(self.path)).decode(errors="backslashreplace")
-                        yield StoredFile(path, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
+
+def project_sizes(working: Path, project: Project) -> list[int]:
+    """The bytes of each file below a project's folder, those beside its editions too."""
+    with _translated("the files of the project"):
+        return [file.bytes for file in _walk(_project_folder(working, project.id))]
 
 
 def remove_project(working: Path, project: Project) -> None:
@@ -170,6 +164,19 @@ def safe_folder(text: str) -> tuple[str, ...]:
     if len(pieces) > _DEEPEST:
         raise InvalidError(f"Folders go {_DEEPEST} deep at most.", subject=text[:80], hint=_NOTHING)
     return tuple(safe_name(piece) for piece in pieces)
+
+
+def _walk(top: Path) -> Iterator[StoredFile]:
+    for here, _, names in os.walk(top):
+        for name in names:
+            if name.startswith(_TEMPORARY):
+                continue
+            file = Path(here) / name
+            with contextlib.suppress(FileNotFoundError):  # gone since
+                status = file.lstat()
+                if stat.S_ISREG(status.st_mode):
+                    path = os.fsencode(file.relative_to(top)).decode(errors="backslashreplace")
+                    yield StoredFile(path, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
 
 
 def _project_folder(working: Path, project_id: str) -> Path:

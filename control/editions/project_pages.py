@@ -7,7 +7,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from . import metadata
 from .context import NAME, demand, project_seen, site, tell, viewer
-from .folder import EditionFolder, remove_project
+from .folder import EditionFolder, project_sizes, remove_project
 from .nouns import Edition, Project
 
 Answer = str | AnyResponse | tuple[str, int]
@@ -37,11 +37,15 @@ def project(project_id: str) -> Answer:
     """One project with its editions; the extension adds its snapshots."""
     found = project_seen(project_id)
     editions = [one for one in site().records.editions(found) if viewer().sees_edition(found, one)]
+    if viewer().edits_project(found):
+        sizes = project_sizes(site().settings.working, found)
+    else:  # nothing about what one does not see
+        sizes = [file.bytes for edition in editions for file in site().folder(edition).files()]
     return render_template(
         "editions/project.html",
         project=found,
         editions=[(one, icon_of(one)) for one in editions],
-        sizes=[file.bytes for edition in editions for file in site().folder(edition).files()],
+        sizes=sizes,
         organisers=site().records.organisers(found),
         metadata=list(metadata.shown_metadata(found.dc)),
         viewer=viewer(),
@@ -92,15 +96,15 @@ def delete_project(project_id: str) -> Answer:
     demand(viewer().is_admin)
     editions = site().records.editions(found)
     if request.method == "GET":
-        files = [file for edition in editions for file in site().folder(edition).files()]
+        sizes = project_sizes(site().settings.working, found)
         return render_template(
             "editions/ask.html",
             project=found,
             heading=f"Delete the project “{found.title}”?",
             button="Delete this project",
             back=url_for(f"{NAME}.project", project_id=found.id),
-            counts={"editions": len(editions), "files": len(files)},
-            size_bytes=sum(file.bytes for file in files),
+            counts={"editions": len(editions), "files": len(sizes)},
+            size_bytes=sum(sizes),
         )
     remove_project(site().settings.working, found)
     site().records.delete_project(found)

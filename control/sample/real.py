@@ -27,6 +27,7 @@ from .content import Content, Record, coupling, people_records, stable_id
 
 _RESERVED = (".keyframe", "workflow")
 _EDITION_ROLES = ("editor", "reader")
+_TOLD = 20  # mistakes
 
 
 def real_content(folder: Path) -> Content:
@@ -36,7 +37,20 @@ def real_content(folder: Path) -> Content:
     ------
     InvalidError: it is not of this layout; `mistakes` has a sentence for each thing that is wrong.
     """
+    for path in ("project", "workflow/init.yml"):
+        if not (folder / path).exists():  # another folder altogether: do not read through all of it
+            raise _wrong(folder, [f"{path}: is not there"])
     return _Folder(folder).content()
+
+
+def _wrong(folder: Path, mistakes: list[str]) -> InvalidError:
+    told = mistakes[:_TOLD] + ([f"and {len(mistakes) - _TOLD} more"] if len(mistakes) > _TOLD else [])
+    return InvalidError(
+        f"{len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''} in the folder: {'; '.join(told)}.",
+        subject=str(folder),
+        hint="Expected: project/<n>/edition/<m>/, meta/dc.yml in each, workflow/init.yml. Nothing was changed.",
+        mistakes=tuple(told),
+    )
 
 
 class _Folder:
@@ -51,7 +65,7 @@ class _Folder:
             for project in self.projects
             for edition in self._numbers(folder / "project" / project / "edition")
         }
-        self.workflow = self._yaml("workflow/init.yml", needed=True)
+        self.workflow = self._yaml("workflow/init.yml")
 
     def content(self) -> Content:
         files = self._files()
@@ -66,14 +80,7 @@ class _Folder:
         if not self.projects:
             self.mistakes.append("project: no folder with projects in it")
         if self.mistakes:
-            raise InvalidError(
-                f"{len(self.mistakes)} mistake{'s' if len(self.mistakes) > 1 else ''} in the folder: "
-                + "; ".join(self.mistakes[:10])
-                + ".",
-                subject=str(self.folder),
-                hint="Expected: project/<n>/edition/<m>/, meta/dc.yml in each, workflow/init.yml. Nothing was changed.",
-                mistakes=tuple(self.mistakes),
-            )
+            raise _wrong(self.folder, self.mistakes)
         return Content(kind="from", records=records, files=files)
 
     def _numbers(self, parent: Path) -> dict[str, ObjectId]:
@@ -171,11 +178,9 @@ class _Folder:
             value = value.get(key) if isinstance(value, dict) else None
         return value if isinstance(value, dict) else {}
 
-    def _yaml(self, path: str, *, needed: bool = False) -> dict[str, Any]:
+    def _yaml(self, path: str) -> dict[str, Any]:
         file = self.folder / path
         if not file.is_file():
-            if needed:
-                self.mistakes.append(f"{path}: is not there")
             return {}
         try:
             document = yaml.safe_load(file.read_text(encoding="utf-8"))
