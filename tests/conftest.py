@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,14 @@ from mongod import Mongod
 from pymongo import MongoClient
 from pymongo.database import Database
 from world import World, new_world
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings come from the test alone; only the place of real data may be given from outside."""
+    for key in list(os.environ):
+        if key.startswith("KEYFRAME_") and key != "KEYFRAME_REAL_DATA":
+            monkeypatch.delenv(key)
 
 
 @pytest.fixture(scope="session")

@@ -263,7 +263,7 @@ def test_real_data_replaces_the_sample(settings: Settings, database: Site, real_
 
     projects = {record["_id"]: record for record in database["project"].find()}
     editions = list(database["edition"].find())
-    assert (len(projects), len(editions), database["user"].count_documents({})) == (3, 5, 14)
+    assert (len(projects), len(editions), database["user"].count_documents({})) == (3, 5, 21)
     assert "Contested Memories: The Battle of Mount Street Bridge" in {one["title"] for one in projects.values()}
     files = live_files(settings)
     assert set(files) == set(content.files)
@@ -274,6 +274,8 @@ def test_real_data_replaces_the_sample(settings: Settings, database: Site, real_
     assert sorted(path.read_bytes() for path in sources) == sorted(files.values())
     organiser = database["projectUser"].find_one({"user": "historian"})
     assert organiser and projects[organiser["projectId"]]["title"].startswith("Contested Memories")
+    tried = database["projectUser"].find_one({"user": "organiser"})  # of the sample; goes on with the first project
+    assert tried and tried["projectId"] == organiser["projectId"]
     assert database["edition"].count_documents({"isPublished": True}) == 2
     assert holds_only_sample(database, settings.working)
 

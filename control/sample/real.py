@@ -10,6 +10,8 @@ Rules:
 
 - The numbers become ids by hash, and the folders are called by those ids.
 - Nothing is stored here; every mistake in the folder is reported at once.
+- The people of the sample stay beside those of the folder, with the same roles in its first two projects: whoever tried
+  things out as `admin` or `organiser` can go on.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from bson import ObjectId
 from ..errors import InvalidError
 from ..stores.people import ORGANISER, SITE_ROLES
 from .content import Content, Record, coupling, people_records, stable_id
+from .texts import PEOPLE
 
 _RESERVED = (".keyframe", "workflow")
 _EDITION_ROLES = ("editor", "reader")
@@ -137,10 +140,15 @@ class _Folder:
             if role not in SITE_ROLES:
                 self.mistakes.append(f"workflow/init.yml: {user} has the site role {role!r}, expected: {SITE_ROLES}")
             roles[user] = (user.capitalize(), str(role))
-        return people_records(roles)
+        return people_records({user: (name, role) for user, name, role in PEOPLE} | roles)
 
     def _organisers(self) -> tuple[Record, ...]:
+        users = self._below("userRole", "site")
+        trying = [user for user in ("organiser", "organiser2") if user not in users]
         return tuple(
+            coupling("projectId", project, user, ORGANISER)
+            for user, project in zip(trying, self.projects.values(), strict=False)
+        ) + tuple(
             coupling("projectId", self.projects[project], user, role)
             for project, people in self._below("userRole", "project").items()
             if self._known(project, project in self.projects)
@@ -148,7 +156,13 @@ class _Folder:
         )
 
     def _readers(self) -> tuple[Record, ...]:
+        users = self._below("userRole", "site")
+        first = next(iter(self.editions.values()), None)
         return tuple(
+            coupling("editionId", first, role, role)
+            for role in _EDITION_ROLES
+            if first is not None and role not in users
+        ) + tuple(
             coupling("editionId", self.editions[project, edition], user, role)
             for project, editions in self._below("userRole", "edition").items()
             if isinstance(editions, dict)
