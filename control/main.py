@@ -22,6 +22,7 @@ from . import logs
 from .doors.cli import cli
 from .doors.cli_frame import Command, Opener
 from .doors.office import Office
+from .errors import UnavailableError
 from .processes import holder_of
 from .run import run_lock, running
 from .settings import Settings, config_file, load
@@ -50,7 +51,14 @@ class Program:
         """As loaded; the first reading opens this process's log."""
         settings = load(self._named)
         name = "worker" if click.get_current_context().command.name == "worker" else "keyframe"
-        logs.configure(settings.var / "log" / f"{name}.log")
+        try:
+            logs.configure(settings.var / "log" / f"{name}.log")
+        except OSError as error:
+            raise UnavailableError(
+                f"cannot be written ({error.strerror}).",
+                subject=str(error.filename or settings.var),
+                hint="Correct its rights, or set KEYFRAME_VAR or `var` in config.yaml to another folder.",
+            ) from error
         return settings
 
     @contextlib.contextmanager

@@ -428,6 +428,16 @@ def test_without_a_database_list_and_show_work_and_make_is_exit_8(site: Site) ->
     assert "does not answer" in made.stderr
 
 
+def test_a_folder_that_cannot_be_written_is_exit_8_with_its_name(tmp_path: Path) -> None:
+    (tmp_path / "var").write_text("a file")
+
+    ended = call(tmp_path / "var", "list", "--site")
+
+    assert ended.returncode == 8
+    assert str(tmp_path / "var") in ended.stderr
+    assert "KEYFRAME_VAR" in ended.stderr
+
+
 def test_what_nobody_foresaw_is_one_sentence_and_the_log_has_the_rest(site: Site) -> None:
     script = (
         "import keyframe.wiring, keyframe.main\n"
