@@ -139,7 +139,7 @@ class Desk:
     def note(self, actor: Actor, scope: Scope, name: str, text: str) -> Snapshot:
         """Replace a snapshot's note."""
         permit = self._back.reception.permit(actor, Action.NOTE, scope)
-        snapshot = self._back.catalogue.own(permit.scope, name)
+        snapshot = self._own(permit, name)
         changed = self._back.repository.note(permit.scope, snapshot.name, _note(text))
         self._back.reception.note(actor, "note", permit.scope, "done", snapshot.name)
         return changed
@@ -191,7 +191,7 @@ class Desk:
         if not plan:
             permit, wish = self._wish(actor, Action.RESTORE, scope, name, everything(selection))
             return self._submit(permit, wish, self._people(permit, wish, people))
-        agreed = self._back.plans.get(plan)
+        agreed = self.plan(actor, plan)
         wanted = agreed.selection if selection is None else selection
         if agreed.target != scope and agreed.target.project_id and selection is None:
             wanted = Selection((agreed.target.project_id,), agreed.selection.editions)
@@ -213,7 +213,7 @@ class Desk:
         if not name:
             snapshot, mark = self._back.catalogue.latest_mark(permit.scope)
             return self._submit_undo(permit, snapshot, mark)
-        snapshot = self._back.catalogue.own(permit.scope, name)
+        snapshot = self._own(permit, name)
         if snapshot.undoable is None:
             raise InvalidError(
                 "No restore that could be undone was made with this safety snapshot.",
@@ -240,7 +240,7 @@ class Desk:
     def delete(self, actor: Actor, scope: Scope, name: str) -> Snapshot:
         """Move a snapshot into the trash; BusyError while a job works on the scope."""
         permit = self._back.reception.permit(actor, Action.DELETE, scope)
-        snapshot = self._back.catalogue.own(permit.scope, name)
+        snapshot = self._own(permit, name)
         with self._back.jobs.hold(permit.scope, f"deleting {snapshot.name}"):
             gone = self._back.repository.delete(permit.scope, snapshot.name, actor.user, datetime.now(UTC))
         self._back.reception.note(actor, "delete", permit.scope, "done", snapshot.name)
@@ -249,7 +249,8 @@ class Desk:
     def undelete(self, actor: Actor, scope: Scope, name: str) -> Snapshot:
         """Bring a snapshot back out of the trash."""
         permit = self._back.reception.permit(actor, Action.UNDELETE, scope)
-        self._back.catalogue.refuse_of_site(permit.scope, name)
+        with self._back.reception.watching(permit):
+            self._back.catalogue.refuse_of_site(permit.scope, name)
         with self._back.jobs.hold(permit.scope, f"undeleting {name}"):
             back = self._back.repository.undelete(permit.scope, name)
         self._back.reception.note(actor, "undelete", permit.scope, "done", name)
@@ -303,6 +304,11 @@ class Desk:
         return Health(self._back.mongo.answers(), worker, len(self._back.intents.open()))
 
     # --- what the methods above share
+
+    def _own(self, permit: Permit, name: str) -> Snapshot:
+        """The scope's own snapshot of that name; one of the site is refused, and the refusal written down."""
+        with self._back.reception.watching(permit):
+            return self._back.catalogue.own(permit.scope, name)
 
     def _wish(self, actor: Actor, action: Action, scope: Scope, name: str, selection: Selection) -> tuple[Permit, Wish]:
         """The permit for what a restore would change, and what was asked for; one project out of a site snapshot is

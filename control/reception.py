@@ -5,6 +5,9 @@ Rule: every refusal leaves a row; an audit that cannot be written is logged, and
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import structlog
 
 from .auth import Auth
@@ -52,6 +55,15 @@ class Reception:
         if person.site_role == "root" and actor.site_role != "root":
             self.note(actor, "tokens", Scope.site(), "refused")
             raise RefusedError("Only root may deal with tokens of root.", subject=user, hint="Ask root.")
+
+    @contextlib.contextmanager
+    def watching(self, permit: Permit) -> Iterator[None]:
+        """Write down what is refused inside, although the permit was had."""
+        try:
+            yield
+        except RefusedError as error:
+            self.note(permit.actor, permit.action.value, permit.scope, error.code, error.subject)
+            raise
 
     def note(self, actor: Actor, act: str, scope: Scope, outcome: str, detail: str = "") -> None:
         """Write an audit row; trouble with it goes to the log."""

@@ -130,7 +130,7 @@ def test_the_statuses_and_exit_codes_are_those_of_the_doors() -> None:
 
 def test_the_kinds_of_damage_are_those_of_the_code() -> None:
     source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "control").rglob("*.py"))
-    raised = set(re.findall(r'DamagedError\(\s*"([a-z-]+)"', source))
+    raised = set(re.findall(r'(?:DamagedError|\._damage)\(\s*"([a-z-]+)"', source))
 
     documented = {coded(row["code"])[0] for row in rows_with("errors.md", "code", "how it came")}
     assert documented == {f"damaged.{kind}" for kind in raised}

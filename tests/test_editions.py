@@ -641,7 +641,9 @@ def test_snapshots_are_in_the_page_of_who_may_see_them(shared: World) -> None:
     for user in (None, "user", "reader", "organiser2"):
         assert "Snapshot" not in shared.browser(user).get(address(MILLS)).text, user
     assert 'href="/snapshots/site"' in shared.browser("admin").get("/").text
-    assert 'href="/snapshots/site"' not in shared.browser("organiser").get("/").text
+    assert 'href="/snapshots/"' in shared.browser("organiser").get("/").text
+    assert 'href="/snapshots/' not in shared.browser(None).get("/").text
+    assert ">Snapshots<" not in shared.browser("reader").get("/").text
 
 
 def test_without_its_database_the_site_says_so_on_every_page(tmp_path: Path) -> None:

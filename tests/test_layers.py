@@ -14,6 +14,7 @@ PACKAGE = ROOT / "control"
 # From the top down. A floor is a list of rooms that do not know each other; a room of several names is one topic in
 # several files.
 FLOORS: list[list[set[str]]] = [
+    [{"__init__"}],  # what a host imports
     [{"main"}],
     [{"up", "welcome"}, {"site", "web"}],
     [{"sample"}, {"editions"}, {"embedded"}, {"run"}],
@@ -27,7 +28,7 @@ FLOORS: list[list[set[str]]] = [
     [{"model"}],
     [{"errors"}],
     # What knows nothing of the rest, and the rest may use.
-    [{"logs"}, {"processes"}, {"resources"}, {"__init__"}],
+    [{"logs"}, {"processes"}, {"resources"}, {"version"}],
 ]
 HOSTS = {"main", "up", "welcome", "site", "web", "sample", "editions", "embedded"}
 WITH_FLASK = HOSTS | {"doors", "wiring"}
@@ -70,7 +71,7 @@ def imported(path: Path) -> Iterator[str]:
 
 def rooms_used(path: Path) -> set[str]:
     own = [name.split(".") for name in imported(path) if name.split(".")[0] == "keyframe"]
-    # `from . import __version__` is of the package itself
+    # `import keyframe`, and names that are no room, are of the package itself
     rooms = {name[1] if len(name) > 1 else "__init__" for name in own}
     return {room if any(room in names for floor in FLOORS for names in floor) else "__init__" for room in rooms}
 

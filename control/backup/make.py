@@ -21,13 +21,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from .. import __version__
 from ..errors import ChangedError, NotFoundError, Problem, UnavailableError
 from ..model import FORMAT, CollectionEntry, Part, Progress, Reason, Scope, Snapshot, Status, utc_text
 from ..stores.draft import CollectionWriter, Draft
 from ..stores.files import translate
 from ..stores.manifest import ManifestWriter
 from ..stores.mongo import CollectionInfo, Reader
+from ..version import VERSION
 from .copying import Copying
 from .stores import Stores
 from .watches import Watch
@@ -115,6 +115,7 @@ class Make:
     def _read_all(self, draft: Draft, copying: Copying) -> tuple[_Dump, Reader]:
         for attempt in range(_TRIES):
             with contextlib.ExitStack() as stack:
+                draft.begin_records()
                 dump, reader, infos = self._pin(draft, copying, stack)
                 for info in infos.values():
                     self._watch.check()
@@ -224,7 +225,7 @@ class Make:
             "database": mongo.name,
             "project_id_kind": project.id,
             "project_fields": {name: one.field for name, one in project.collections.items()},
-            "versions": {"keyframe": __version__, "mongodb": mongo.version(), "python": platform.python_version()},
+            "versions": {"keyframe": VERSION, "mongodb": mongo.version(), "python": platform.python_version()},
             "manifest": {"bytes": dump.manifest.bytes, "sha256": sha256},
         }
 

@@ -67,7 +67,8 @@ def _change_records(stores: Stores, target: Target, plan: Plan, watch: Watch, st
     if not total:
         return
     watch.progress(Progress("changing over", *step, 0, total, "records"))
-    if total <= _MOST_CHANGES and plan.bytes_needed <= _MOST_BYTES:
+    size = sum(item.detail["size"] for item in _items(stores, plan, ("record",)))
+    if total <= _MOST_CHANGES and size <= _MOST_BYTES:
         stores.writer.write(_changes(stores, target, plan), target.owners)
         return
     deletions = (replace(one, raw=None) for one in _changes(stores, target, plan, with_bytes=False) if one.is_there)

@@ -16,8 +16,8 @@ from flask import Blueprint, Flask, Response, request
 from flask_smorest import Api
 from werkzeug.routing import BaseConverter
 
-from .. import __version__
 from ..errors import NotFoundError
+from ..version import VERSION
 from .api_door import EXTENSION, METHODS, ApiState, answer, sealed
 from .api_routes import blueprint
 from .api_schemas import ProblemDocument
@@ -59,7 +59,7 @@ def register_api(app: Flask, office: Office, prefix: str = "/api/v1") -> None:
         config_prefix="KEYFRAME",
         spec_kwargs={
             "title": "Keyframe",
-            "version": __version__,
+            "version": VERSION,
             "openapi_version": "3.1.0",
             "info": {"description": "Snapshots of the site and its projects: make, list, preview, restore, undo."},
             "security": [{"bearer": []}, {"session": []}],

@@ -20,9 +20,9 @@ from typing import Any
 
 import click
 
-from .. import __version__
 from ..errors import UnavailableError
 from ..model import Job, Scope, Snapshot
+from ..version import VERSION
 from . import cli_restore, cli_tokens
 from .cli_frame import Group, Opener, json_option, named, print_document, print_end, scoped
 from .cli_jobs import wait_for
@@ -33,7 +33,7 @@ from .worker import serve
 
 @click.group("keyframe", cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings, instead of ./config.yaml.")
-@click.version_option(__version__, prog_name="keyframe")
+@click.version_option(VERSION, prog_name="keyframe")
 @click.pass_context
 def cli(ctx: click.Context, config: Path | None) -> None:
     """Snapshots of a site, its files and its database at one instant; and their restore, without losing anything.

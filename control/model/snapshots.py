@@ -150,9 +150,20 @@ class Snapshot:
     deleted_by: str = ""
 
     def part_of(self, project_id: str) -> Snapshot:
-        """The same header with the counts of one project's part."""
+        """The same header with the counts and problems of one project's part; nothing of other projects."""
         part = self.projects.get(project_id, Part())
-        return replace(self, files=part.files, documents=part.documents, bytes=part.bytes, projects={}, problems=())
+        top = f"project/{project_id}"
+        mine = tuple(one for one in self.problems if one.subject in ("", ".", top) or one.subject.startswith(top + "/"))
+        status = Status.DONE if self.status is Status.PARTIAL and not mine else self.status
+        return replace(
+            self,
+            files=part.files,
+            documents=part.documents,
+            bytes=part.bytes,
+            status=status,
+            projects={},
+            problems=mine,
+        )
 
     @property
     def undoable(self) -> RestoreMark | None:

@@ -35,7 +35,10 @@ from .mongo import CollectionInfo
 from .readme import readme_text
 
 _LENIENT: CodecOptions[dict[str, Any]] = CodecOptions(unicode_decode_error_handler="replace")
-_LONGEST_STEM = 200  # bytes; 255 is the longest name, extensions and a checksum take the rest
+# mongorestore takes the full name from the metadata where a stem has exactly 238 bytes: 208 of the name, `%24`, 27 of
+# the checksum.
+_LONGEST_STEM = 238
+_CUT_STEM = 208
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +96,14 @@ class Draft:
             else:
                 target.unlink()
 
+    def begin_records(self) -> None:
+        """Forget the collections dumped so far: one of them may not be there at the next try."""
+        for folder in (self.folder / "db" / "bson", self.folder / "db" / "json"):
+            for path in folder.iterdir():
+                path.unlink()
+
     def collection(self, info: CollectionInfo) -> CollectionWriter:
-        """Begin the dump of a collection (again, if it was begun before)."""
+        """Begin the dump of a collection."""
         return CollectionWriter(self.folder / "db", info)
 
     def keep_sums(self, writers: list[CollectionWriter]) -> None:
@@ -220,7 +229,7 @@ def stem_of(collection: str) -> str:
     if len(stem) <= _LONGEST_STEM:
         return stem
     checksum = hashlib.sha1(collection.encode(), usedforsecurity=False).digest()
-    return f"{stem[:_LONGEST_STEM]}%24{base64.urlsafe_b64encode(checksum).decode('ascii').rstrip('=')}"
+    return f"{stem[:_CUT_STEM]}%24{base64.urlsafe_b64encode(checksum).decode('ascii').rstrip('=')}"
 
 
 def sum_line(path: str, sha256: str) -> bytes:

@@ -1,0 +1,3 @@
+"""The version of the program; written into every snapshot."""
+
+VERSION = "0.1.0"
