@@ -138,7 +138,9 @@ class Work:
             if self._jobs.get(intent.job).state is not JobState.ENDED:
                 return
         with contextlib.suppress(BusyError), self._jobs.hold(scope, "the end of an interrupted restore"):
-            outcome = self._backup.finish(intent, watch)
+            outcome = self._backup.finish(scope, watch)
+            if outcome is None:  # another process was quicker
+                return
             log.warning("restore.finished", job=intent.job, scope=scope.key, status=outcome.status.value)
             self._reception.note(
                 intent.order.actor, intent.order.act.value, scope, outcome.status.value, "finished late"

@@ -16,7 +16,8 @@ from ..stores.intents import Intent
 from .compare import Compare, Target
 from .inventory import LiveInventory, StoredInventory
 from .make import Make
-from .restore import Restore, require_whole
+from .restore import Restore, carried_out, require_whole
+from .staging import sweep_staged
 from .stores import Stores
 from .watches import Watch
 
@@ -33,6 +34,7 @@ class Backup:
 
     def make(self, permit: Permit, note: str, job: str, watch: Watch) -> Outcome:
         """Make a snapshot of the permit's scope; `job` tells drafts apart."""
+        sweep_staged(self._stores, permit.scope)
         reason = Reason.API if permit.actor.via == "api" else Reason.MANUAL
         made = Make(self._stores, permit.scope, watch).run(permit.actor.user, reason, note, job)
         if not made.is_new:
@@ -66,9 +68,13 @@ class Backup:
     def intent(self, scope: Scope) -> Intent | None:
         return self._stores.intents.read(scope)
 
-    def finish(self, intent: Intent, watch: Watch) -> Outcome:
-        """Finish a restore that was interrupted; the scope's lock is held by the caller."""
-        return Restore(self._stores, watch).finish(intent)
+    def finish(self, scope: Scope, watch: Watch) -> Outcome | None:
+        """Finish a restore that was interrupted; the scope's lock is held by the caller.
+
+        None: there is nothing (any more) to be finished.
+        """
+        intent = self.intent(scope)
+        return None if intent is None else Restore(self._stores, watch).finish(intent)
 
     def outcome_of(self, job: Job, watch: Watch) -> Outcome | None:
         """How a restore came out whose worker was lost; finishes it first where it had begun to change something.
@@ -78,7 +84,7 @@ class Backup:
         scope = job.order.scope
         intent = self.intent(scope)
         if intent is not None and intent.job == job.id:
-            return self.finish(intent, watch)
+            return self.finish(scope, watch)
         for snapshot in self._stores.repository.snapshots(scope):
             for mark in snapshot.restores:
                 if mark.job == job.id:
@@ -94,7 +100,7 @@ class Backup:
         except NotFoundError:
             report = None
         if state == "done":
-            return Outcome(OutcomeStatus.DONE, job.order.snapshot, safety.name, report=report)
+            return carried_out(job.order.snapshot, safety.name, report)
         problem = Problem("damaged", "The restore could not be completed; the state before it is live again.")
         return Outcome(OutcomeStatus.FAILED, job.order.snapshot, safety.name, (problem,), report)
 

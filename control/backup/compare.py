@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from ..errors import NotFoundError, Problem
 from ..model import Change, Plan, PlanItem, Progress, Scope, Selection, Snapshot, Status
 from ..plan import Record, Slice, Tally, file_items, record_item, record_pairs
-from ..stores.files import path_key
+from ..stores.files import path_key, translate
 from .inventory import Inventory, Part, Shape
 from .stores import Stores
 from .watches import Watch
@@ -99,8 +99,22 @@ class Compare:
 
         Raises
         ------
-        DamagedError: the snapshot is not as its manifest says; the part that was read is named.
+        DamagedError: the snapshot is not as its manifest says; the part that was read is named. UnavailableError,
+        NoRoomError: disk or server.
         """
+        try:
+            return self._run(want, have, leave_paths, leave_collections, step)
+        except OSError as error:
+            raise translate(error, "the comparison", "looking changed nothing") from error
+
+    def _run(
+        self,
+        want: Inventory,
+        have: Inventory,
+        leave_paths: tuple[str, ...],
+        leave_collections: tuple[str, ...],
+        step: tuple[int, int],
+    ) -> Plan:
         paths = self._target.paths(self._project.editions.folder)
         paths.leave |= want.unknown_paths | have.unknown_paths | set(leave_paths)
         draft = _Draft(Part(self._target.scope, paths, self._target.owners))

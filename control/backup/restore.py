@@ -14,12 +14,24 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import errno
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import structlog
 
-from ..errors import CancelledError, DamagedError, KeyframeError, NoRoomError, Problem, StaleError, UnavailableError
+from ..errors import (
+    CancelledError,
+    DamagedError,
+    KeyframeError,
+    NoRoomError,
+    NotFoundError,
+    Problem,
+    StaleError,
+    UnavailableError,
+)
 from ..model import Order, Outcome, OutcomeStatus, Plan, Progress, Reason, RestoreMark, Snapshot, Status
 from ..stores.files import flush, translate
 from ..stores.intents import Intent
@@ -35,7 +47,9 @@ log = structlog.get_logger(__name__)
 
 _TRIES = 3
 _STEPS = 5
-_LONGEST_PAUSE = 30.0  # seconds between tries to finish
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds between tries to finish
+_PATIENCE = 5  # tries while the disk refuses: half a minute
+_LASTING = (errno.EACCES, errno.EPERM, errno.EXDEV, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.ELOOP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +161,12 @@ class Restore:
         try:
             self._change(target, plan, staging, watch)
             self._verify(target, unknown)
-        except (KeyframeError, OSError) as error:
-            log.warning("restore.finishing", job=job, scope=order.scope.key, why=str(error))
-            # The intent stands: work out what is left to do, and do it.
-            return self.finish(intent)
-        return self._conclude(intent)
+            return self._conclude(intent)
+        except Exception as error:
+            # Whatever it was, the intent stands: work out what is left to do, and do it.
+            unforeseen = not isinstance(error, (KeyframeError, OSError))
+            log.warning("restore.finishing", job=job, scope=order.scope.key, why=str(error), exc_info=unforeseen)
+        return self.finish(intent)
 
     def _change(self, target: Target, plan: Plan, staging: Staging, watch: Watch) -> None:
         try:
@@ -186,21 +201,23 @@ class Restore:
         """Finish a restore whose intent stands; the caller holds the gate closed, or the intent keeps writers out.
 
         Tries again at growing intervals while server or disk do not let it; turns round to the safety snapshot where
-        the snapshot itself cannot be restored any more. Stopped by `CancelledError`, the intent stays.
+        the snapshot itself cannot be restored any more, or the disk refuses for good: nobody can write meanwhile.
+        Stopped by `CancelledError`, the intent stays.
         """
-        pause = 1.0
+        pause, tries = _FIRST_PAUSE, 0
         turned: Problem | None = None
         while True:
+            tries += 1
             try:
                 self._finish_once(intent, back=turned is not None)
                 return self._conclude(intent, turned)
-            except (UnavailableError, NoRoomError) as error:
-                problem = error.problem()
             except CancelledError:
                 raise
-            except KeyframeError as error:
-                problem = error.problem()
-                if turned is None:
+            except Exception as error:
+                known = _known(error)
+                log.warning("restore.waits", job=intent.job, why=str(error), exc_info=known is not error)
+                problem = known.problem()
+                if turned is None and _is_lasting(known, tries):
                     turned = problem
                     continue
             self._watch.progress(Progress(f"waiting to finish: {problem.what}", 4, _STEPS, item=problem.subject))
@@ -228,21 +245,20 @@ class Restore:
     def _conclude(self, intent: Intent, turned: Problem | None = None) -> Outcome:
         """The live state is as it shall be: say so in the labels, take the intent away."""
         stores, order = self._stores, intent.order
-        marks = stores.repository.get(order.scope, intent.safety).restores
-        mark = next((one for one in marks if one.job == intent.job), None)
-        if mark is not None:
-            state = "done" if turned is None else "undone"
-            stores.repository.mark(order.scope, intent.safety, replace(mark, state=state))
+        with contextlib.suppress(NotFoundError):
+            marks = stores.repository.get(order.scope, intent.safety).restores
+            for mark in (one for one in marks if one.job == intent.job):
+                state = "done" if turned is None else "undone"
+                stores.repository.mark(order.scope, intent.safety, replace(mark, state=state))
         if turned is None and order.mark_job:
-            self._mark_undone(order)
+            with contextlib.suppress(NotFoundError):
+                self._mark_undone(order)
         stores.intents.remove(order.scope)
         if turned is not None:
             what = f"The restore could not be completed ({turned.what}); the state before it is live again."
             back = Problem(turned.code, what, turned.subject, "Nothing is lost. Restore another snapshot.")
             return Outcome(OutcomeStatus.FAILED, order.snapshot, intent.safety, (back,), intent.report)
-        left = tuple(Problem.from_dict(one) for one in intent.report["warnings"] if one["code"] in ("left", "conflict"))
-        status = OutcomeStatus.PARTIAL if left else OutcomeStatus.DONE
-        return Outcome(status, order.snapshot, intent.safety, left, intent.report)
+        return carried_out(order.snapshot, intent.safety, intent.report)
 
     def _mark_undone(self, order: Order) -> None:
         """The restore that this undo takes back can be undone no more."""
@@ -252,6 +268,33 @@ class Restore:
         for mark in repository.get(order.source, order.snapshot).restores:
             if mark.job == order.mark_job:
                 repository.mark(order.source, order.snapshot, replace(mark, state="undone"))
+
+
+def carried_out(snapshot: str, safety: str, report: Mapping[str, Any] | None) -> Outcome:
+    """The outcome of a restore that did what its plan says: `partial` where the plan leaves something as it is."""
+    warnings = report["warnings"] if report else ()
+    left = tuple(Problem.from_dict(one) for one in warnings if one["code"] in ("left", "conflict"))
+    status = OutcomeStatus.PARTIAL if left else OutcomeStatus.DONE
+    return Outcome(status, snapshot, safety, left, report)
+
+
+def _known(error: Exception) -> KeyframeError:
+    """The error of ours that stands for `error`; of what is unforeseen the log has the full text."""
+    if isinstance(error, KeyframeError):
+        return error
+    if isinstance(error, OSError):
+        known = translate(error, "the restore", "it is not complete and will be finished")
+        known.__cause__ = error
+        return known
+    return KeyframeError(f"Something unforeseen happened ({type(error).__name__}).", subject="the restore")
+
+
+def _is_lasting(error: KeyframeError, tries: int) -> bool:
+    """Whether waiting does not help: a server comes back, a disk that refuses for good does not."""
+    cause = error.__cause__
+    if isinstance(error, NoRoomError) or isinstance(cause, OSError):
+        return tries >= _PATIENCE or (isinstance(cause, OSError) and cause.errno in _LASTING)
+    return not isinstance(error, UnavailableError)
 
 
 def require_whole(snapshot: Snapshot) -> None:

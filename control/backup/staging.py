@@ -17,15 +17,29 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import DamagedError, NoRoomError
-from ..model import Change, FileEntry, Plan, PlanItem, Progress
+from ..model import Change, FileEntry, Plan, PlanItem, Progress, Scope
 from ..plan import entry_of
-from ..stores.files import RESERVED, Tree, copy_file, copy_link, free_bytes, translate
+from ..stores.files import (
+    RESERVED,
+    Tree,
+    copy_file,
+    copy_link,
+    free_bytes,
+    scratch_name,
+    sweep_scratch,
+    translate,
+)
 from .compare import Target
 from .inventory import StoredInventory
 from .stores import Stores
 from .watches import Watch
 
 _FILE_KINDS = ("file", "link", "directory")
+
+
+def sweep_staged(stores: Stores, scope: Scope) -> None:
+    """Remove what an interrupted restore of this scope staged; call it with the scope's lock held."""
+    sweep_scratch(stores.settings.working / RESERVED, scope)
 
 
 class Staging:
@@ -35,11 +49,11 @@ class Staging:
         self._stores = stores
         self._target = target
         self._live = stores.live_tree(target.scope)
-        self._folder = stores.settings.working / RESERVED / f"stage-{key}"
+        self._folder = stores.settings.working / RESERVED / scratch_name(target.scope, key)
 
     def __enter__(self) -> Staging:
         try:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            sweep_staged(self._stores, self._target.scope)
             self._folder.mkdir(parents=True, mode=0o700)
         except OSError as error:
             raise translate(error, str(self._folder), "nothing was changed") from error

@@ -19,6 +19,7 @@ import ctypes
 import errno
 import hashlib
 import os
+import shutil
 import stat as modes
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import ChangedError, KeyframeError, NoRoomError, Problem, UnavailableError
-from ..model import FileEntry
+from ..model import FileEntry, Scope
 
 RESERVED = ".keyframe"
 _CHUNK = 1 << 20
@@ -73,6 +74,26 @@ def flush(folder: Path) -> None:
             raise OSError(number, os.strerror(number), str(folder))
     finally:
         os.close(descriptor)
+
+
+def scratch_name(scope: Scope, key: str) -> str:
+    """The name of a folder that a job of this scope works in; `key` (the job's id) holds no hyphen."""
+    return f"{scope.key.replace(':', '.')}-{key}"
+
+
+def sweep_scratch(folder: Path, scope: Scope) -> None:
+    """Remove what interrupted jobs of this very scope left in `folder`; call it with the scope's lock held."""
+    for name in names_in(folder):
+        # The whole name up to the key: "project.a-b-1" is no leftover of the project "a".
+        if name.rpartition("-")[0] == scratch_name(scope, "").removesuffix("-"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def names_in(folder: Path) -> list[str]:
+    """The names in a folder; none where it cannot be listed."""
+    with contextlib.suppress(OSError):
+        return os.listdir(folder)
+    return []
 
 
 def sync_folder(folder: Path) -> None:

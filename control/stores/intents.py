@@ -102,9 +102,12 @@ class Intents:
 
     def remove(self, scope: Scope) -> None:
         """The restore is complete and verified."""
-        with contextlib.suppress(FileNotFoundError):
-            self._path(scope).unlink()
-            sync_folder(self._folder)
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                self._path(scope).unlink()
+                sync_folder(self._folder)
+        except OSError as error:
+            raise translate(error, "the record of the restore", "the restore is complete but for this") from error
 
     def _path(self, scope: Scope) -> Path:
         return self._folder / f"{scope.key.replace(':', '.')}.json"

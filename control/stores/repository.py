@@ -30,7 +30,7 @@ from pathlib import Path
 from ..errors import BusyError, DamagedError, NotFoundError
 from ..model import CollectionEntry, FileEntry, RestoreMark, Scope, Snapshot, is_snapshot_name
 from .draft import Draft
-from .files import flush, sync_folder, translate
+from .files import flush, names_in, scratch_name, sweep_scratch, sync_folder, translate
 from .headers import Labels, damaged_header, labels_of, read_header, read_labels, write_json
 from .manifest import read_manifest
 
@@ -119,7 +119,7 @@ class Repository:
     @contextlib.contextmanager
     def draft(self, scope: Scope, key: str) -> Iterator[Draft]:
         """A new draft; its folder is gone afterwards unless it was committed."""
-        folder = self._drafts / f"{scope.key.replace(':', '.')}-{key}"
+        folder = self._drafts / scratch_name(scope, key)
         try:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True, mode=0o700)
@@ -132,10 +132,7 @@ class Repository:
 
     def sweep_drafts(self, scope: Scope) -> None:
         """Remove drafts that an interrupted make of this scope left; call it with the scope's lock held."""
-        with contextlib.suppress(FileNotFoundError):
-            for name in os.listdir(self._drafts):
-                if name.startswith(f"{scope.key.replace(':', '.')}-"):
-                    shutil.rmtree(self._drafts / name, ignore_errors=True)
+        sweep_scratch(self._drafts, scope)
 
     def commit(self, draft: Draft, scope: Scope, made_at: datetime) -> Snapshot:
         """Make a complete draft exist, under the first free name from `made_at` on; the one commit point."""
@@ -169,7 +166,7 @@ class Repository:
     def _is_taken(self, scope: Scope, name: str) -> bool:
         tops = [scope.stored_folder(self.root), scope.stored_folder(self._trash)]
         for root in (self.root, self._trash):
-            tops += [root / "project" / one for one in _names(root / "project")] if scope.is_site else [root / "site"]
+            tops += [root / "project" / one for one in names_in(root / "project")] if scope.is_site else [root / "site"]
         return any((top / name).exists() for top in tops)
 
     def note(self, scope: Scope, name: str, note: str) -> Snapshot:
@@ -256,9 +253,3 @@ def _rename_new(source: Path, target: Path) -> bool:
             return False
         raise
     return True
-
-
-def _names(folder: Path) -> list[str]:
-    with contextlib.suppress(OSError):
-        return os.listdir(folder)
-    return []
