@@ -25,7 +25,7 @@ from typing import Any
 # What is wrapped: the name of a step, the module, the class in it (or none), the function.
 STEPS = {
     "draft": ("backup.make", "Draft", "__init__", "stores.draft"),
-    "copy": ("backup.copying", "", "copy_file", ""),
+    "copy": ("stores.draft", "Draft", "add_file", ""),
     "add folder": ("stores.draft", "Draft", "add_folder", ""),
     "add link": ("stores.draft", "Draft", "add_link", ""),
     "second pass": ("backup.copying", "Copying", "second_pass", ""),

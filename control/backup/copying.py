@@ -11,7 +11,6 @@ Rules:
 from __future__ import annotations
 
 import errno
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -21,13 +20,12 @@ import msgspec
 from ..errors import ChangedError, Problem
 from ..model import FileEntry, Progress, Scope, Snapshot
 from ..stores.draft import Draft
-from ..stores.files import Look, Tree, copy_file, path_key, with_digest
+from ..stores.files import Look, TargetError, Tree, is_as_written, path_key, with_digest
 from ..stores.manifest import ManifestWriter, file_line, file_of_line
 from ..stores.seen import RACY_NS
 from .stores import Stores
 from .watches import Watch
 
-_FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -46,6 +44,8 @@ class Copying:
         self._may_be_absent = may_be_absent
         self._seen_lines = draft.scratch
         self._is_site = scope.is_site
+        self._touched: set[str] = set()  # what the draft no longer has as the first pass left it
+        self.is_newest_whole = True
         self._reset()
 
     def _reset(self) -> None:
@@ -103,14 +103,15 @@ class Copying:
             )
         first = self._first_lines()
         before = next(first, None)
-        gone: list[FileEntry] = []
+        gone = set(self._touched)  # of an earlier second pass, whose dump was given up
         older = self._older_entries()
         for look in self._walk():
-            key = path_key(look.entry.path)
-            while before is not None and path_key(before[0].path) < key:
-                gone.append(before[0])
+            path = look.entry.path
+            gone.discard(path)
+            while before is not None and path_key(before[0].path) < path_key(path):
+                gone.add(before[0].path)
                 before = next(first, None)
-            if before is not None and before[0].path == look.entry.path:
+            if before is not None and before[0].path == path:
                 entry = before[0] if self._is_still(*before, look) else self._take_again(look, older)
                 before = next(first, None)
             else:
@@ -118,15 +119,16 @@ class Copying:
             if entry is not None:
                 manifest.file(entry)
                 self._count(entry)
-        gone += [before[0]] if before is not None else []
-        gone += [entry for entry, _, _ in first]
-        for entry in reversed(gone):
-            self._draft.remove(entry)
+        gone |= {before[0].path} if before is not None else set()
+        gone |= {entry.path for entry, _, _ in first}
+        for path in sorted(gone, key=path_key, reverse=True):
+            self._draft.remove(path)
+        self._touched |= gone
         self._stores.seen.flush()
 
     def _is_still(self, entry: FileEntry, seen: list[int], at_ns: int, look: Look) -> bool:
         """Whether a path is as the first pass saw it. A stamp too young to be trusted is settled by the bytes."""
-        if seen != _stat(look):
+        if seen != _stat(look) or entry.path in self._touched:
             return False
         if entry.kind != "file" or at_ns - look.stat.st_ctime_ns >= RACY_NS:
             return True
@@ -142,12 +144,12 @@ class Copying:
                 yield file_of_line(document), document["seen"], document["at"]
 
     def _take_again(self, look: Look, older: _Merge) -> FileEntry | None:
-        target = self._draft.stored(look.entry.path)
-        if look.entry.kind != "directory" and target.is_dir() and not target.is_symlink():
-            shutil.rmtree(target)
-        elif look.entry.kind == "directory" and (target.is_symlink() or target.is_file()):
-            target.unlink()
-        return self._take(look, older)
+        self._touched.add(look.entry.path)
+        self._draft.make_way(look.entry)
+        entry = self._take(look, older)
+        if entry is None:  # what the first pass stored is not what is there now
+            self._draft.remove(look.entry.path)
+        return entry
 
     def _count(self, entry: FileEntry) -> None:
         if entry.kind == "directory":
@@ -165,21 +167,24 @@ class Copying:
         """Put one path into the draft; None where it vanished or was named as a problem."""
         entry = look.entry
         before = older.find(entry.path)
-        if entry.kind == "directory":
-            self._draft.add_folder(entry)
-            return entry
-        if entry.kind == "link":
-            self._draft.add_link(entry)
-            return entry
         try:
+            if entry.kind == "directory":
+                self._draft.add_folder(entry)
+                return entry
+            if entry.kind == "link":
+                self._draft.add_link(entry)
+                return entry
             return self._take_file(look, before)
+        except TargetError:
+            raise
         except ChangedError as error:
             self._problem(entry.path, error.code, error.what, error.hint)
         except OSError as error:
-            if error.errno in _FATAL:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                return None  # it vanished, or is no longer what it was when it was listed
+            if entry.kind != "file":
                 raise
-            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-                self._problem(entry.path, "unavailable", f"cannot be read ({error.strerror}).", "Look at its rights.")
+            self._problem(entry.path, "unavailable", f"cannot be read ({error.strerror}).", "Look at its rights.")
         return None
 
     def _take_file(self, look: Look, before: FileEntry | None) -> FileEntry:
@@ -190,9 +195,12 @@ class Copying:
             if sha256 is None:
                 stat, sha256 = self._live.digest(entry.path)
                 self._stores.seen.remember(stat, sha256)
-            if sha256 == before.sha256 and self._draft.link_file(before, self._older):
-                return before
-        copied, stat = copy_file(self._live, entry.path, self._draft.stored(entry.path))
+            if sha256 == before.sha256:
+                if not is_as_written(self._older, before):
+                    self.is_newest_whole = False
+                elif self._draft.link_file(before, self._older):
+                    return before
+        copied, stat = self._draft.add_file(entry, self._live)
         self._stores.seen.remember(stat, copied.sha256)
         return copied
 

@@ -22,7 +22,8 @@ from ..errors import ChangedError, DamagedError, Problem
 from ..model import CollectionEntry, FileEntry, Scope, Snapshot
 from ..plan import Record, Slice
 from ..stores.files import with_digest
-from ..stores.mongo import Reader, id_bytes, id_value, title_of
+from ..stores.mongo import Reader
+from ..stores.raw import NotBsonError, id_bytes, id_text, title_of
 from .stores import Stores
 from .watches import Watch
 
@@ -166,9 +167,13 @@ class StoredInventory:
         offset = 0
         for raw in self._raw(entry):
             digest.update(raw)
-            owner = mongo.project_of(name, raw)
+            try:
+                owner = mongo.project_of(name, raw)
+                record = _record(raw, owner, offset)
+            except NotBsonError as error:
+                raise self._damage("collection-bytes", f"has a dump of {name} that is not BSON.") from error
             if not owners or owner in owners:
-                yield _record(raw, owner, offset)
+                yield record
             elif not self._snapshot.scope.is_site:
                 raise self._damage("foreign-record", f"has a record in {name} that belongs to another project.")
             offset += len(raw)
@@ -213,4 +218,4 @@ def _owned(entry: FileEntry) -> FileEntry:
 
 def _record(raw: bytes, owner: str | None, offset: int) -> Record:
     ident = id_bytes(raw)
-    return Record(ident, hashlib.sha256(raw).digest(), len(raw), offset, str(id_value(ident)), owner, title_of(raw))
+    return Record(ident, hashlib.sha256(raw).digest(), len(raw), offset, id_text(ident), owner, title_of(raw))

@@ -62,10 +62,11 @@ class Made:
 class Make:
     """One snapshot of one scope; use it once."""
 
-    def __init__(self, stores: Stores, scope: Scope, watch: Watch) -> None:
+    def __init__(self, stores: Stores, scope: Scope, watch: Watch, *, afresh: bool = False) -> None:
         self._stores = stores
         self._scope = scope
         self._watch = watch
+        self._afresh = afresh  # nothing is shared with an older snapshot
 
     def run(self, user: str, reason: Reason, note: str, key: str) -> Made:
         """Make it.
@@ -85,7 +86,8 @@ class Make:
             raise NotFoundError("There is no such project.", subject="project", hint="Nothing was stored.")
         stores.repository.require_writable()
         stores.repository.sweep_drafts(scope)
-        newest = next((one for one in stores.repository.snapshots(scope) if one.status is not Status.DAMAGED), None)
+        whole = (one for one in stores.repository.snapshots(scope) if one.status is not Status.DAMAGED)
+        newest = None if self._afresh else next(whole, None)
         with stores.repository.draft(scope, key) as draft:
             copying = Copying(stores, scope, draft, newest, self._watch, may_be_absent=is_safety)
             try:
@@ -96,7 +98,7 @@ class Make:
             except OSError as error:
                 raise translate(error, "the snapshot's draft", "nothing was stored") from error
             header |= {"made_at": utc_text(made_at), "made_by": user, "reason": reason.value, "note": note}
-            unchanged = self._same_as(newest, header)
+            unchanged = self._same_as(newest, header) if copying.is_newest_whole else None
             if unchanged is not None and (is_safety or not note or not unchanged.note):
                 if note and not is_safety:
                     unchanged = stores.repository.note(scope, unchanged.name, note)

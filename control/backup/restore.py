@@ -79,9 +79,7 @@ class Restore:
         target = Target(order.scope, snapshot, order.selection, order.people)
         for attempt in range(1, _TRIES + 1):
             self._watch.progress(Progress("making the safety snapshot", 1, _STEPS, attempt, _TRIES, "tries"))
-            made = Make(stores, order.scope, Quiet(self._watch)).run(order.actor.user, Reason.SAFETY, "", job)
-            safety = made.snapshot
-            plan = self._plan(target, safety)
+            safety, plan = self._planned(order, target, job)
             if order.plan and plan.digest != order.plan:
                 raise StaleError(
                     "The plan was overtaken: the live state is no longer what it was when you looked.",
@@ -104,6 +102,20 @@ class Restore:
             hint="Try again when it is quieter; nothing was changed.",
             report=plan.as_dict(),
         )
+
+    def _planned(self, order: Order, target: Target, job: str) -> tuple[Snapshot, Plan]:
+        """The safety snapshot, and the plan that leads from it to the target."""
+        make = Make(self._stores, order.scope, Quiet(self._watch))
+        made = make.run(order.actor.user, Reason.SAFETY, "", job)
+        try:
+            return made.snapshot, self._plan(target, made.snapshot)
+        except DamagedError as error:
+            if made.is_new or error.subject != made.snapshot.name or made.snapshot == target.snapshot:
+                raise
+        # The newest snapshot should have served, but its bytes are not what was written: make one that shares nothing.
+        make = Make(self._stores, order.scope, Quiet(self._watch), afresh=True)
+        made = make.run(order.actor.user, Reason.SAFETY, "", job)
+        return made.snapshot, self._plan(target, made.snapshot)
 
     def _plan(self, target: Target, safety: Snapshot) -> Plan:
         stores, quiet = self._stores, self._watch

@@ -6,8 +6,8 @@ Rules:
 - Stored and live files never share an inode; stored files of different snapshots may.
 - Everything that is written is hashed as it is written; the sums at the end are of what was written.
 
->>> draft.stored("edition/1/a.txt")        # doctest: +SKIP
-PosixPath('…/.drafts/site-…/files/edition/1/a.txt')
+>>> draft.add_file(entry, live)[0].sha256        # doctest: +SKIP
+'9f86d081884c7d65…'
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import base64
 import contextlib
 import hashlib
 import os
+import shutil
+import stat as modes
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,16 +27,15 @@ from urllib.parse import quote
 import bsonjs
 import msgspec
 from bson import decode, json_util
-from bson.codec_options import CodecOptions
 
 from ..model import CollectionEntry, FileEntry
-from .files import Tree, copy_link, dress_folder
+from .files import Tree, copy_file, copy_link, dress_folder
 from .headers import write_json
 from .manifest import ManifestWriter, read_manifest
 from .mongo import CollectionInfo
+from .raw import LENIENT
 from .readme import readme_text
 
-_LENIENT: CodecOptions[dict[str, Any]] = CodecOptions(unicode_decode_error_handler="replace")
 # mongorestore takes the full name from the metadata where a stem has exactly 238 bytes: 208 of the name, `%24`, 27 of
 # the checksum.
 _LONGEST_STEM = 238
@@ -60,41 +61,51 @@ class Draft:
         for name in ("files", "db/bson", "db/json"):
             (folder / name).mkdir(parents=True)
 
-    def stored(self, path: str) -> Path:
-        """Where the copy of a live path lies."""
-        return self.folder / "files" / path
+    # The draft holds links as they were: what is written and removed goes below open directories (`Tree.parent`), or
+    # a path that was a directory in the first pass and is a link in the second one would lead out of it.
 
     def add_folder(self, entry: FileEntry) -> None:
-        """Make the directory of `entry`; it is writable until `dress_folders`."""
-        self.stored(entry.path).mkdir(mode=0o700, exist_ok=True)
+        """Make the directory of `entry`; it is writable until `finish`."""
+        with contextlib.suppress(FileExistsError), self.files.parent(entry.path) as (folder, name):
+            os.mkdir(name, 0o700, dir_fd=folder)
 
     def add_link(self, entry: FileEntry) -> None:
         """Make the symbolic link of `entry`."""
-        copy_link(entry, self.stored(entry.path))
+        with self.files.parent(entry.path) as (folder, name):
+            copy_link(entry, name, folder)
+
+    def add_file(self, entry: FileEntry, live: Tree) -> tuple[FileEntry, os.stat_result]:
+        """Copy the live file of `entry`; what was copied, and its stat. Errors as `copy_file`."""
+        with self.files.parent(entry.path) as (folder, name):
+            return copy_file(live, entry.path, name, folder)
 
     def link_file(self, entry: FileEntry, older: Tree) -> bool:
-        """Share the stored file of an older snapshot; False where that one is not as its manifest says, or cannot."""
+        """Share the stored file of an older snapshot; False where that cannot be."""
         try:
-            with older.parent(entry.path) as (folder, name):
-                stat = os.stat(name, dir_fd=folder, follow_symlinks=False)
-                if (stat.st_size, stat.st_mtime_ns) != (entry.size, entry.mtime_ns):
-                    return False
-                target = self.stored(entry.path)
+            with older.parent(entry.path) as (source, name), self.files.parent(entry.path) as (folder, _):
                 with contextlib.suppress(FileNotFoundError):
-                    target.unlink()
-                os.link(name, target, src_dir_fd=folder, follow_symlinks=False)
+                    os.unlink(name, dir_fd=folder)
+                os.link(name, name, src_dir_fd=source, dst_dir_fd=folder, follow_symlinks=False)
         except OSError:
             return False
         return True
 
-    def remove(self, entry: FileEntry) -> None:
-        """Take out again what vanished from the live files meanwhile."""
-        target = self.stored(entry.path)
-        with contextlib.suppress(OSError):
-            if entry.kind == "directory":
-                target.rmdir()
-            else:
-                target.unlink()
+    def remove(self, path: str) -> None:
+        """Take out again what vanished from the live files meanwhile; a directory only when it is empty."""
+        with contextlib.suppress(OSError), self.files.parent(path) as (folder, name):
+            try:
+                os.unlink(name, dir_fd=folder)
+            except IsADirectoryError:
+                os.rmdir(name, dir_fd=folder)
+
+    def make_way(self, entry: FileEntry) -> None:
+        """Take out what was stored under a path of another kind than `entry`."""
+        with contextlib.suppress(OSError), self.files.parent(entry.path) as (folder, name):
+            is_folder = modes.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+            if is_folder and entry.kind != "directory":
+                shutil.rmtree(name, dir_fd=folder)
+            elif not is_folder and entry.kind == "directory":
+                os.unlink(name, dir_fd=folder)
 
     def begin_records(self) -> None:
         """Forget the collections dumped so far: one of them may not be there at the next try."""
@@ -119,8 +130,8 @@ class Draft:
         (self.folder / "README.txt").write_text(readme_text(header), encoding="utf-8")
         write_json(self.folder / "snapshot.json", header)
         for name in ("README.txt", "snapshot.json", "manifest.jsonl"):
-            content = (self.folder / name).read_bytes()
-            self._sums.append(_Sum(name, hashlib.sha256(content).hexdigest()))
+            with open(self.folder / name, "rb") as content:
+                self._sums.append(_Sum(name, hashlib.file_digest(content, "sha256").hexdigest()))
         folders = []
         with open(self.folder / "manifest-sha256.txt", "wb") as file:
             for entry in read_manifest(self.folder / "manifest.jsonl"):
@@ -132,7 +143,7 @@ class Draft:
             for one in self._sums:
                 file.write(sum_line(one.path, one.sha256))
         for entry in reversed(folders):
-            dress_folder(self.stored(entry.path), entry)
+            dress_folder(self.folder / "files" / entry.path, entry)
 
 
 class CollectionWriter:
@@ -143,7 +154,7 @@ class CollectionWriter:
         self.stem = stem_of(info.name)
         self.documents = 0
         self.bytes = 0
-        self._inexact: list[str] = []
+        self._inexact = 0
         self.sums: list[_Sum] = []
         self._bson = _Hashed(folder / "bson" / f"{self.stem}.bson")
         self._json = _Hashed(folder / "json" / f"{self.stem}.json")
@@ -175,7 +186,7 @@ class CollectionWriter:
             sha256=bson_sum,
             options=self.info.options,
             indexes=self.info.indexes,
-            json_inexact=len(self._inexact),
+            json_inexact=self._inexact,
         )
 
     def _line(self, raw: bytes) -> str:
@@ -186,8 +197,8 @@ class CollectionWriter:
                 return line
         except (ValueError, UnicodeError):
             pass
-        document = decode(raw, _LENIENT)
-        self._inexact.append(str(document.get("_id")))
+        document = decode(raw, LENIENT)
+        self._inexact += 1
         return json_util.dumps(document, json_options=json_util.CANONICAL_JSON_OPTIONS)
 
 

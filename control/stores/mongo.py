@@ -23,7 +23,6 @@ from typing import Any
 import bson
 from bson import json_util
 from bson.codec_options import CodecOptions
-from bson.errors import InvalidBSON
 from bson.objectid import ObjectId
 from bson.raw_bson import RawBSONDocument
 from bson.timestamp import Timestamp
@@ -44,16 +43,13 @@ from pymongo.errors import (
 from ..errors import InvalidError, KeyframeError, NotFoundError, UnavailableError
 from ..model import Instant, Scope
 from ..settings import MongoSettings, ProjectSettings, ScopeSettings
+from .raw import field, id_bytes, id_text, is_in
 
 RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
 _BATCH = 50_000  # documents asked for at once; the server ends a batch at 16 MB anyway
 SIMPLE = {"locale": "simple"}
 DURABLE = WriteConcern(w="majority", j=True)
-_FIXED = {
-    0x01: 8, 0x06: 0, 0x07: 12, 0x08: 1, 0x09: 8, 0x0A: 0, 0x10: 4, 0x11: 8, 0x12: 8, 0x13: 16, 0x7F: 0, 0xFF: 0,
-}  # fmt: skip
-# Beside the length that stands in front: of strings the length field itself, of binaries the subtype too.
-_EXTRA = {0x02: 4, 0x03: 0, 0x04: 0, 0x05: 5, 0x0C: 16, 0x0D: 4, 0x0E: 4, 0x0F: 0}
+_NULL = 0x0A
 _OVERTAKEN = (239, 246)  # SnapshotTooOld, SnapshotUnavailable
 
 
@@ -70,7 +66,7 @@ class CollectionInfo:
     @property
     def is_kept(self) -> bool:
         """Whether snapshots keep it: capped collections and time series cannot be read at an instant."""
-        return self.kind in ("collection", "view") and '"capped": true' not in self.options
+        return self.kind == "view" or (self.kind == "collection" and not json_util.loads(self.options).get("capped"))
 
 
 @contextlib.contextmanager
@@ -109,40 +105,6 @@ def connect(settings: MongoSettings) -> MongoClient[Any]:
         connectTimeoutMS=int(settings.timeout * 1000),
         appname="keyframe",
     )
-
-
-def id_bytes(raw: bytes) -> bytes:
-    """The `_id` of a document, exactly: the bytes of the document `{_id: …}`, cut out, not encoded again."""
-    if raw[5:9] != b"_id\0":
-        return bson.encode({"_id": RawBSONDocument(raw).get("_id")})
-    element = raw[4 : 9 + _size_of_value(raw, raw[4], 9)]
-    return (len(element) + 5).to_bytes(4, "little") + element + b"\0"
-
-
-def id_value(ident: bytes) -> Any:
-    """The value that `id_bytes` stands for."""
-    return bson.decode(ident)["_id"]
-
-
-def title_of(raw: bytes) -> str:
-    """What people call a document: its title, name or user, where it has one."""
-    for key in ("title", "name", "user"):
-        if f"\x02{key}\0".encode() in raw:
-            with contextlib.suppress(InvalidBSON):
-                value = RawBSONDocument(raw).get(key)
-                if isinstance(value, str) and value:
-                    return value[:120]
-    return ""
-
-
-def _size_of_value(raw: bytes, kind: int, at: int) -> int:
-    """Bytes of the value of a BSON element. Source: bsonspec.org, version 1.1."""
-    if kind in _FIXED:
-        return _FIXED[kind]
-    if kind == 0x0B:  # regular expression: two C strings
-        return raw.index(b"\0", raw.index(b"\0", at) + 1) + 1 - at
-    length = int.from_bytes(raw[at : at + 4], "little")
-    return length + _EXTRA[kind]
 
 
 class Reader:
@@ -288,8 +250,8 @@ class Mongo:
         belongs = self._project.collections.get(collection)
         if belongs is None:
             return None
-        value = RawBSONDocument(raw).get(belongs.field)
-        return None if value is None else str(value)
+        value = field(raw, belongs.field)
+        return None if value is None or value[4] == _NULL else id_text(value)
 
     def project_exists(self, scope: Scope) -> bool:
         """Whether the database has a record of this project."""
@@ -312,12 +274,9 @@ class Mongo:
 
     def outside(self, owners: Sequence[Scope], collection: str, ids: Iterable[bytes]) -> set[bytes]:
         """Which of these `_id`s (as `id_bytes`) are taken by a record that belongs to none of the projects."""
-        wanted = [id_value(one) for one in ids]
-        mine = self.where(owners, collection)
+        taken = {"$and": [is_in(ids), {"$nor": [self.where(owners, collection)]}]}
         with translated(f"collection {collection}"):
-            rows = self.database.get_collection(collection, codec_options=RAW).find(
-                {"_id": {"$in": wanted}, "$nor": [mine]}, {"_id": 1}, collation=SIMPLE
-            )
+            rows = self.database.get_collection(collection, codec_options=RAW).find(taken, {"_id": 1}, collation=SIMPLE)
             return {id_bytes(bytes(row.raw)) for row in rows}
 
     def is_without_people(self) -> bool:

@@ -16,15 +16,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import bson
 from bson import json_util
 from bson.raw_bson import RawBSONDocument
-from bson.timestamp import Timestamp
 from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure
 
 from ..model import Scope
 from .mongo import DURABLE, RAW, SIMPLE, Mongo, translated
+from .raw import has_zero_timestamp, is_in, is_one
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +35,6 @@ class RecordChange:
     id: bytes
     raw: bytes | None
     is_there: bool
-
-
-def _has_zero_timestamp(document: RawBSONDocument) -> bool:
-    return any(isinstance(value, Timestamp) and value.time == 0 and value.inc == 0 for value in document.values())
 
 
 class MongoWriter:
@@ -110,20 +105,20 @@ class MongoWriter:
         for collection in sorted({change.collection for change in changes}):
             mine = [change for change in changes if change.collection == collection]
             target = self._mongo.database.get_collection(collection, codec_options=RAW)
-            gone = [bson.decode(change.id)["_id"] for change in mine if change.is_there]
+            gone = [change.id for change in mine if change.is_there]
             if gone:
-                only = {"$and": [{"_id": {"$in": gone}}, self._mongo.where(owners, collection)]}
+                only = {"$and": [is_in(gone), self._mongo.where(owners, collection)]}
                 target.delete_many(only, collation=SIMPLE, session=session)
             new = [RawBSONDocument(change.raw) for change in mine if change.raw is not None]
             if new:
                 # A document that no longer satisfies the validator is put back as it was all the same.
                 target.insert_many(new, bypass_document_validation=True, session=session)
-            for document in new:
-                if _has_zero_timestamp(document):
+            for change in mine:
+                if change.raw is not None and has_zero_timestamp(change.raw):
                     # The server sets Timestamp(0, 0) at the top level to its clock on insertion, not in a pipeline.
                     target.update_one(
-                        {"_id": document["_id"]},
-                        [{"$replaceWith": {"$literal": document}}],
+                        is_one(change.id),
+                        [{"$replaceWith": {"$literal": RawBSONDocument(change.raw)}}],
                         bypass_document_validation=True,
                         session=session,
                     )

@@ -1,0 +1,120 @@
+"""Documents as bytes: what is needed of them, without decoding the rest.
+
+Rules:
+
+- A record may hold what no driver of Python can represent (dates beyond the year 9999, text that is not UTF-8, the
+  same name twice): nothing here fails because of it, and nothing is ever encoded again.
+- Bytes that are no document at all raise `NotBsonError`.
+
+>>> id_text(id_bytes(bson.encode({"_id": 5, "title": "A"})))
+'5'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import bson
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.raw_bson import RawBSONDocument
+
+# Bytes of a value by its type. Source: bsonspec.org, version 1.1.
+_FIXED = {
+    0x01: 8, 0x06: 0, 0x07: 12, 0x08: 1, 0x09: 8, 0x0A: 0, 0x10: 4, 0x11: 8, 0x12: 8, 0x13: 16, 0x7F: 0, 0xFF: 0,
+}  # fmt: skip
+# Beside the length that stands in front: of strings the length field itself, of binaries the subtype too.
+_EXTRA = {0x02: 4, 0x03: 0, 0x04: 0, 0x05: 5, 0x0C: 16, 0x0D: 4, 0x0E: 4, 0x0F: 0}
+_STRING, _DOCUMENT, _ARRAY, _TIMESTAMP = 0x02, 0x03, 0x04, 0x11
+_LONGEST_TITLE = 120
+LENIENT: CodecOptions[dict[str, Any]] = CodecOptions(
+    unicode_decode_error_handler="replace", datetime_conversion=DatetimeConversion.DATETIME_AUTO
+)
+
+Field = tuple[int, bytes, bytes]  # type, name, value
+
+
+class NotBsonError(ValueError):
+    """The bytes are no BSON document."""
+
+
+def fields(raw: bytes) -> Iterator[Field]:
+    """The fields of a document, those inside others not."""
+    at, end = 4, len(raw) - 1
+    try:
+        while at < end:
+            kind = raw[at]
+            name_end = raw.index(b"\0", at + 1)
+            value_end = name_end + 1 + _size_of_value(raw, kind, name_end + 1)
+            if value_end > end:
+                raise NotBsonError("a value is longer than its document")
+            yield kind, raw[at + 1 : name_end], raw[name_end + 1 : value_end]
+            at = value_end
+    except (KeyError, ValueError, IndexError) as error:
+        raise NotBsonError("not a BSON document") from error
+
+
+def _size_of_value(raw: bytes, kind: int, at: int) -> int:
+    if kind in _FIXED:
+        return _FIXED[kind]
+    if kind == 0x0B:  # regular expression: two C strings
+        return raw.index(b"\0", raw.index(b"\0", at) + 1) + 1 - at
+    length = int.from_bytes(raw[at : at + 4], "little")
+    return length + _EXTRA[kind]
+
+
+def field(raw: bytes, path: str) -> bytes | None:
+    """The first field of that name (dots lead into documents inside), as the document `{_id: value}`, or None."""
+    first, _, rest = path.partition(".")
+    for kind, name, value in fields(raw):
+        if name == first.encode():
+            if rest:
+                return field(value, rest) if kind == _DOCUMENT else None
+            return _document([(kind, b"_id", value)])
+    return None
+
+
+def id_bytes(raw: bytes) -> bytes:
+    """The `_id` of a document, exactly: the bytes of the document `{_id: …}`, cut out, not encoded again."""
+    found = field(raw, "_id")
+    if found is None:
+        raise NotBsonError("a document without _id")
+    return found
+
+
+def id_text(ident: bytes) -> str:
+    """The value that `id_bytes` or `field` stand for, for people and to compare it with ids that are text."""
+    try:
+        return str(bson.decode(ident, LENIENT)["_id"])
+    except Exception:  # whatever Python cannot represent has a name all the same
+        return ident[9:-1].hex()
+
+
+def title_of(raw: bytes) -> str:
+    """What people call a document: its title, name or user, where it has one."""
+    for key in ("title", "name", "user"):
+        if f"\x02{key}\0".encode() in raw and (found := field(raw, key)) is not None and found[4] == _STRING:
+            return id_text(found)[:_LONGEST_TITLE]
+    return ""
+
+
+def has_zero_timestamp(raw: bytes) -> bool:
+    """Whether a field of the document, none inside others, is Timestamp(0, 0)."""
+    return any(kind == _TIMESTAMP and not any(value) for kind, _, value in fields(raw))
+
+
+def is_one(ident: bytes) -> RawBSONDocument:
+    """The filter for the record with this very `_id`."""
+    return RawBSONDocument(ident)
+
+
+def is_in(idents: Iterable[bytes]) -> RawBSONDocument:
+    """The filter `{_id: {$in: […]}}` for these, each as `id_bytes`."""
+    values = [(ident[4], str(number).encode(), ident[9:-1]) for number, ident in enumerate(idents)]
+    wanted = _document([(_ARRAY, b"$in", _document(values))])
+    return RawBSONDocument(_document([(_DOCUMENT, b"_id", wanted)]))
+
+
+def _document(content: Iterable[Field]) -> bytes:
+    body = b"".join(bytes([kind]) + name + b"\0" + value for kind, name, value in content)
+    return (len(body) + 5).to_bytes(4, "little") + body + b"\0"
