@@ -6,10 +6,7 @@ recovers, as a starting worker does.
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ from crash_child import STEPS, Crasher, Death
 from keyframe.model import Job, JobState, Outcome, OutcomeStatus, Scope, Snapshot
 from keyframe.wiring import build
 from pymongo import MongoClient
+from whole import require_whole
 from world import EDITION, PROJECT, SITE, World
 
 DONE, UNCHANGED, FAILED = OutcomeStatus.DONE, OutcomeStatus.UNCHANGED, OutcomeStatus.FAILED
@@ -124,24 +122,9 @@ def require_clean(world: World, checked: set[Path]) -> None:
     for scope in (SITE, PROJECT):
         for snapshot in world.office.desk.snapshots(world.ask, scope).items:
             if world.stored(snapshot) not in checked:
+                assert snapshot.status == "done"
                 require_whole(world.stored(snapshot), snapshot)
                 checked.add(world.stored(snapshot))
-
-
-def require_whole(folder: Path, snapshot: Snapshot) -> None:
-    """Check a snapshot as a stranger would: its sums, and that nothing is missing, left over or miscounted."""
-    sums = ["sha256sum", "--quiet", "--strict", "-c", "manifest-sha256.txt"]
-    assert subprocess.run(sums, cwd=folder, capture_output=True, text=True).stdout == ""
-    lines = [json.loads(line) for line in (folder / "manifest.jsonl").read_bytes().splitlines()]
-    listed = {line["path"] for line in lines if "path" in line}
-    stored = {os.path.relpath(os.path.join(top, name), folder / "files")
-              for top, folders, names in os.walk(folder / "files") for name in [*folders, *names]}  # fmt: skip
-    collections = [line for line in lines if "collection" in line]
-    assert listed - {"."} == stored
-    assert {one.name.split(".")[0] for one in (folder / "db/bson").iterdir()} == {one["stem"] for one in collections}
-    assert snapshot.status == "done"
-    assert snapshot.files == sum(line["type"] in ("file", "link") for line in lines if "path" in line)
-    assert snapshot.documents == sum(one["documents"] for one in collections)
 
 
 def points(trace: tuple[str, ...], steps: tuple[str, ...], calls_of_each: int = 2) -> list[str]:

@@ -58,6 +58,8 @@ class Draft:
         self.files = Tree(folder / "files")
         self.scratch = folder / ".bulk"  # notes of the copying, gone before the commit
         self._sums: list[_Sum] = []
+        self._manifest: ManifestWriter | None = None
+        self._collection: CollectionWriter | None = None
         for name in ("files", "db/bson", "db/json"):
             (folder / name).mkdir(parents=True)
 
@@ -115,14 +117,23 @@ class Draft:
 
     def collection(self, info: CollectionInfo) -> CollectionWriter:
         """Begin the dump of a collection."""
-        return CollectionWriter(self.folder / "db", info)
+        self._collection = CollectionWriter(self.folder / "db", info)
+        return self._collection
 
     def keep_sums(self, writers: list[CollectionWriter]) -> None:
         """Note what was written of the collections, for the list of sums."""
         self._sums += [one for writer in writers for one in writer.sums]
 
     def manifest(self) -> ManifestWriter:
-        return ManifestWriter(self.folder / "manifest.jsonl")
+        self._manifest = ManifestWriter(self.folder / "manifest.jsonl")
+        return self._manifest
+
+    def abandon(self) -> None:
+        """Close what is open still; nothing of it is wanted any more."""
+        for one in (self._manifest, self._collection):
+            if one is not None:
+                with contextlib.suppress(OSError):  # a full disk does not take the rest
+                    one.abandon()
 
     def finish(self, header: Mapping[str, Any]) -> None:
         """Write README.txt, snapshot.json and the list of sums; give directories their modes. The draft is complete."""
@@ -188,6 +199,12 @@ class CollectionWriter:
             indexes=self.info.indexes,
             json_inexact=self._inexact,
         )
+
+    def abandon(self) -> None:
+        """Close both files, half as they are."""
+        with contextlib.suppress(OSError):
+            self._bson.close()
+        self._json.close()
 
     def _line(self, raw: bytes) -> str:
         # bsonjs raises on invalid UTF-8 and alters a few values: each line is read back and compared.

@@ -50,6 +50,10 @@ class ManifestWriter:
         self._file.close()
         return self._digest.hexdigest()
 
+    def abandon(self) -> None:
+        """Close the file, half as it is."""
+        self._file.close()
+
     def _line(self, document: dict[str, Any]) -> None:
         line = _encode(document) + b"\n"
         self._digest.update(line)

@@ -126,7 +126,11 @@ class Repository:
         except OSError as error:
             raise translate(error, str(self.root), "nothing was written") from error
         try:
-            yield Draft(folder)
+            draft = Draft(folder)
+            try:
+                yield draft
+            finally:
+                draft.abandon()
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

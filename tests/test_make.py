@@ -1,0 +1,429 @@
+"""Making snapshots of files, and bringing files back: what is kept, what is shared, what is named as a problem."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from keyframe.backup.copying import Copying
+from keyframe.model import OutcomeStatus, Snapshot
+from keyframe.stores.gate import Gate
+from keyframe.stores.mongo import Mongo
+from whole import require_whole
+from world import EDITION, PROJECT, SITE, World
+
+DONE, UNCHANGED, PARTIAL = OutcomeStatus.DONE, OutcomeStatus.UNCHANGED, OutcomeStatus.PARTIAL
+TOP = f"edition/{EDITION[0]}"
+
+
+def stored(world: World, snapshot: Snapshot, path: str) -> Path:
+    return world.stored(snapshot) / "files" / path
+
+
+# --- unchanged, notes
+
+
+def test_nothing_new_makes_no_snapshot(world: World) -> None:
+    first = world.make(PROJECT)
+
+    outcome = world.done(world.office.desk.make(world.ask, PROJECT))
+
+    assert (outcome.status, outcome.snapshot) == (UNCHANGED, first.name)
+    assert len(world.office.desk.snapshots(world.ask, PROJECT).items) == 1
+
+
+def test_a_note_on_an_unchanged_state_goes_to_the_newest_or_makes_a_snapshot_of_its_own(world: World) -> None:
+    first = world.make(PROJECT)
+
+    noted = world.done(world.office.desk.make(world.ask, PROJECT, "first note"))
+    second = world.done(world.office.desk.make(world.ask, PROJECT, "second note"))
+
+    assert (noted.status, noted.snapshot) == (UNCHANGED, first.name)
+    assert second.status is DONE
+    notes = {one.name: one.note for one in world.office.desk.snapshots(world.ask, PROJECT).items}
+    assert notes == {first.name: "first note", second.snapshot: "second note"}
+
+
+@pytest.mark.parametrize("change", ["mode", "time", "link", "folder", "record", "index"])
+def test_the_smallest_change_is_a_change(world: World, change: str) -> None:
+    world.make(SITE)
+    top = world.folder(PROJECT) / TOP
+    if change == "mode":
+        (top / "model.glb").chmod(0o604)
+    elif change == "time":
+        os.utime(top / "model.glb", ns=(1, 1))
+    elif change == "link":
+        (top / "latest").unlink()
+        (top / "latest").symlink_to("articles/b.html")
+    elif change == "folder":
+        (top / "empty").chmod(0o700)
+    elif change == "record":
+        world.db.site.update_one({"_id": 1}, {"$set": {"_more": None}})
+    else:
+        world.db.site.create_index("title", sparse=True)
+
+    assert world.done(world.office.desk.make(world.ask, SITE)).status is DONE
+
+
+# --- sharing
+
+
+def test_unchanged_files_are_shared_between_snapshots(world: World) -> None:
+    first = world.make(PROJECT)
+    world.write("new.txt")
+    second = world.make(PROJECT)
+
+    model, new = f"{TOP}/model.glb", "new.txt"
+
+    assert stored(world, first, model).stat().st_ino == stored(world, second, model).stat().st_ino
+    assert stored(world, second, model).stat().st_ino != (world.folder(PROJECT) / model).stat().st_ino
+    assert stored(world, second, new).stat().st_nlink == 1
+    assert (world.stored(first) / "snapshot.json").stat().st_nlink == 1
+
+
+@pytest.mark.parametrize("damage", ["size", "time", "gone", "link"])
+def test_a_damaged_stored_file_is_not_shared_on(world: World, damage: str) -> None:
+    first = world.make(PROJECT)
+    model = stored(world, first, f"{TOP}/model.glb")
+    if damage == "size":
+        model.write_bytes(b"cut")
+    elif damage == "time":
+        os.utime(model, ns=(1, 1))
+    else:
+        model.unlink()
+        if damage == "link":
+            model.symlink_to("/etc/passwd")
+
+    second = world.make(PROJECT)  # nothing changed live, but the newest snapshot does not hold it any more
+
+    assert second.name != first.name
+    require_whole(world.stored(second), second)
+    assert stored(world, second, f"{TOP}/model.glb").read_bytes() == b"glTF" * 1000
+
+
+def test_a_restore_does_not_lean_on_a_damaged_newest_snapshot(world: World) -> None:
+    good, before = world.make(PROJECT), world.state()
+    world.spoil()
+    newest = world.make(PROJECT)
+    dump = world.stored(newest) / "db/bson/edition.bson"
+    dump.write_bytes(dump.read_bytes().replace(b"spoilt", b"SPOILT"))
+    spoilt = world.state()
+
+    outcome = world.restore(good)
+    restored = world.state()
+    undone = world.done(world.office.desk.undo(world.ask, PROJECT))
+
+    assert (outcome.status, undone.status) == (DONE, DONE)
+    assert restored == before
+    assert world.state() == spoilt
+    assert outcome.safety != newest.name
+
+
+# --- names, links, kinds
+
+NAMES = [b"a\nb", b"-rf", b"--", b"back\\slash", b"\\", b"ret\rurn", b"end\r", b"\xff\xfe", b"\xed\xa0\x80", b"x" * 255,
+         "é".encode(), "e\u0301".encode(), b"snapshot.json", b"manifest-sha256.txt", b" lead", b"trail ", b"*", b"%24",
+         b"\x01\x7f", b"\\n", b"..a", b"...", b".keyframe", b"a\n", b"\xf0\x9f\x98\x80", b"'\"$(x)`"]  # fmt: skip
+
+
+def test_odd_names_are_stored_checked_and_restored(world: World) -> None:
+    top = os.fsencode(world.folder(PROJECT))
+    for number, name in enumerate(NAMES):
+        (Path(os.fsdecode(top + b"/" + name))).write_bytes(b"%d" % number)
+        os.makedirs(top + b"/dir/" + name + b"/" + name)
+        os.symlink(name, top + b"/dir/" + name + b"/link")
+    before = world.state()
+    snapshot = world.make(PROJECT)
+
+    require_whole(world.stored(snapshot), snapshot)
+    shutil.rmtree(world.folder(PROJECT))
+    outcome = world.restore(snapshot)
+
+    assert outcome.status is DONE
+    assert world.state() == before
+    undone = world.done(world.office.desk.undo(world.ask, PROJECT))
+    assert undone.status is DONE
+    assert not world.folder(PROJECT).exists()
+
+
+def test_names_with_a_newline_in_a_snapshot_of_the_site(world: World) -> None:
+    world.write("project/new\nline.txt", "beside the projects", SITE)
+    before = world.state()
+    snapshot = world.make(SITE)
+    (world.folder() / "project/new\nline.txt").unlink()
+
+    assert world.restore(snapshot, SITE).status is DONE
+
+    require_whole(world.stored(snapshot), snapshot)
+    assert world.state() == before
+
+
+def test_links_are_kept_as_links(world: World, tmp_path: Path) -> None:
+    outside = tmp_path / "outside.txt"
+    outside.write_text("not ours")
+    links = {
+        "dangling": "nowhere",
+        "absolute": str(outside),
+        "up": "../../..",
+        "self": "self",
+        "odd": os.fsdecode(b"\xff\n"),
+    }
+    for name, target in links.items():
+        (world.folder(PROJECT) / name).symlink_to(target)
+        os.utime(world.folder(PROJECT) / name, ns=(1, 1_000_000_001), follow_symlinks=False)
+    before = world.state()
+    snapshot = world.make(PROJECT)
+    for name in links:
+        (world.folder(PROJECT) / name).unlink()
+    (world.folder(PROJECT) / "absolute").write_text("a file now")
+
+    outcome = world.restore(snapshot)
+
+    assert outcome.status is DONE
+    assert world.state() == before
+    assert outside.read_text() == "not ours"
+    assert os.readlink(stored(world, snapshot, "absolute")) == str(outside)
+
+
+def test_modes_times_and_empty_things_come_back(world: World) -> None:
+    top = world.folder(PROJECT)
+    for number, mode in enumerate([0o4755, 0o2755, 0o1777, 0o000, 0o444, 0o640]):
+        path = world.write(f"modes/{number}")
+        path.write_bytes(b"")
+        path.chmod(mode)
+        os.utime(path, ns=(1, 1_234_567_890_123_456_789 + number))
+    (top / "modes/folder").mkdir()
+    (top / "modes/folder").chmod(0o2711)
+    (top / "modes").chmod(0o555)
+    before = world.state()
+    snapshot = world.make(PROJECT)
+    (top / "modes").chmod(0o755)
+    for number in range(3):
+        (top / f"modes/{number}").unlink()
+        (top / f"modes/{number + 3}").chmod(0o666)
+    (top / "modes/folder").rmdir()
+
+    assert world.restore(snapshot).status is DONE
+
+    assert world.state() == before
+
+
+def test_only_a_mode_is_changed_without_copying(world: World) -> None:
+    model = world.folder(PROJECT) / TOP / "model.glb"
+    before, inode = world.state(), model.stat().st_ino
+    snapshot = world.make(PROJECT)
+    model.chmod(0o4711)
+    os.utime(model, ns=(5, 5))
+
+    plan = world.preview(snapshot)
+    assert world.restore(snapshot).status is DONE
+
+    assert (plan.replaces.files, plan.bytes_needed) == (1, 0)
+    assert world.state() == before
+    assert model.stat().st_ino == inode
+
+
+def test_files_directories_and_links_take_each_others_place(world: World) -> None:
+    kinds: list[Callable[[Path], object]] = [
+        lambda path: path.write_text("a file"),
+        lambda path: path.symlink_to("model.glb"),
+        lambda path: (path / "deep/er").mkdir(parents=True) or (path / "deep/er/x").write_text("x"),  # type: ignore[func-returns-value]
+    ]
+    top = world.folder(PROJECT) / TOP
+    cases = [(one, other) for one in range(3) for other in range(3) if one != other]
+    for one, other in cases:
+        kinds[one](top / f"{one}{other}")
+    before = world.state()
+    snapshot = world.make(PROJECT)
+    for one, other in cases:
+        path = top / f"{one}{other}"
+        shutil.rmtree(path) if one == 2 else path.unlink()
+        kinds[other](path)
+    swapped = world.state()
+
+    assert world.restore(snapshot).status is DONE
+    assert world.state() == before
+    assert world.done(world.office.desk.undo(world.ask, PROJECT)).status is DONE
+    assert world.state() == swapped
+
+
+# --- problems
+
+
+def test_pipes_and_sockets_are_named_and_left_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    top = world.folder(PROJECT) / TOP
+    os.mkfifo(top / "pipe")
+    monkeypatch.chdir(top)  # the address of a socket must be short
+    with socket.socket(socket.AF_UNIX) as plug:
+        plug.bind("plug")
+    snapshot = world.make(PROJECT)
+    assert snapshot.status == "partial"
+    assert {one.subject for one in snapshot.problems} == {f"{TOP}/pipe", f"{TOP}/plug"}
+    (top / "pipe").unlink()
+    (top / "pipe").write_text("a file now")
+    world.spoil()
+
+    outcome = world.restore(snapshot)
+
+    assert outcome.status is PARTIAL
+    assert (top / "pipe").read_text() == "a file now"
+    assert stat.S_ISSOCK((top / "plug").stat().st_mode)
+    assert (top / "model.glb").read_bytes() == b"glTF" * 1000
+
+
+def test_a_directory_is_not_deleted_around_what_is_left_alone(world: World) -> None:
+    snapshot = world.make(PROJECT)
+    folder = world.write("later/a.txt").parent
+    os.mkfifo(folder / "pipe")
+
+    outcome = world.restore(snapshot)
+
+    assert outcome.status is PARTIAL
+    assert [one.name for one in folder.iterdir()] == ["pipe"]
+
+
+def test_a_file_that_never_holds_still_is_named(world: World) -> None:
+    busy = world.write("busy.log", "x" * 200_000)
+    over = threading.Event()
+
+    def append() -> None:
+        with open(busy, "ab", buffering=0) as file:
+            while not over.is_set():
+                file.write(b"more")
+
+    thread = threading.Thread(target=append)
+    thread.start()
+    try:
+        snapshot = world.make(PROJECT)
+    finally:
+        over.set()
+        thread.join()
+
+    if snapshot.status == "partial":
+        assert [one.subject for one in snapshot.problems] == ["busy.log"]
+        assert not stored(world, snapshot, "busy.log").exists()
+    require_whole(world.stored(snapshot), snapshot)
+
+
+# --- what happens while a snapshot is made
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """Acts to be done once, by when: before the gate is closed, and after the pin."""
+    acts: dict[str, Any] = {}
+    bulk, pinned, closed = Copying.bulk, Mongo.pinned, Gate.closed
+
+    def after_bulk(copying: Copying) -> None:
+        bulk(copying)
+        acts.pop("after bulk", lambda: None)()
+
+    @contextlib.contextmanager
+    def after_pin(mongo: Mongo) -> Iterator[Any]:
+        with pinned(mongo) as reader:
+            acts.pop("after pin", lambda: None)()
+            yield reader
+
+    @contextlib.contextmanager
+    def before_gate(gate: Gate) -> Iterator[None]:
+        acts.pop("before gate", lambda: None)()
+        with closed(gate):
+            yield
+
+    monkeypatch.setattr(Copying, "bulk", after_bulk)
+    monkeypatch.setattr(Mongo, "pinned", after_pin)
+    monkeypatch.setattr(Gate, "closed", before_gate)
+    yield acts
+    assert not acts, "it was never done"
+
+
+def change_much(world: World) -> None:
+    """Files are changed, made, removed and change their kind."""
+    top = world.folder(PROJECT) / TOP
+    world.spoil()
+    (top / "empty").rmdir()
+    (top / "empty").symlink_to("articles")
+    (top / "latest").unlink()
+    (top / "latest").mkdir()
+    world.write(f"{TOP}/latest/x.txt")
+    shutil.rmtree(top / "articles")
+    (top / "articles").write_text("a file now")
+    same = top / "scene.svx.json"
+    status = same.stat()
+    same.write_text("[]")  # as long as before
+    os.utime(same, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.parametrize("when", ["after bulk", "before gate"])
+@pytest.mark.parametrize("scope", [SITE, PROJECT], ids=["site", "project"])
+def test_a_snapshot_holds_the_state_as_the_gate_closed(
+    world: World, meanwhile: dict[str, Any], when: str, scope: Any
+) -> None:
+    meanwhile[when] = lambda: change_much(world)
+
+    snapshot = world.make(scope)
+    at_the_gate = world.state()
+    require_whole(world.stored(snapshot), snapshot)
+    shutil.rmtree(world.folder(PROJECT) / TOP)
+    world.db.edition.update_many({"projectId": PROJECT.project_id}, {"$set": {"title": "later"}})
+
+    assert snapshot.status == "done"
+    assert world.restore(snapshot, scope).status is DONE
+    assert world.state() == at_the_gate
+
+
+def test_a_directory_that_became_a_link_leads_nothing_out_of_the_draft(
+    world: World, meanwhile: dict[str, Any], tmp_path: Path
+) -> None:
+    top = world.folder(PROJECT)
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(top / TOP, elsewhere, symlinks=True)
+
+    def move() -> None:
+        (top / TOP).rename(top / "edition/moved")
+        (top / TOP).symlink_to("moved")
+        shutil.rmtree(top / f"edition/{EDITION[1]}")
+        (top / f"edition/{EDITION[1]}").symlink_to(elsewhere)
+
+    meanwhile["after bulk"] = move
+    outside = sorted(elsewhere.rglob("*"))
+
+    snapshot = world.make(PROJECT)
+
+    assert sorted(elsewhere.rglob("*")) == outside
+    require_whole(world.stored(snapshot), snapshot)
+    assert stored(world, snapshot, "edition/moved/model.glb").read_bytes() == b"glTF" * 1000
+
+
+def test_directories_that_go_and_come_between_two_readings_are_in_the_snapshot(
+    world: World, meanwhile: dict[str, Any]
+) -> None:
+    top = world.folder(PROJECT)
+    before = world.files()
+
+    def away() -> None:
+        (top / TOP).rename(top / "away")
+        world.write("first only/x.txt")
+
+    def back() -> None:  # and the collections changed, so that all is read again
+        (top / "away").rename(top / TOP)
+        shutil.rmtree(top / "first only")
+        world.db.edition.create_index("another")
+
+    meanwhile["after bulk"] = away
+    meanwhile["after pin"] = back
+
+    snapshot = world.make(PROJECT)
+
+    require_whole(world.stored(snapshot), snapshot)
+    shutil.rmtree(top)
+    assert world.restore(snapshot).status is DONE
+    assert world.files() == before
