@@ -171,7 +171,7 @@ class Compare:
         elif (want.kind, _fixed(want)) != (have.kind, _fixed(have)):
             draft.rewritten.add(name)
             yield PlanItem(Change.REPLACE, "collection", name, 0, detail=detail)
-        elif want.options != have.options:
+        elif _options(want) != _options(have):
             yield PlanItem(Change.REPLACE, "options", name, 0, detail=detail)
         wanted = _by_name(want)
         there = {} if have is None or name in draft.rewritten else _by_name(have)
@@ -285,5 +285,12 @@ def _fixed(shape: Shape) -> dict[str, object]:
     return {key: value for key, value in json.loads(shape.options).items() if key not in _MODIFIABLE}
 
 
+def _options(shape: Shape) -> dict[str, str]:
+    """All options as texts, with what the server means where validation was never set: it cannot be unset again."""
+    unset = {"validator": {}, "validationLevel": "strict", "validationAction": "error"} if shape.kind != "view" else {}
+    return {key: json.dumps(value) for key, value in {**unset, **json.loads(shape.options)}.items()}
+
+
 def _by_name(shape: Shape) -> dict[str, str]:
-    return {index["name"]: json.dumps(index) for index in json.loads(shape.indexes)}
+    """The indexes but that of a clustered collection, which is one of its options."""
+    return {index["name"]: json.dumps(index) for index in json.loads(shape.indexes) if not index.get("clustered")}

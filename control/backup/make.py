@@ -26,7 +26,7 @@ from ..model import FORMAT, CollectionEntry, Part, Progress, Reason, Scope, Snap
 from ..stores.draft import CollectionWriter, Draft
 from ..stores.files import translate
 from ..stores.manifest import ManifestWriter
-from ..stores.mongo import CollectionInfo, Reader
+from ..stores.mongo import CollectionInfo, ReadAgainError, Reader
 from ..version import VERSION
 from .copying import Copying
 from .stores import Stores
@@ -119,10 +119,7 @@ class Make:
             with contextlib.ExitStack() as stack:
                 draft.begin_records()
                 dump, reader, infos = self._pin(draft, copying, stack)
-                for info in infos.values():
-                    self._watch.check()
-                    self._dump_collection(draft, dump, reader, info)
-                if self._stores.mongo.collections(self._scope) == infos:
+                if self._is_dumped(draft, dump, reader, infos):
                     draft.keep_sums(dump.writers)
                     return dump, reader
             dump.manifest.close()
@@ -170,6 +167,16 @@ class Make:
                 yield _GateTry(tries, is_closed=True)
                 return
         yield _GateTry(_TRIES, is_closed=False)
+
+    def _is_dumped(self, draft: Draft, dump: _Dump, reader: Reader, infos: dict[str, CollectionInfo]) -> bool:
+        """Dump the collections; False where one of them was changed meanwhile."""
+        try:
+            for info in infos.values():
+                self._watch.check()
+                self._dump_collection(draft, dump, reader, info)
+        except ReadAgainError:
+            return False
+        return self._stores.mongo.collections(self._scope) == infos
 
     def _dump_collection(self, draft: Draft, dump: _Dump, reader: Reader, info: CollectionInfo) -> None:
         if not info.is_kept:

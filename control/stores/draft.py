@@ -111,6 +111,8 @@ class Draft:
 
     def begin_records(self) -> None:
         """Forget the collections dumped so far: one of them may not be there at the next try."""
+        if self._collection is not None:
+            self._collection.abandon()
         for folder in (self.folder / "db" / "bson", self.folder / "db" / "json"):
             for path in folder.iterdir():
                 path.unlink()

@@ -50,7 +50,12 @@ _BATCH = 50_000  # documents asked for at once; the server ends a batch at 16 MB
 SIMPLE = {"locale": "simple"}
 DURABLE = WriteConcern(w="majority", j=True)
 _NULL = 0x0A
-_OVERTAKEN = (239, 246)  # SnapshotTooOld, SnapshotUnavailable
+_OVERTAKEN = 239  # SnapshotTooOld
+_COLLECTION_CHANGED = 246  # SnapshotUnavailable: made, renamed or indexed after the instant
+
+
+class ReadAgainError(UnavailableError):
+    """A collection is no longer what it was at the instant; at another one it can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,11 @@ def translated(subject: str) -> Iterator[None]:
             hint="A unique value or an id is held by a record outside the restore; change that one, then try again.",
         ) from error
     except OperationFailure as error:
-        if error.code in _OVERTAKEN:
+        if error.code == _COLLECTION_CHANGED:
+            raise ReadAgainError(
+                "was changed by somebody while it was read.", subject=subject, hint="Try again when it is quiet."
+            ) from error
+        if error.code == _OVERTAKEN:
             raise UnavailableError(
                 "took longer than the server keeps its history.",
                 subject=subject,

@@ -85,7 +85,8 @@ class MongoWriter:
 
     def create_index(self, collection: str, index: str) -> None:
         """Create an index as it was described (canonical extended JSON)."""
-        wanted = json_util.loads(index)
+        # Without one of its own an index would get the collation of its collection.
+        wanted = {"collation": SIMPLE, **json_util.loads(index)}
         with translated(f"index {wanted['name']} of {collection}"):
             command = {"createIndexes": collection, "indexes": [wanted], "writeConcern": DURABLE.document}
             self._mongo.database.command(command)
