@@ -16,11 +16,12 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import DamagedError, NoRoomError
+from ..errors import ChangedError, DamagedError, NoRoomError
 from ..model import Change, FileEntry, Plan, PlanItem, Progress, Scope
 from ..plan import entry_of
 from ..stores.files import (
     RESERVED,
+    TargetError,
     Tree,
     copy_file,
     copy_link,
@@ -34,6 +35,7 @@ from .inventory import StoredInventory
 from .stores import Stores
 from .watches import Watch
 
+_MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _FILE_KINDS = ("file", "link", "directory")
 
 
@@ -88,9 +90,11 @@ class Staging:
             entry = entry_of(item)
             try:
                 self._stage(source, f"{prefix}/{entry.path}" if prefix else entry.path, entry, self._staged(number))
-            except FileNotFoundError as error:
-                raise self._damage("file-missing", entry, "is missing in the snapshot.") from error
+            except ChangedError as error:
+                raise self._damage("file-bytes", entry, "is not as it was written.") from error
             except OSError as error:
+                if error.errno in _MISSING and not isinstance(error, TargetError):
+                    raise self._damage("file-missing", entry, "is missing in the snapshot.") from error
                 raise translate(error, entry.path, "nothing was changed") from error
             done += 1
             watch.progress(Progress("preparing files", *step, done, total, "files", entry.path))

@@ -17,6 +17,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,16 @@ from ..model import CollectionEntry, FileEntry
 from .files import path_key
 
 _KINDS = ("file", "directory", "link")
+_MOST = (1 << 63) - 1
+_MODE = re.compile(r"[0-7]{4}\Z")
 _encode = msgspec.json.Encoder().encode
+
+
+class _Index(msgspec.Struct):
+    """What must be there of an index for it to be made again; the rest is the server's business."""
+
+    name: str
+    key: dict[str, Any]
 
 
 class ManifestWriter:
@@ -79,18 +89,18 @@ def file_of_line(document: dict[str, Any]) -> FileEntry:
     path, kind = _untext("path", document), document["type"]
     if kind not in _KINDS or not _is_safe(path):
         raise ValueError(f"not a path or type: {path!r}")
-    numbers = [document.get(key, 0) for key in ("size", "uid", "gid", "mtime_ns")]
-    if not all(isinstance(number, int) for number in numbers) or min(numbers[:3]) < 0 or numbers[0] >= 1 << 63:
-        raise ValueError(f"not a number: {path!r}")
-    size, uid, gid, mtime_ns = numbers
+    size = _number(document, "size", 0, _MOST) if kind == "file" else 0
+    uid, gid = (_number(document, key, 0, (1 << 32) - 2) for key in ("uid", "gid"))
+    mtime_ns = _number(document, "mtime_ns", -_MOST, _MOST) if kind != "directory" else 0
     sha256 = document["sha256"] if kind == "file" else ""
     if kind == "file" and not _is_digest(sha256):
         raise ValueError(f"not a digest: {path!r}")
     target = _untext("target", document) if kind == "link" else ""
-    mode = int(document["mode"], 8)
-    if not 0 <= mode <= 0o7777:
+    if kind == "link" and (not target or "\0" in target):
+        raise ValueError(f"not the target of a link: {path!r}")
+    if not _MODE.match(document["mode"]):
         raise ValueError(f"not a mode: {path!r}")
-    return FileEntry(path, kind, size, mode, uid, gid, mtime_ns, sha256, target)
+    return FileEntry(path, kind, size, int(document["mode"], 8), uid, gid, mtime_ns, sha256, target)
 
 
 def read_manifest(path: Path) -> Iterator[FileEntry | CollectionEntry]:
@@ -104,8 +114,7 @@ def read_manifest(path: Path) -> Iterator[FileEntry | CollectionEntry]:
         file = open(path, "rb")  # noqa: SIM115  (closed below)
     except OSError as error:
         raise DamagedError("manifest-missing", "has no readable manifest.", subject=path.parent.name) from error
-    last_path: bytes | None = None
-    last_name: str | None = None
+    order = _Order()
     with file:
         for number, line in enumerate(file, 1):
             try:
@@ -114,24 +123,53 @@ def read_manifest(path: Path) -> Iterator[FileEntry | CollectionEntry]:
                 document = msgspec.json.decode(line)
                 if "collection" in document:
                     collection = _collection_of_line(document)
-                    if last_name is not None and collection.name <= last_name:
-                        raise ValueError("not sorted")
-                    last_name = collection.name
+                    order.collection(collection)
                     yield collection
-                    continue
-                entry = file_of_line(document)
-                key = path_key(entry.path)
-                if last_name is not None or (last_path is not None and key <= last_path):
-                    raise ValueError("not sorted")
-                last_path = key
-                yield entry
-            except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+                else:
+                    entry = file_of_line(document)
+                    order.file(entry)
+                    yield entry
+            except (msgspec.DecodeError, KeyError, TypeError, ValueError, RecursionError) as error:
                 raise DamagedError(
                     "manifest-invalid",
                     f"has a manifest that is wrong in line {number} ({error}).",
                     subject=path.parent.name,
                     hint="Restore another snapshot; this one is left as it is.",
                 ) from error
+
+
+class _Order:
+    """What must hold between the lines: files before collections, each sorted, nothing below what is no directory."""
+
+    def __init__(self) -> None:
+        self._last_path: bytes | None = None
+        self._last_name: str | None = None
+        self._closed: list[bytes] = []  # files and links whose place in the order is not left behind yet
+
+    def file(self, entry: FileEntry) -> None:
+        key = path_key(entry.path)
+        if self._last_name is not None or (self._last_path is not None and key <= self._last_path):
+            raise ValueError("not sorted")
+        self._last_path = key
+        # "a" < "a-b" < "a/b" < "a0": what could lie below "a" ends with "a0".
+        while self._closed and key >= self._closed[-1] + b"0":
+            self._closed.pop()
+        if any(key.startswith(one + b"/") for one in self._closed):
+            raise ValueError(f"below what is no directory: {entry.path!r}")
+        if entry.kind != "directory":
+            self._closed.append(key)
+
+    def collection(self, entry: CollectionEntry) -> None:
+        if self._last_name is not None and entry.name <= self._last_name:
+            raise ValueError("not sorted")
+        self._last_name = entry.name
+
+
+def _number(document: dict[str, Any], key: str, least: int, most: int) -> int:
+    number = document[key]
+    if type(number) is not int or not least <= number <= most:
+        raise ValueError(f"not a number: {key}")
+    return number
 
 
 def _collection_line(entry: CollectionEntry) -> dict[str, Any]:
@@ -150,17 +188,23 @@ def _collection_line(entry: CollectionEntry) -> dict[str, Any]:
 
 def _collection_of_line(document: dict[str, Any]) -> CollectionEntry:
     stem, kind = document["stem"], document["type"]
-    if kind not in ("collection", "view") or not isinstance(stem, str) or "/" in stem or stem in ("", ".", ".."):
+    if (
+        kind not in ("collection", "view")
+        or not isinstance(stem, str)
+        or "/" in stem
+        or stem == "."
+        or not _is_safe(stem)
+    ):
         raise ValueError("not a collection")
-    if not _is_digest(document["sha256"]) and kind == "collection":
+    if not _is_digest(document["sha256"]):
         raise ValueError("not a digest")
-    texts = [document[key] for key in ("collection", "options", "indexes")]
-    numbers = [document[key] for key in ("documents", "bytes", "json_inexact")]
-    if not all(isinstance(text, str) for text in texts) or not all(isinstance(n, int) and n >= 0 for n in numbers):
-        raise ValueError("not a collection")
-    return CollectionEntry(
-        texts[0], stem, kind, numbers[0], numbers[1], document["sha256"], texts[1], texts[2], numbers[2]
-    )
+    name, options, indexes = (document[key] for key in ("collection", "options", "indexes"))
+    if not isinstance(name, str) or not name or "\0" in name or name.startswith(("$", "system.")):
+        raise ValueError("not the name of a collection")
+    msgspec.json.decode(options, type=dict[str, Any])
+    msgspec.json.decode(indexes, type=list[_Index])
+    documents, size, inexact = (_number(document, key, 0, _MOST) for key in ("documents", "bytes", "json_inexact"))
+    return CollectionEntry(name, stem, kind, documents, size, document["sha256"], options, indexes, inexact)
 
 
 def _text(key: str, value: str) -> dict[str, str]:

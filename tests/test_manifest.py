@@ -1,0 +1,297 @@
+"""The manifest is read with suspicion: what is wrong in it is named, and leads nothing out of the scope."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from keyframe.errors import DamagedError
+from keyframe.model import FileEntry, OutcomeStatus, Snapshot
+from keyframe.stores.manifest import ManifestWriter, read_manifest
+from world import EDITION, PROJECT, SITE, World
+
+DONE, FAILED = OutcomeStatus.DONE, OutcomeStatus.FAILED
+DIGEST = "0" * 64
+FILE: dict[str, Any] = {
+    "path": "b.txt", "type": "file", "size": 3, "sha256": DIGEST, "mode": "0644", "uid": 0, "gid": 0, "mtime_ns": 1,
+}  # fmt: skip
+FOLDER: dict[str, Any] = {"path": "c", "type": "directory", "mode": "0755", "uid": 0, "gid": 0}
+LINK: dict[str, Any] = {
+    "path": "d", "type": "link", "mode": "0777", "uid": 0, "gid": 0, "mtime_ns": 1, "target": "nowhere",
+}  # fmt: skip
+COLLECTION: dict[str, Any] = {
+    "collection": "edition", "stem": "edition", "type": "collection", "documents": 1, "bytes": 5, "sha256": DIGEST,
+    "options": "{}", "indexes": '[{"v":2,"key":{"_id":1},"name":"_id_"}]', "json_inexact": 0,
+}  # fmt: skip
+
+
+def lines(*documents: dict[str, Any]) -> bytes:
+    return b"".join(json.dumps(one).encode() + b"\n" for one in documents)
+
+
+def b64(path: bytes) -> str:
+    return base64.b64encode(path).decode()
+
+
+def without(document: dict[str, Any], key: str) -> dict[str, Any]:
+    return {one: value for one, value in document.items() if one != key}
+
+
+def test_a_good_manifest_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.jsonl"
+    deep = [{**FILE, "path": one} for one in ("c-c/x", "c.txt", "c/a", "c/a.b", "c/a/b", "c0")]
+    deep[2] |= {"type": "directory"}
+    odd = {**without(FILE, "path"), "path_b64": b64(b"\xff\n")}
+    other = {**COLLECTION, "collection": "x", "stem": "x"}
+    path.write_bytes(
+        lines({**FOLDER, "path": "."}, FILE, FOLDER, {**FOLDER, "path": "c-c"}, *deep, LINK, odd, COLLECTION, other)
+    )
+
+    found = list(read_manifest(path))
+
+    assert [one.path for one in found if isinstance(one, FileEntry)][-1] == os.fsdecode(b"\xff\n")
+    assert len(found) == 14
+
+
+BAD_PATHS = ["..", "../x", "a/../../x", "/etc/passwd", "", "a//b", "a/", "./a", "a/.", "a\0b"]
+BAD = {
+    **{f"path {path!r}": lines({**FILE, "path": path}) for path in BAD_PATHS},
+    **{f"path_b64 {path!r}": lines({**without(FILE, "path"), "path_b64": b64(path.encode())}) for path in BAD_PATHS},
+    **{f"no {key}": lines(without(FILE, key)) for key in FILE},
+    **{f"folder without {key}": lines(without(FOLDER, key)) for key in FOLDER},
+    **{f"link without {key}": lines(without(LINK, key)) for key in LINK},
+    **{f"collection without {key}": lines(without(COLLECTION, key)) for key in COLLECTION if key != "collection"},
+    **{f"{key} {value!r}": lines({**FILE, key: value}) for key, value in [
+        ("type", "socket"), ("type", None), ("type", ["file"]), ("size", -1), ("size", 1 << 63), ("size", "3"),
+        ("size", True), ("size", 1.5), ("uid", -1), ("uid", 1 << 32), ("gid", 1 << 80), ("mtime_ns", 1 << 63), ("mtime_ns", None),
+        ("sha256", "0" * 63), ("sha256", "A" * 64), ("sha256", 5), ("sha256", ""), ("mode", "0o644"), ("mode", "17777"),
+        ("mode", "-644"), ("mode", 644), ("mode", "0999"), ("path", 5), ("path", None), ("path", ["x"]),
+    ]},
+    **{f"collection {key} {value!r}": lines({**COLLECTION, key: value}) for key, value in [
+        ("stem", "a/b"), ("stem", "../x"), ("stem", ".."), ("stem", "."), ("stem", ""), ("stem", "a\0"), ("stem", 5),
+        ("type", "timeseries"), ("documents", -1), ("bytes", 1 << 63), ("documents", True), ("sha256", "x"),
+        ("options", "{"), ("options", "[]"), ("options", {}), ("indexes", "{}"), ("indexes", "[5]"), ("indexes", '[{"key":{}}]'),
+        ("indexes", '[{"name":5,"key":{}}]'), ("collection", ""), ("collection", "system.users"),
+        ("collection", "$cmd"), ("collection", "a\0b"), ("collection", None), ("json_inexact", None),
+    ]},
+    "not base64": lines({**without(FILE, "path"), "path_b64": "?"}),
+    "link to nothing": lines({**LINK, "target": ""}),
+    "link with NUL": lines({**LINK, "target": "a\0b"}),
+    "unsorted": lines({**FILE, "path": "b"}, {**FILE, "path": "a"}),
+    "twice": lines(FILE, FILE),
+    "top not first": lines(FILE, {**FOLDER, "path": "."}),
+    "collections unsorted": lines({**COLLECTION, "collection": "x"}, COLLECTION),
+    "collection twice": lines(COLLECTION, COLLECTION),
+    "file after collection": lines(COLLECTION, FILE),
+    "below a file": lines({**FILE, "path": "a"}, {**FILE, "path": "a-b"}, {**FILE, "path": "a/b"}),
+    "below a link": lines(*({**one, "path": path} for one, path in ((LINK, "a"), (FOLDER, "a.d"), (FILE, "a.d/x"), (FILE, "a/b/c")))),
+    "cut": lines(FILE)[:-1],
+    "cut inside": lines(FILE)[:-20],
+    "empty line": b"\n",
+    "no object": b"5\n",
+    "text": b'"collection"\n',
+    "list": b'["collection"]\n',
+    "not UTF-8": b'{"path":"\xff"}\n',
+    "lone surrogate": b'{"path":"\\udc80","type":"directory","mode":"0755","uid":0,"gid":0}\n',
+    "deep": b"[" * 100_000 + b"\n",
+    "no JSON": b"\0" * 100 + b"\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", BAD, ids=lambda name: name.encode("ascii", "backslashreplace").decode())
+def test_a_bad_line_is_refused_with_its_number(tmp_path: Path, bad: str) -> None:
+    path = tmp_path / "manifest.jsonl"
+    path.write_bytes(lines({**FOLDER, "path": "."}) + BAD[bad] if not bad.startswith("top") else BAD[bad])
+
+    with pytest.raises(DamagedError) as caught:
+        list(read_manifest(path))
+
+    assert caught.value.code == "damaged.manifest-invalid"
+    assert "line" in caught.value.what
+
+
+def test_a_manifest_that_is_not_there_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(DamagedError) as caught:
+        list(read_manifest(tmp_path / "manifest.jsonl"))
+
+    assert caught.value.code == "damaged.manifest-missing"
+
+
+def test_damaged_bytes_are_read_or_refused_but_never_crash(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.jsonl"
+    good = lines({**FOLDER, "path": "."}, FILE, FOLDER, {**FILE, "path": "c/x"}, LINK, COLLECTION)
+    chance = random.Random(7)
+
+    for _ in range(3000):
+        damaged = bytearray(good)
+        for _ in range(chance.randint(1, 3)):
+            at = chance.randrange(len(damaged))
+            if chance.random() < 0.3:
+                del damaged[at : at + chance.randint(1, 30)]
+            else:
+                damaged[at] = chance.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            entries = list(read_manifest(path))
+        except DamagedError as error:
+            assert error.code == "damaged.manifest-invalid"
+        else:
+            assert all(".." not in one.path.split("/") for one in entries if isinstance(one, FileEntry))
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    entries = [
+        FileEntry(".", "directory", 0, 0o755, 0, 0, 0),
+        FileEntry("a\n\\", "file", 2**62, 0o4777, 2**31, 2**32 - 2, -5, DIGEST),
+        FileEntry("ü", "link", 0, 0o777, 1, 2, 3, "", os.fsdecode(b"../\xff")),
+        FileEntry(os.fsdecode(b"\xff"), "directory", 0, 0, 0, 0, 0),
+    ]
+    writer = ManifestWriter(tmp_path / "manifest.jsonl")
+    for entry in entries:
+        writer.file(entry)
+    writer.close()
+
+    assert list(read_manifest(tmp_path / "manifest.jsonl")) == entries
+
+
+# --- forged snapshots
+
+
+def forge(world: World, snapshot: Snapshot, change: Callable[[list[dict[str, Any]]], Any]) -> None:
+    """Change a manifest, and the header so that it fits."""
+    folder = world.stored(snapshot)
+    documents = [json.loads(line) for line in (folder / "manifest.jsonl").read_bytes().splitlines()]
+    change(documents)
+    (folder / "manifest.jsonl").write_bytes(lines(*documents))
+    header = json.loads((folder / "snapshot.json").read_text())
+    header["manifest"] = {
+        "bytes": (folder / "manifest.jsonl").stat().st_size,
+        "sha256": hashlib.sha256((folder / "manifest.jsonl").read_bytes()).hexdigest(),
+    }
+    (folder / "snapshot.json").write_text(json.dumps(header))
+
+
+def everything_else(world: World, elsewhere: Path) -> dict[str, bytes]:
+    """All files beside the project's and the product's own."""
+    tops = (elsewhere, world.folder(SITE))
+    inside = world.folder(PROJECT)
+    return {
+        str(one): one.read_bytes()
+        for top in tops
+        for one in sorted(top.rglob("*"))
+        if one.is_file() and inside not in one.parents
+    }
+
+
+ESCAPES: dict[str, Callable[[list[dict[str, Any]]], Any]] = {
+    "up": lambda all: all.insert(1, {**FILE, "path": "../evil.txt"}),
+    "absolute": lambda all: all.insert(1, {**FILE, "path": "/tmp/evil.txt"}),
+    "through a link of its own": lambda all: all.__setitem__(
+        slice(1, 1), [{**LINK, "path": "a", "target": "/"}, {**FILE, "path": "a/evil.txt"}]
+    ),
+    "stem": lambda all: all[-1].update(stem="../../../evil"),
+    "into the server": lambda all: all.append({**COLLECTION, "collection": "system.views", "stem": "edition"}),
+}
+
+
+@pytest.mark.parametrize("escape", ESCAPES)
+def test_a_forged_manifest_writes_nothing_outside(world: World, tmp_path: Path, escape: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(world.folder(PROJECT), elsewhere, symlinks=True)
+    snapshot = world.make(PROJECT)
+    (world.stored(snapshot).parent / "evil.txt").write_text("abc")
+    forge(world, snapshot, ESCAPES[escape])
+    world.spoil()
+    before, outside = world.state(), everything_else(world, elsewhere)
+
+    outcomes = [world.restore(snapshot), world.done(world.office.desk.preview(world.ask, PROJECT, snapshot.name))]
+
+    assert [one.status for one in outcomes] == [FAILED, FAILED]
+    assert {one.problems[0].code for one in outcomes} == {"damaged.manifest-invalid"}
+    assert world.state() == before
+    assert everything_else(world, elsewhere) == outside
+
+
+def test_other_files_than_the_manifest_says_are_damage(world: World) -> None:
+    snapshot = world.make(PROJECT)
+    forge(world, snapshot, lambda all: all.insert(1, {**FILE, "path": "a.txt"}))
+    before = world.state()
+
+    outcome = world.restore(snapshot)
+
+    assert outcome.problems[0].code == "damaged.file-missing"
+    assert world.state() == before
+
+
+def test_a_link_planted_in_the_snapshot_is_not_followed(world: World, tmp_path: Path) -> None:
+    snapshot = world.make(PROJECT)
+    folder = world.stored(snapshot) / f"files/edition/{EDITION[0]}"
+    folder.rename(tmp_path / "moved")
+    folder.symlink_to(tmp_path / "moved")
+    world.spoil()
+    before = world.state()
+
+    outcome = world.restore(snapshot)
+
+    assert outcome.status is FAILED
+    assert outcome.problems[0].code == "damaged.file-missing"
+    assert world.state() == before
+
+
+# --- links planted in the live files
+
+
+@pytest.mark.parametrize("planted", [f"edition/{EDITION[0]}", f"edition/{EDITION[0]}/articles", "edition"])
+def test_a_link_planted_live_does_not_lead_a_restore_outside(world: World, tmp_path: Path, planted: str) -> None:
+    before = world.state()
+    snapshot = world.make(PROJECT)
+    elsewhere = tmp_path / "elsewhere"
+    (world.folder(PROJECT) / planted).rename(elsewhere)
+    for path in elsewhere.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            path.write_text("not of this project")
+    (world.folder(PROJECT) / planted).symlink_to(elsewhere)
+    spoilt, outside = world.state(), everything_else(world, elsewhere)
+
+    restored = world.restore(snapshot)
+    after = world.state()
+    undone = world.done(world.office.desk.undo(world.ask, PROJECT))
+
+    assert (restored.status, undone.status) == (DONE, DONE)
+    assert after == before
+    assert world.state() == spoilt
+    assert everything_else(world, elsewhere) == outside
+
+
+def test_a_link_planted_while_a_restore_moves_does_not_lead_it_outside(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from keyframe.backup.staging import Staging
+
+    before = world.state()
+    snapshot = world.make(PROJECT)
+    world.spoil()
+    elsewhere = tmp_path / "elsewhere"
+    move, folder = Staging.move, world.folder(PROJECT) / f"edition/{EDITION[0]}"
+
+    def plant(staging: Staging, *args: Any) -> None:
+        if not elsewhere.exists():
+            folder.rename(elsewhere)
+            folder.symlink_to(elsewhere)
+        move(staging, *args)
+
+    monkeypatch.setattr(Staging, "move", plant)
+
+    outcome = world.restore(snapshot)
+
+    assert outcome.status is DONE
+    assert world.state() == before
+    assert (elsewhere / "model.glb").read_bytes() == b"spoilt"
