@@ -27,7 +27,6 @@ from .model import (
     OutcomeStatus,
     Plan,
     PlanItem,
-    Progress,
     Reason,
     Scope,
     Snapshot,
@@ -36,23 +35,6 @@ from .model import (
 from .phrases import Phrases, listed, moment_of
 
 _NOUNS = {"directory": "folder", "options": "setting"}
-_REASONS = {
-    "internal": "something unforeseen happened",
-    "invalid": "the request does not fit",
-    "settings": "the settings are wrong",
-    "sign-in": "you are not signed in",
-    "refused": "this is not allowed",
-    "not-found": "it is not there",
-    "busy": "something else is running",
-    "stale": "something changed since you looked",
-    "damaged": "the snapshot is damaged",
-    "no-room": "the disk has no room",
-    "unavailable": "the database or a disk did not answer",
-    "changed": "something would not hold still",
-    "cancelled": "it was stopped",
-    "method": "this address does not answer to that",
-    "too-large": "it is too large",
-}
 _FRESH = timedelta(days=7)  # a last snapshot older than this is said to be old
 NOTHING = "Nothing was changed."
 
@@ -232,37 +214,6 @@ class Messages(Phrases):
         if job.outcome is None:
             return "running" if job.state is JobState.RUNNING else "waiting"
         return job.outcome.status.value
-
-    def progress(self, progress: Progress) -> str:
-        """`Step 3 of 5: preparing files · 131 of 212 MB`; without a step: `Starting.`."""
-        if not progress.stage:
-            return "Starting."
-        head = f"Step {progress.step} of {progress.steps}: {progress.stage}" if progress.steps else progress.stage
-        if not progress.total:
-            return f"{head} · {self.number(progress.done)} {progress.unit}" if progress.done and progress.unit else head
-        return f"{head} · {self.share(progress.done, progress.total, progress.unit)}"
-
-    def percent(self, progress: Progress) -> int:
-        """How far a job is as a whole, all steps counting the same."""
-        if not progress.steps:
-            return 0
-        inside = min(1.0, progress.done / progress.total) if progress.total else 0.0
-        return min(99, int(100 * (max(0, progress.step - 1) + inside) / progress.steps))
-
-    def problem(self, problem: Problem) -> str:
-        """A problem as sentences: `Snapshot of project 3 needs 4.2 GB, …`, `There is no such snapshot (2026-…).`"""
-        what, subject = self.plain(problem.what).strip(), self.plain(problem.subject)
-        if subject and what[:1].islower():
-            # A path or a name keeps its letters; words begin a sentence.
-            what = f"{subject[0].upper()}{subject[1:]} {what}" if " " in subject else f"{subject} {what}"
-        elif subject and subject not in what:
-            what = f"{what.removesuffix('.')} ({subject})."
-        stop = "" if what.endswith((".", "!", "?")) else "."
-        return f"{what}{stop} {self.plain(problem.hint)}".strip()
-
-    def reason(self, code: str) -> str:
-        """A code in a few words, to follow a colon: `the disk has no room`."""
-        return _REASONS.get(code.partition(".")[0], _REASONS["internal"])
 
     def outcome(self, job: Job, now: datetime | None = None) -> Words:
         """How an ended job ended, in words; `now` (default: its end) is the moment of reading.

@@ -1,4 +1,4 @@
-"""Phrases: numbers, sizes, times and names as people say them; what `messages.py` builds its sentences from.
+"""Phrases: numbers, sizes, times, progress and problems as people say them; what `messages.py` makes sentences from.
 
 Rules:
 
@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from .model import is_snapshot_name
+from .errors import Problem
+from .model import Progress, is_snapshot_name
 
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _MONTHS = (
@@ -23,6 +24,23 @@ _MONTHS = (
     *("July", "August", "September", "October", "November", "December"),
 )
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
+_REASONS = {
+    "internal": "something unforeseen happened",
+    "invalid": "the request does not fit",
+    "settings": "the settings are wrong",
+    "sign-in": "you are not signed in",
+    "refused": "this is not allowed",
+    "not-found": "it is not there",
+    "busy": "something else is running",
+    "stale": "something changed since you looked",
+    "damaged": "the snapshot is damaged",
+    "no-room": "the disk has no room",
+    "unavailable": "the database or a disk did not answer",
+    "changed": "something would not hold still",
+    "cancelled": "it was stopped",
+    "method": "this address does not answer to that",
+    "too-large": "it is too large",
+}
 
 
 class Phrases:
@@ -45,10 +63,14 @@ class Phrases:
         plural = "" if number == 1 else "es" if noun.endswith("x") else "s"
         return f"{self.number(number)} {noun}{plural}"
 
+    def amount(self, number: int, unit: str) -> str:
+        """`123 files`, `1 file`, `131 MB`; `unit` is given in the plural."""
+        return self.size(number) if unit == "bytes" else f"{self.number(number)} {_unit_of(number, unit)}"
+
     def share(self, done: int, total: int, unit: str) -> str:
-        """`26 of 41 files`, `131 of 212 MB`."""
+        """`26 of 41 files`, `1 of 1 file`, `131 of 212 MB`; `unit` is given in the plural."""
         if unit != "bytes":
-            return f"{self.number(done)} of {self.number(total)}{' ' + unit if unit else ''}"
+            return f"{self.number(done)} of {self.number(total)} {_unit_of(total, unit)}".rstrip()
         shown = _unit(total)
         return f"{_scaled(done, shown)} of {_scaled(total, shown)} {_UNITS[shown]}"
 
@@ -97,6 +119,39 @@ class Phrases:
         """`2026-11-21 13:02:07 UTC`."""
         return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
+    # What goes on, and what went wrong
+
+    def progress(self, progress: Progress) -> str:
+        """`Step 3 of 5: preparing files · 131 of 212 MB`; without a step: `Starting.`; a total of 0 is unknown."""
+        if not progress.stage:
+            return "Starting."
+        head = f"Step {progress.step} of {progress.steps}: {progress.stage}" if progress.steps else progress.stage
+        if progress.total:
+            return f"{head} · {self.share(progress.done, progress.total, progress.unit)}"
+        return f"{head} · {self.amount(progress.done, progress.unit)}" if progress.done and progress.unit else head
+
+    def percent(self, progress: Progress) -> int:
+        """How far a job is as a whole, all steps counting the same."""
+        if not progress.steps:
+            return 0
+        inside = min(1.0, progress.done / progress.total) if progress.total else 0.0
+        return min(99, int(100 * (max(0, progress.step - 1) + inside) / progress.steps))
+
+    def problem(self, problem: Problem) -> str:
+        """A problem as sentences: `Snapshot of project 3 needs 4.2 GB, …`, `There is no such snapshot (2026-…).`"""
+        what, subject = self.plain(problem.what).strip(), self.plain(problem.subject)
+        if subject and what[:1].islower():
+            # A path or a name keeps its letters; words begin a sentence.
+            what = f"{subject[0].upper()}{subject[1:]} {what}" if " " in subject else f"{subject} {what}"
+        elif subject and subject not in what:
+            what = f"{what.removesuffix('.')} ({subject})."
+        stop = "" if what.endswith((".", "!", "?")) else "."
+        return f"{what}{stop} {self.plain(problem.hint)}".strip()
+
+    def reason(self, code: str) -> str:
+        """A code in a few words, to follow a colon: `the disk has no room`."""
+        return _REASONS.get(code.partition(".")[0], _REASONS["internal"])
+
 
 def moment_of(name: str) -> datetime | None:
     """The moment that a snapshot's name says, for words only (order and retention use `made_at`)."""
@@ -111,6 +166,16 @@ def moment_of(name: str) -> datetime | None:
 def listed(parts: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else "".join(parts)
+
+
+def _unit_of(number: int, plural: str) -> str:
+    """A unit for a number: `files`, `file`; `tries`, `try`; `indexes`, `index`."""
+    if number != 1:
+        return plural
+    for ending, single in (("ies", "y"), ("xes", "x"), ("s", "")):
+        if plural.endswith(ending):
+            return plural.removesuffix(ending) + single
+    return plural
 
 
 def _unit(size: int) -> int:
