@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .errors import InvalidError, NotFoundError, RefusedError
-from .model import EVERYTHING, Page, RestoreMark, Scope, Selection, Snapshot, Status, utc_text
+from .model import EVERYTHING, Page, Reason, RestoreMark, Scope, Selection, Snapshot, Status, utc_text
 from .stores.repository import Repository
 
 LATEST = "latest"
@@ -63,7 +63,9 @@ class Catalogue:
     def find(self, scope: Scope, name: str) -> Snapshot:
         """The snapshot of that name as `scope` is shown it; NotFoundError where it is shown none."""
         if name == LATEST:
-            found = [one for one in self.all(scope) if one.status is not Status.DAMAGED]
+            # Who asks for the latest in his worst hour does not mean the state that a restore has just replaced.
+            whole = [one for one in self.all(scope) if one.status is not Status.DAMAGED]
+            found = [one for one in whole if one.reason is not Reason.SAFETY] or whole
             if not found:
                 raise NotFoundError("There is no snapshot yet.", subject="snapshot", hint="Make one first.")
             return found[0]
@@ -106,11 +108,15 @@ class Catalogue:
         """Whether any snapshot of this scope is there, its trash included."""
         return bool(self.all(scope) or self._repository.snapshots(scope, trash=True))
 
-    def projects(self) -> set[str]:
-        """The ids of all projects that some snapshot holds."""
-        found = set(self._repository.projects())
-        for snapshot in self._repository.snapshots(Scope.site()):
-            found |= set(snapshot.projects)
+    def projects(self) -> dict[str, str]:
+        """All projects that some snapshot holds: id and what it was called last."""
+        found: dict[str, str] = {}
+        for snapshot in reversed(self._repository.snapshots(Scope.site())):
+            found |= {one: part.title for one, part in snapshot.projects.items()}
+        for one in self._repository.projects():
+            newest = next(iter(self._repository.snapshots(Scope.project(one))), None)
+            if one not in found or (newest is not None and newest.title):
+                found[one] = newest.title if newest is not None else ""
         return found
 
     def wish(self, scope: Scope, name: str, selection: Selection) -> Wish:

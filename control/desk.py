@@ -76,9 +76,10 @@ class Desk:
         back = self._back
         site = self._view(actor, Scope.site(), "The whole site", exists=True)
         titles = back.mongo.project_titles()
-        mine = set(titles) | back.catalogue.projects() if site is not None else back.auth.organises(actor)
+        stored = back.catalogue.projects() if site is not None else {}
+        mine = set(titles) | set(stored) if site is not None else back.auth.organises(actor)
         views = [
-            self._view(actor, Scope.project(one), titles.get(one, f"Project {one} (deleted)"), exists=one in titles)
+            self._view(actor, Scope.project(one), titles.get(one, _gone(one, stored)), exists=one in titles)
             for one in mine
         ]
         projects = sorted((view for view in views if view is not None), key=lambda view: (view.title, view.scope))
@@ -92,11 +93,16 @@ class Desk:
         else:
             titles = self._back.mongo.project_titles()
             exists = scope.project_id in titles
-            title = titles.get(scope.project_id, f"Project {scope.project_id} (deleted)")
+            title = titles.get(scope.project_id) or _gone(scope.project_id, self._back.catalogue.projects())
         view = self._view(actor, scope, title, exists=exists)
         if view is None:
             raise NotFoundError("There is no such thing here.", subject="scope", hint="Look at the list.")
         return view
+
+    def edition_titles(self, actor: Actor, scope: Scope) -> dict[str, str]:
+        """The titles of a project's editions as they are now, by id."""
+        permit = self._back.reception.permit(actor, Action.SEE, scope)
+        return self._back.mongo.edition_titles(permit.scope)
 
     def _view(self, actor: Actor, scope: Scope, title: str, *, exists: bool) -> ScopeView | None:
         acts = self._back.auth.acts(actor, scope)
@@ -118,8 +124,9 @@ class Desk:
         return self._back.catalogue.page(permit.scope, trash=trash, cursor=cursor, limit=limit)
 
     def snapshot(self, actor: Actor, scope: Scope, name: str) -> Snapshot:
-        """One snapshot; `latest` is the newest that is not damaged."""
+        """One snapshot; `latest` is the newest that is neither damaged nor, if possible, a safety snapshot."""
         permit = self._back.reception.permit(actor, Action.SEE, scope)
+        self._require_known(permit.scope)
         return self._back.catalogue.find(permit.scope, name)
 
     def _require_known(self, scope: Scope) -> None:
@@ -301,9 +308,15 @@ class Desk:
             worker = self._back.jobs.worker_alive()
         except KeyframeError:
             worker = False
-        return Health(self._back.mongo.answers(), worker, len(self._back.intents.open()))
+        return Health(self._back.mongo.answers(), worker, self._back.repository.is_writable(), self._unfinished())
 
     # --- what the methods above share
+
+    def _unfinished(self) -> int:
+        try:
+            return len(self._back.intents.open())
+        except OSError:
+            return 0
 
     def _own(self, permit: Permit, name: str) -> Snapshot:
         """The scope's own snapshot of that name; one of the site is refused, and the refusal written down."""
@@ -361,6 +374,11 @@ class Desk:
                 mark_job=mark.job,
             )
         )
+
+
+def _gone(project_id: str, stored: dict[str, str]) -> str:
+    """What a project that is no longer there is called."""
+    return f"{stored.get(project_id) or f'Project {project_id}'} (deleted)"
 
 
 def _note(text: str) -> str:

@@ -14,8 +14,6 @@ from .settings import Settings, load
 from .stores.people import StoredPeople
 from .wiring import Keyframe
 
-_LONGEST_CALL_MS = 20_000
-
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The application, for gunicorn and for tests; reaches no server before the first request.
@@ -42,8 +40,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         settings.mongo.uri,
         connect=False,
         tz_aware=True,
-        serverSelectionTimeoutMS=int(settings.mongo.timeout * 1000),
-        timeoutMS=_LONGEST_CALL_MS,  # a server that hangs must not hold every thread
+        timeoutMS=int(settings.mongo.timeout * 1000),  # per call: a server that hangs must not hold every thread
     )
     app.extensions["mongo_client"] = client  # for who ends the application before its process ends
     database = client[settings.mongo.database]

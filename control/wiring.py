@@ -67,13 +67,13 @@ def build(settings: Settings, people: People | None = None, now: Callable[[], da
     database, control = client[settings.mongo.database], client[settings.control_database]
     own = settings.data / ".keyframe"
 
+    people = people or StoredPeople(database)
     repository = Repository(settings.repository)
     mongo = Mongo(client, settings.mongo.database, settings.control_database, settings.scopes)
     plans, intents, gate = Plans(own / "plans"), Intents(own / "intents"), Gate(own, settings.gate)
     seen = Seen(own / "seen.sqlite")
-    stores = Stores(settings, repository, mongo, MongoWriter(mongo), plans, intents, gate, seen, now)
+    stores = Stores(settings, repository, mongo, MongoWriter(mongo), plans, intents, gate, seen, people, now)
 
-    people = people or StoredPeople(database)
     tokens, audit = Tokens(control), Audit(control)
     auth = Auth(people, mongo, settings.rights, settings.run_mode)
     reception = Reception(auth, people, audit)

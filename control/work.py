@@ -106,7 +106,9 @@ class Work:
         if job.outcome is None:
             return
         codes = ", ".join(problem.code for problem in job.outcome.problems)
-        self._reception.note(job.order.actor, job.order.act.value, job.order.scope, job.outcome.status.value, codes)
+        named = f"snapshot {job.outcome.snapshot}" if job.outcome.snapshot else ""
+        detail = "; ".join(part for part in (f"job {job.id}", named, codes) if part)
+        self._reception.note(job.order.actor, job.order.act.value, job.order.scope, job.outcome.status.value, detail)
 
     # --- after a crash
 

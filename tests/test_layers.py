@@ -24,7 +24,7 @@ FLOORS: list[list[set[str]]] = [
     [{"catalogue"}, {"reception"}],
     [{"auth"}, {"backup"}, {"jobs", "claims"}, {"messages", "phrases"}],
     [{"stores"}],
-    [{"plan"}, {"retention"}, {"settings"}],
+    [{"plan"}, {"retention"}, {"settings", "config"}],
     [{"model"}],
     [{"errors"}],
     # What knows nothing of the rest, and the rest may use.

@@ -7,6 +7,7 @@ import threading
 from typing import Any
 
 import pytest
+from bson import ObjectId
 from keyframe.errors import BusyError, InvalidError, NotFoundError, RefusedError
 from keyframe.model import Actor, OutcomeStatus, Plan, Reason, Scope, Selection
 from world import EDITION, ONE, OTHER, PROJECT, SITE, TWO, World
@@ -429,3 +430,71 @@ def test_scopes_are_those_that_one_may_see(world: World) -> None:
     assert desk.scopes(Actor("bram", "Bram", "user", "api")) == ()  # his project is gone
     with pytest.raises(NotFoundError):
         desk.make(world.ask, Scope.project(str(TWO)))
+
+
+def test_what_comes_back_and_has_nobody_is_named(world: World) -> None:
+    snapshot = world.make()
+    shutil.rmtree(world.folder(PROJECT))
+    world.db.edition.delete_many({"projectId": ONE})
+    world.db.project.delete_one({"_id": ONE})
+    world.db.projectUser.delete_many({"projectId": ONE})
+
+    plan = world.preview(snapshot)
+
+    warnings = [(one.code, one.subject) for one in plan.warnings]
+    assert warnings == [("uncoupled", "First"), ("uncoupled", "Edition 0, Edition 1")]
+
+
+def test_an_id_has_one_spelling(world: World) -> None:
+    world.client.drop_database("unused")
+    spelt = Scope.project(str(ObjectId("d" * 24)).upper())
+    world.db.project.insert_one({"_id": ObjectId("d" * 24), "title": "Third"})
+
+    with pytest.raises(NotFoundError):
+        world.office.desk.snapshots(world.ask, spelt)
+    with pytest.raises(NotFoundError):
+        world.office.desk.make(world.ask, spelt)
+
+
+def test_latest_is_not_the_state_that_was_just_replaced(world: World) -> None:
+    snapshot = world.make()
+    world.spoil()
+    world.restore(snapshot)
+
+    assert world.office.desk.snapshot(world.ask, PROJECT, "latest") == snapshot
+
+
+def test_a_restore_that_finds_nothing_to_do_leaves_no_safety_snapshot(world: World) -> None:
+    snapshot = world.make()
+    path = world.write("more.txt")
+    world.make()
+    path.unlink()
+
+    outcome = world.restore(snapshot)
+
+    assert outcome.status is OutcomeStatus.UNCHANGED
+    assert len(world.office.desk.snapshots(world.ask, PROJECT).items) == 2
+
+
+def test_a_deleted_project_keeps_its_title(world: World) -> None:
+    world.make(SITE)
+    world.make()
+    world.db.project.delete_many({})
+
+    titles = {view.scope: view.title for view in world.office.desk.scopes(world.ask)}
+
+    assert titles[PROJECT] == "First (deleted)"
+    assert titles[OTHER] == "Second (deleted)"
+    assert world.office.desk.scope(world.ask, OTHER).title == "Second (deleted)"
+
+
+def test_a_make_without_room_names_both_numbers(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.make()
+    world.write("big.bin", "x" * 2_000_000)
+    monkeypatch.setattr("keyframe.stores.files.free_bytes", lambda _: 1_500_000)
+
+    outcome = world.done(world.office.desk.make(world.ask, PROJECT))
+
+    assert outcome.problems[0].code == "no-room"
+    assert "needs about 2.0 MB, the disk has 1.5 MB free" in outcome.problems[0].what
+    assert len(world.office.desk.snapshots(world.ask, PROJECT).items) == 1

@@ -64,6 +64,8 @@ class _Draft:
     conflicts: list[Problem] = field(default_factory=list)
     moved: set[str] = field(default_factory=set)  # folders of editions that now belong elsewhere
     people: Counter[Change] = field(default_factory=Counter)
+    new_projects: dict[str, str] = field(default_factory=dict)  # id -> title, of those that come back
+    new_editions: dict[str, str] = field(default_factory=dict)
     rewritten: set[str] = field(default_factory=set)  # collections that are dropped and made again
 
     def add(self, item: PlanItem) -> None:
@@ -122,6 +124,7 @@ class Compare:
         try:
             for number, item in enumerate(self._items(want, have, set(leave_collections), draft), 1):
                 draft.add(item)
+                self._note_return(item, draft)
                 writer.add(item)
                 self._watch.check()
                 self._watch.progress(Progress("comparing", *step, number, 0, "differences", item.name))
@@ -151,6 +154,16 @@ class Compare:
                 yield from self._records(name, want, have, wanted.get(name), there.get(name), draft)
         files, there_files = want.files(draft.part), have.files(draft.part)
         yield from file_items(files, there_files, draft.part.paths, path_key, draft.tally.same)
+
+    def _note_return(self, item: PlanItem, draft: _Draft) -> None:
+        """Remember projects and editions that come back: somebody may have to be coupled to them."""
+        if item.kind != "record" or item.change is not Change.CREATE:
+            return
+        collection, _, ident = item.name.partition("/")
+        if collection == self._project.own_collection:
+            draft.new_projects[ident] = item.title or ident
+        elif collection == self._project.editions.collection:
+            draft.new_editions[ident] = item.title or ident
 
     def _is_meant(self, name: str) -> bool:
         if name in self._site.leave:
@@ -278,7 +291,30 @@ class Compare:
             come, go, change = (draft.people[one] for one in (Change.CREATE, Change.DELETE, Change.REPLACE))
             what = f"People and roles change: {come} come back, {go} are removed, {change} become as they were."
             warnings.append(Problem("people", what, "people", "The list names each of them."))
+        else:
+            warnings += self._uncoupled(draft)
         return warnings
+
+    def _uncoupled(self, draft: _Draft) -> Iterator[Problem]:
+        """What comes back and has nobody: roles are people's matter, and stay as they are now."""
+        if not (draft.new_projects or draft.new_editions):
+            return
+        projects, editions = self._stores.people.uncoupled(frozenset(draft.new_projects), frozenset(draft.new_editions))
+        hint = "Couple somebody afterwards; roles come back only when root restores them with the whole site."
+        if projects:
+            yield Problem(
+                "uncoupled", "comes back, and nobody organises it.", _names(draft.new_projects, projects), hint
+            )
+        if editions:
+            what = "comes back, and nobody is its editor or reader."
+            yield Problem("uncoupled", what, _names(draft.new_editions, editions), hint)
+
+
+def _names(titles: dict[str, str], chosen: frozenset[str]) -> str:
+    """Up to five titles, and how many more there are."""
+    names = [title for ident, title in titles.items() if ident in chosen]
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
 
 
 def _fixed(shape: Shape) -> dict[str, object]:

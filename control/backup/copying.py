@@ -66,12 +66,24 @@ class Copying:
 
         return self._live.walk(note)
 
+    def bytes_needed(self) -> int:
+        """About how many bytes of files are not in the newest snapshot as they are now; told by their stats."""
+        older = self._older_entries()
+        needed = 0
+        for look in self._walk():
+            before = older.find(look.entry.path)
+            if look.entry.kind == "file" and (before is None or with_digest(look.entry, before.sha256) != before):
+                needed += look.entry.size
+        self._reset()
+        return needed
+
     # --- first pass
 
     def bulk(self) -> None:
         """Copy or link everything; nobody is kept from writing meanwhile."""
         older = self._older_entries()
-        done = 0
+        # How many there will be is known from the newest snapshot, about; without one the total is left open.
+        done, known = 0, self._newest.files if self._newest is not None else 0
         with open(self._seen_lines, "wb", buffering=1 << 18) as lines:  # noqa: PTH123
             for look in self._walk():
                 self._watch.check()
@@ -80,7 +92,8 @@ class Copying:
                     continue
                 lines.write(_encode({**file_line(entry), "seen": _stat(look), "at": look.at_ns}) + b"\n")
                 done += 1
-                self._watch.progress(Progress("copying files", 1, 4, done, 0, "files", entry.path))
+                total = max(done, known) if known else 0
+                self._watch.progress(Progress("copying files", 1, 4, done, total, "files", entry.path))
         self._stores.seen.flush()
 
     def _older_entries(self) -> _Merge:

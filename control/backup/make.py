@@ -24,7 +24,7 @@ from typing import Any
 from ..errors import ChangedError, NotFoundError, Problem, UnavailableError
 from ..model import FORMAT, CollectionEntry, Part, Progress, Reason, Scope, Snapshot, Status, utc_text
 from ..stores.draft import CollectionWriter, Draft
-from ..stores.files import translate
+from ..stores.files import require_room, translate
 from ..stores.manifest import ManifestWriter
 from ..stores.mongo import CollectionInfo, ReadAgainError, Reader
 from ..version import VERSION
@@ -91,6 +91,7 @@ class Make:
         with stores.repository.draft(scope, key) as draft:
             copying = Copying(stores, scope, draft, newest, self._watch, may_be_absent=is_safety)
             try:
+                self._require_room(draft, copying)
                 copying.bulk()
                 made_at = stores.now()
                 dump, reader = self._read_all(draft, copying)
@@ -110,6 +111,11 @@ class Make:
             except OSError as error:
                 raise translate(error, "the snapshot's draft", "nothing was stored") from error
             return Made(stores.repository.commit(draft, scope, made_at), is_new=True)
+
+    def _require_room(self, draft: Draft, copying: Copying) -> None:
+        """Room for what is new, before anything is copied: files by their stats, records twice (BSON and JSON)."""
+        records = self._stores.mongo.data_bytes() * 5 // 2 if self._scope.is_site else 0
+        require_room(draft.folder, copying.bytes_needed() + records, "the snapshot")
 
     def _is_there(self) -> bool:
         return self._stores.mongo.project_exists(self._scope) or self._stores.live_tree(self._scope).exists()
@@ -214,9 +220,11 @@ class Make:
         settings, mongo = self._stores.settings, self._stores.mongo
         project = settings.scopes.project
         problems = dump.problems
+        titles = mongo.project_titles()
         return {
             "format": FORMAT,
             "scope": self._scope.as_dict(),
+            "title": titles.get(self._scope.project_id or "", ""),
             "run_mode": settings.run_mode,
             "status": (Status.PARTIAL if problems else Status.DONE).value,
             "problems": [problem.as_dict() for problem in problems],
@@ -229,7 +237,7 @@ class Make:
             "files": copying.files,
             "documents": sum(entry.documents for entry in dump.entries),
             "bytes": copying.bytes + sum(entry.bytes for entry in dump.entries),
-            "projects": self._parts(copying, dump),
+            "projects": self._parts(copying, dump, titles),
             "left_out": {"collections": list(settings.scopes.site.leave)},
             "database": mongo.name,
             "project_id_kind": project.id,
@@ -238,13 +246,16 @@ class Make:
             "manifest": {"bytes": dump.manifest.bytes, "sha256": sha256},
         }
 
-    def _parts(self, copying: Copying, dump: _Dump) -> dict[str, dict[str, int]]:
+    def _parts(self, copying: Copying, dump: _Dump, titles: dict[str, str]) -> dict[str, dict[str, Any]]:
         if not self._scope.is_site:
             return {}
         ids = sorted(set(copying.project_files) | set(dump.documents))
         return {
             one: Part(
-                copying.project_files[one], dump.documents[one], copying.project_bytes[one] + dump.bytes[one]
+                copying.project_files[one],
+                dump.documents[one],
+                copying.project_bytes[one] + dump.bytes[one],
+                titles.get(one, ""),
             ).as_dict()
             for one in ids
         }

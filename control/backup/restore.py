@@ -41,7 +41,7 @@ from .make import Make
 from .records import change_database
 from .staging import Staging
 from .stores import Stores
-from .watches import Quiet, Silent, Unstoppable, Watch
+from .watches import Quiet, Silent, Unstoppable, Watch, Within
 
 log = structlog.get_logger(__name__)
 
@@ -77,8 +77,9 @@ class Restore:
         snapshot = stores.repository.get(order.source or order.scope, order.snapshot)
         require_whole(snapshot)
         target = Target(order.scope, snapshot, order.selection, order.people)
+        if not order.plan and (plan := self._look(target)).is_empty:
+            return nothing_to_do(snapshot.name, plan.as_dict())
         for attempt in range(1, _TRIES + 1):
-            self._watch.progress(Progress("making the safety snapshot", 1, _STEPS, attempt, _TRIES, "tries"))
             safety, plan = self._planned(order, target, job)
             if order.plan and plan.digest != order.plan:
                 raise StaleError(
@@ -88,7 +89,7 @@ class Restore:
                     report=plan.as_dict(),
                 )
             if plan.is_empty:
-                return Outcome(OutcomeStatus.UNCHANGED, snapshot.name, report=plan.as_dict())
+                return nothing_to_do(snapshot.name, plan.as_dict())
             with Staging(stores, target, job) as staging:
                 staging.fill(plan, self._watch, (3, _STEPS))
                 with contextlib.ExitStack() as closed:
@@ -103,18 +104,25 @@ class Restore:
             report=plan.as_dict(),
         )
 
+    def _look(self, target: Target) -> Plan:
+        """The plan against the live state, for who agreed to none: a safety snapshot for nothing would puzzle him."""
+        with self._stores.mongo.pinned() as reader:
+            want = StoredInventory(self._stores, target.snapshot, self._watch)
+            have = LiveInventory(self._stores, reader, Quiet(self._watch))
+            return Compare(self._stores, target, Quiet(self._watch)).run(want, have)
+
     def _planned(self, order: Order, target: Target, job: str) -> tuple[Snapshot, Plan]:
         """The safety snapshot, and the plan that leads from it to the target."""
-        make = Make(self._stores, order.scope, Quiet(self._watch))
-        made = make.run(order.actor.user, Reason.SAFETY, "", job)
+        step = Within(self._watch, "making the safety snapshot", 1, _STEPS)
+        self._watch.progress(Progress("making the safety snapshot", 1, _STEPS))
+        made = Make(self._stores, order.scope, step).run(order.actor.user, Reason.SAFETY, "", job)
         try:
             return made.snapshot, self._plan(target, made.snapshot)
         except DamagedError as error:
             if made.is_new or error.subject != made.snapshot.name or made.snapshot == target.snapshot:
                 raise
         # The newest snapshot should have served, but its bytes are not what was written: make one that shares nothing.
-        make = Make(self._stores, order.scope, Quiet(self._watch), afresh=True)
-        made = make.run(order.actor.user, Reason.SAFETY, "", job)
+        made = Make(self._stores, order.scope, step, afresh=True).run(order.actor.user, Reason.SAFETY, "", job)
         return made.snapshot, self._plan(target, made.snapshot)
 
     def _plan(self, target: Target, safety: Snapshot) -> Plan:
@@ -282,10 +290,20 @@ class Restore:
                 repository.mark(order.source, order.snapshot, replace(mark, state="undone"))
 
 
+def nothing_to_do(snapshot: str, report: Mapping[str, Any]) -> Outcome:
+    """The outcome where nothing differs; `partial` where something that differs is left as it is."""
+    left = _left_aside(report)
+    return Outcome(OutcomeStatus.PARTIAL if left else OutcomeStatus.UNCHANGED, snapshot, None, left, report)
+
+
+def _left_aside(report: Mapping[str, Any] | None) -> tuple[Problem, ...]:
+    warnings = report["warnings"] if report else ()
+    return tuple(Problem.from_dict(one) for one in warnings if one["code"] in ("left", "conflict"))
+
+
 def carried_out(snapshot: str, safety: str, report: Mapping[str, Any] | None) -> Outcome:
     """The outcome of a restore that did what its plan says: `partial` where the plan leaves something as it is."""
-    warnings = report["warnings"] if report else ()
-    left = tuple(Problem.from_dict(one) for one in warnings if one["code"] in ("left", "conflict"))
+    left = _left_aside(report)
     status = OutcomeStatus.PARTIAL if left else OutcomeStatus.DONE
     return Outcome(status, snapshot, safety, left, report)
 

@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import ChangedError, DamagedError, NoRoomError
+from ..errors import ChangedError, DamagedError
 from ..model import Change, FileEntry, Plan, PlanItem, Progress, Scope
 from ..plan import entry_of
 from ..stores.files import (
@@ -25,7 +25,7 @@ from ..stores.files import (
     Tree,
     copy_file,
     copy_link,
-    free_bytes,
+    require_room,
     scratch_name,
     sweep_scratch,
     translate,
@@ -71,13 +71,7 @@ class Staging:
         ------
         DamagedError: `file-missing`, `file-bytes`. NoRoomError: too little room, both numbers named.
         """
-        free = free_bytes(self._folder)
-        if plan.bytes_needed > free:
-            raise NoRoomError(
-                f"the restore needs {plan.bytes_needed} bytes, the disk of the live files has {free} free.",
-                subject="working directory",
-                hint="Make room there, then try again; nothing was changed.",
-            )
+        require_room(self._folder, plan.bytes_needed, "the restore")
         stored = StoredInventory(self._stores, self._target.snapshot, watch)
         source = Tree(stored.folder / "files")
         prefix = stored.prefix(self._target.scope)

@@ -13,6 +13,7 @@ from ..stores.gate import Gate
 from ..stores.intents import Intents
 from ..stores.mongo import Mongo
 from ..stores.mongo_write import MongoWriter
+from ..stores.people import People
 from ..stores.plans import Plans
 from ..stores.repository import Repository
 from ..stores.seen import Seen
@@ -35,6 +36,7 @@ class Stores:
     intents: Intents
     gate: Gate
     seen: Seen
+    people: People
     now: Callable[[], datetime] = server_now
 
     def live_tree(self, scope: Scope) -> Tree:

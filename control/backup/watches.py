@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from ..errors import CancelledError, KeyframeError
@@ -29,6 +30,23 @@ class Quiet:
 
     def progress(self, progress: Progress) -> None:  # noqa: ARG002  (not shown)
         self._watch.check()
+
+    def check(self) -> None:
+        self._watch.check()
+
+
+class Within:
+    """For a part of the work that is one step of the whole: its files are counted under the name of that step."""
+
+    def __init__(self, watch: Watch, stage: str, step: int, steps: int) -> None:
+        self._watch = watch
+        self._stage, self._step, self._steps = stage, step, steps
+
+    def progress(self, progress: Progress) -> None:
+        if progress.unit == "files":
+            self._watch.progress(replace(progress, stage=self._stage, step=self._step, steps=self._steps))
+        else:
+            self._watch.check()
 
     def check(self) -> None:
         self._watch.check()

@@ -36,7 +36,7 @@ def health(office: Office) -> Blueprint:
 
 def _parts_are_there(office: Office) -> bool:
     parts = office.desk.health()
-    return bool(parts.database and parts.worker)
+    return bool(parts.database and parts.worker and parts.storage)
 
 
 def _run_is_up(settings: Settings) -> bool:

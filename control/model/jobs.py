@@ -182,8 +182,9 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether the parts answer; `intents` counts restores that are not finished."""
+    """Whether the parts answer and snapshots can be written (`storage`); `intents` counts unfinished restores."""
 
     database: bool
     worker: bool
+    storage: bool
     intents: int

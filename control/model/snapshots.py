@@ -80,14 +80,15 @@ class CollectionEntry:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Counts of one project inside a site snapshot."""
+    """Counts of one project inside a site snapshot, and what it was called then."""
 
     files: int = 0
     documents: int = 0
     bytes: int = 0
+    title: str = ""
 
-    def as_dict(self) -> dict[str, int]:
-        return {"files": self.files, "documents": self.documents, "bytes": self.bytes}
+    def as_dict(self) -> dict[str, Any]:
+        return {"files": self.files, "documents": self.documents, "bytes": self.bytes, "title": self.title}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,7 @@ class Snapshot:
     status: Status
     format: int
     manifest_sha256: str
+    title: str = ""  # of the project, when it was made
     problems: tuple[Problem, ...] = ()
     unknown_paths: tuple[str, ...] = ()
     unknown_collections: tuple[str, ...] = ()

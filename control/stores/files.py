@@ -32,7 +32,7 @@ from ..model import FileEntry, Scope
 RESERVED = ".keyframe"
 _CHUNK = 1 << 20
 _TRIES = 3
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = (errno.ENOSPC, errno.EDQUOT)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -59,7 +59,7 @@ def path_key(path: str) -> bytes:
 
 def translate(error: OSError, subject: str, state: str) -> KeyframeError:
     """The error of ours that a failed system call means; `state` says what state the data is in now."""
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return NoRoomError(
             f"the disk is full ({error.strerror}).", subject=subject, hint=f"Make room, then try again; {state}."
         )
@@ -306,6 +306,17 @@ def dress_folder(folder: Path, entry: FileEntry) -> None:
     if os.geteuid() == 0:
         os.chown(folder, entry.uid, entry.gid, follow_symlinks=False)
     os.chmod(folder, entry.mode)
+
+
+def require_room(folder: Path, needed: int, what: str) -> None:
+    """Raise NoRoomError, with both numbers, where `folder` has less room than `needed` bytes."""
+    free = free_bytes(folder)
+    if needed > free:
+        raise NoRoomError(
+            f"{what} needs about {needed / 1e6:.1f} MB, the disk has {free / 1e6:.1f} MB free.",
+            subject=str(folder),
+            hint="Make room there, then try again; nothing was changed.",
+        )
 
 
 def free_bytes(folder: Path) -> int:

@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -44,11 +45,16 @@ class Labels:
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write a small file durably: beside it, flushed, renamed over it."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(draft, "w", encoding="utf-8") as file:
-        file.write(_json(document) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
+    try:
+        with open(draft, "w", encoding="utf-8") as file:
+            file.write(_json(document) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise
 
 
 def _json(document: Mapping[str, Any]) -> str:
@@ -115,6 +121,7 @@ def _header(scope: Scope, name: str, document: Mapping[str, Any]) -> Snapshot:
         status=Status(document["status"]),
         format=int(document["format"]),
         manifest_sha256=str(document["manifest"]["sha256"]),
+        title=str(document.get("title", "")),
         problems=tuple(Problem.from_dict(problem) for problem in document["problems"]),
         unknown_paths=tuple(document["unknown"]["paths"]),
         unknown_collections=tuple(document["unknown"]["collections"]),

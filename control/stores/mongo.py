@@ -23,6 +23,7 @@ from typing import Any
 import bson
 from bson import json_util
 from bson.codec_options import CodecOptions
+from bson.errors import InvalidId
 from bson.objectid import ObjectId
 from bson.raw_bson import RawBSONDocument
 from bson.timestamp import Timestamp
@@ -239,14 +240,20 @@ class Mongo:
         return sorted(found, key=lambda index: str(index["name"]))
 
     def id_of(self, scope: Scope) -> Any:
-        """The project's id as the database has it."""
+        """The project's id as the database has it.
+
+        Only the text that the database gives back for it is its id: `DD30…` or `01` would be a second name, hence a
+        second folder and a second lock, of the same project.
+        """
         text = scope.project_id or ""
-        try:
-            if self._project.id == "objectid":
-                return ObjectId(text)
-            return int(text) if self._project.id == "int" else text
-        except Exception as error:
-            raise NotFoundError("There is no such project.", subject="project", hint="Look at the list.") from error
+        value: Any = text
+        with contextlib.suppress(ValueError, InvalidId):
+            value = (
+                ObjectId(text) if self._project.id == "objectid" else int(text) if self._project.id == "int" else text
+            )
+        if str(value) != text or (self._project.id != "string" and value is text):
+            raise NotFoundError("There is no such project.", subject="project", hint="Look at the list.")
+        return value
 
     def where(self, owners: Sequence[Scope], collection: str) -> dict[str, Any]:
         """The filter for the records of these projects in a collection; no owners: the whole site."""
@@ -281,12 +288,26 @@ class Mongo:
     def _own(self) -> str:
         return self._project.own_collection or "project"
 
+    def edition_titles(self, scope: Scope) -> dict[str, str]:
+        """Title of each edition of a project by its id, as text."""
+        name = self._project.editions.collection
+        if name not in self._project.collections or scope.is_site:
+            return {}
+        with translated("editions"):
+            rows = self.database[name].find(self.where((scope,), name), {self._project.title: 1})
+            return {str(row["_id"]): str(row.get(self._project.title) or row["_id"]) for row in rows}
+
     def outside(self, owners: Sequence[Scope], collection: str, ids: Iterable[bytes]) -> set[bytes]:
         """Which of these `_id`s (as `id_bytes`) are taken by a record that belongs to none of the projects."""
         taken = {"$and": [is_in(ids), {"$nor": [self.where(owners, collection)]}]}
         with translated(f"collection {collection}"):
             rows = self.database.get_collection(collection, codec_options=RAW).find(taken, {"_id": 1}, collation=SIMPLE)
             return {id_bytes(bytes(row.raw)) for row in rows}
+
+    def data_bytes(self) -> int:
+        """The size of all documents of the database, uncompressed."""
+        with translated("database"):
+            return int(self.database.command("dbStats")["dataSize"])
 
     def is_without_people(self) -> bool:
         """Whether all collections of people are empty, as on a fresh machine."""
@@ -300,4 +321,4 @@ class _Vanished(Exception):  # noqa: N818  (a signal inside this room)
 
 def _short(error: Exception) -> str:
     """The first sentence of a driver's message; addresses of servers stay, documents and stack do not."""
-    return str(error).split(", full error")[0].split(", Timeout:")[0][:200]
+    return str(error).split(", full error")[0].split(", Timeout:")[0].split(" (configured timeouts")[0][:200]

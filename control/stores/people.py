@@ -34,6 +34,9 @@ class People(Protocol):
     def organises(self, user: str) -> frozenset[str]:
         """The ids, as text, of the projects that `user` is organiser of."""
 
+    def uncoupled(self, projects: frozenset[str], editions: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
+        """Those of these projects that nobody organises, and of these editions that nobody edits or reads."""
+
 
 class StoredPeople:
     """People as the editions site keeps them in its database.
@@ -62,3 +65,9 @@ class StoredPeople:
         with translated(f"person {user}"):
             couplings = list(self._database["projectUser"].find({"user": str(user), "role": ORGANISER}))
         return frozenset(str(one["projectId"]) for one in couplings if "projectId" in one)
+
+    def uncoupled(self, projects: frozenset[str], editions: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
+        with translated("people"):
+            organised = {str(one) for one in self._database["projectUser"].distinct("projectId", {"role": ORGANISER})}
+            coupled = {str(one) for one in self._database["editionUser"].distinct("editionId")}
+        return projects - organised, editions - coupled

@@ -30,7 +30,7 @@ from pathlib import Path
 from ..errors import BusyError, DamagedError, NotFoundError
 from ..model import CollectionEntry, FileEntry, RestoreMark, Scope, Snapshot, is_snapshot_name
 from .draft import Draft
-from .files import flush, names_in, scratch_name, sweep_scratch, sync_folder, translate
+from .files import FULL, flush, names_in, scratch_name, sweep_scratch, sync_folder, translate
 from .headers import Labels, damaged_header, labels_of, read_header, read_labels, write_json
 from .manifest import read_manifest
 
@@ -123,15 +123,14 @@ class Repository:
         try:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True, mode=0o700)
+            draft = Draft(folder)
         except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
             raise translate(error, str(self.root), "nothing was written") from error
         try:
-            draft = Draft(folder)
-            try:
-                yield draft
-            finally:
-                draft.abandon()
+            yield draft
         finally:
+            draft.abandon()
             shutil.rmtree(folder, ignore_errors=True)
 
     def sweep_drafts(self, scope: Scope) -> None:
@@ -216,7 +215,14 @@ class Repository:
         """Move a snapshot into the trash of its scope."""
         folder = self.folder(scope, name)
         with self._naming_of(folder):
-            write_json(folder / "labels.json", replace(read_labels(folder), deleted_at=now, deleted_by=user).as_dict())
+            try:
+                write_json(
+                    folder / "labels.json", replace(read_labels(folder), deleted_at=now, deleted_by=user).as_dict()
+                )
+            except OSError as error:
+                # On a full disk the rename still works, and is what makes room in the end; who and when is lost then.
+                if error.errno not in FULL:
+                    raise translate(error, name, "the snapshot is where it was") from error
         self._move(folder, scope.stored_folder(self._trash) / name)
         return self.get(scope, name, trash=True)
 
@@ -236,6 +242,13 @@ class Repository:
             sync_folder(source.parent)
         except OSError as error:
             raise translate(error, target.name, "the snapshot is where it was") from error
+
+    def is_writable(self) -> bool:
+        """Whether snapshots could be written, as far as rights and mount tell; writes nothing."""
+        there = self.root
+        while not there.exists() and there != there.parent:
+            there = there.parent
+        return os.access(there, os.W_OK)
 
     def require_writable(self) -> None:
         """Raise UnavailableError or NoRoomError where nothing can be written, before anything begins."""
