@@ -12,8 +12,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -28,14 +27,15 @@ from .model import (
     Plan,
     PlanItem,
     Reason,
+    RestoreMark,
     Scope,
     Snapshot,
     Status,
 )
 from .phrases import Phrases, listed, moment_of
 
-_NOUNS = {"directory": "folder", "options": "setting"}
-_FRESH = timedelta(days=7)  # a last snapshot older than this is said to be old
+_FRESH = timedelta(days=7)  # a last snapshot older than this is no good news
+_LEFT = ("conflict", "left")  # what a restore leaves as it is, though the snapshot has it otherwise
 NOTHING = "Nothing was changed."
 
 
@@ -71,39 +71,63 @@ class Messages(Phrases):
         found += [("site snapshot", "note")] if snapshot.scope.is_site and not below.is_site else []
         return tuple(found + ([("pinned", "note")] if snapshot.pinned else []))
 
-    def why(self, snapshot: Snapshot, now: datetime) -> str:
-        """Why a snapshot was made, for a sentence or a row of a table."""
+    def why(self, snapshot: Snapshot, now: datetime, taken_back: Container[str] = ()) -> str:
+        """Why a snapshot was made, for a sentence or a row of a table; empty where nobody knows.
+
+        `taken_back` are the names of safety snapshots that an undo brought back, as `taken_back()` finds them.
+        """
+        if snapshot.status is Status.DAMAGED:  # its header cannot be read
+            return ""
         if snapshot.reason is not Reason.SAFETY:
             return "made by hand" if snapshot.reason is Reason.MANUAL else "made by REST or command line"
-        moment = self.served(snapshot)
-        return f"made before restoring {self.when(moment, now)}" if moment else "made before a restore"
+        mark = _latest(snapshot)
+        if mark is None:
+            return "made before a restore that changed nothing"
+        moment = moment_of(mark.snapshot)
+        what = f"made before bringing back {self.when(moment, now)}" if moment else "made before a restore"
+        if mark.snapshot in taken_back:
+            what = "made before undoing a restore"
+        return f"{what}; that was undone since" if mark.state == "undone" else what
+
+    def taken_back(self, snapshots: Iterable[Snapshot]) -> frozenset[str]:
+        """The names of the safety snapshots among these whose restore was undone: what brought them back undid it."""
+        return frozenset(
+            one.name
+            for one in snapshots
+            if one.reason is Reason.SAFETY and any(mark.state == "undone" for mark in one.restores)
+        )
 
     def served(self, snapshot: Snapshot) -> datetime | None:
         """The moment that `why` speaks of: what was restored when this safety snapshot was made."""
-        latest = max(snapshot.restores, key=lambda mark: mark.at, default=None)
-        return moment_of(latest.snapshot) if latest else None
+        mark = _latest(snapshot)
+        return moment_of(mark.snapshot) if mark else None
+
+    def is_kept(self, snapshot: Snapshot) -> bool:
+        """Whether somebody wanted this snapshot: no safety snapshot, unless it was given a note."""
+        return snapshot.reason is not Reason.SAFETY or bool(snapshot.note)
 
     def verdict(self, snapshots: Sequence[Snapshot], scope: Scope, exists: bool, now: datetime) -> Words:
-        """Whether the scope is safe, from the newest snapshots of its list."""
+        """What is known of how safe the scope is, from the newest snapshots of its list."""
         what = "site" if scope.is_site else "project"
-        good = next((one for one in snapshots if one.status is Status.DONE), None)
-        newest = snapshots[0] if snapshots else None
+        kept = [one for one in snapshots if self.is_kept(one)]
+        good = next((one for one in kept if one.status is Status.DONE), None)
         if not exists:
             return Words(f"This {what} was deleted.", "A snapshot below brings it back.", "warn")
-        if newest is None:
+        if not snapshots:
             return Words("No snapshot yet.", "The first takes a few seconds; nobody has to stop working.", "warn")
+        if not kept:
+            text = "Each holds the state before a restore. Make one with a note, to have one of your own."
+            return Words("Only safety snapshots.", text, "warn")
+        damaged, partial = (kept[0].status is one for one in (Status.DAMAGED, Status.PARTIAL))
         if good is None:
-            return Words(f"This {what} has no whole snapshot.", "Each of those below lacks something.", "bad")
-        last = f"Last whole snapshot {self.ago(good.made_at, now)}"
-        if newest.status is Status.DAMAGED:
-            return Words("The newest snapshot is damaged.", f"{last}.", "bad", moment=good.made_at)
-        if newest.status is Status.PARTIAL:
-            return Words("The newest snapshot is partial.", f"{last}.", "warn", moment=good.made_at)
-        if now - good.made_at > _FRESH:
-            text = f"{last}; what was done since then is not in it."
-            return Words("The last snapshot is old.", text, "warn", moment=good.made_at)
-        text = f"Last snapshot {self.ago(good.made_at, now)}."
-        return Words(f"This {what} is backed up.", text, "good", moment=good.made_at)
+            text = "Each of those below lacks something; what that is stands beside it."
+            return Words(f"This {what} has no whole snapshot.", text, "bad" if damaged else "warn")
+        ago = self.ago(good.made_at, now)
+        if damaged or partial:
+            title = f"The newest snapshot is {'damaged' if damaged else 'partial'}."
+            return Words(title, f"Last whole snapshot {ago}.", "bad" if damaged else "warn", moment=good.made_at)
+        tone = "warn" if now - good.made_at > _FRESH else "good"
+        return Words(f"Last snapshot {ago}.", "What was done since is not in it.", tone, moment=good.made_at)
 
     def moved(self, name: str, to_trash: bool, now: datetime) -> Words:
         """That a snapshot went into the trash, or came out of it."""
@@ -122,31 +146,6 @@ class Messages(Phrases):
             Change.REPLACE: ("replaced", "note"),
             Change.DELETE: ("removed", "warn"),
         }[change]
-
-    def kind(self, kind: str) -> str:
-        """What people call a kind of item: `folder`, `setting`, `index`."""
-        return _NOUNS.get(kind, kind)
-
-    def tally(self, counts: Counts, change: Change | None = None, items: Iterable[PlanItem] = ()) -> tuple[str, ...]:
-        """`("3 files", "1 record", "2 folders")`.
-
-        What is neither file nor record is named by its kind if `items` holds all of it, else as `other things`.
-        """
-        found = [self.count(counts.files, "file")] if counts.files else []
-        found += [self.count(counts.records, "record")] if counts.records else []
-        if counts.other:
-            kinds = Counter(
-                self.kind(item.kind)
-                for item in items
-                if item.change is change and item.kind not in ("file", "link", "record")
-            )
-            known = sum(kinds.values()) == counts.other
-            found += (
-                [self.count(n, kind) for kind, n in kinds.items()]
-                if known
-                else [self.count(counts.other, "other thing")]
-            )
-        return tuple(found)
 
     def plan_button(self, plan: Plan, items: Sequence[PlanItem] = ()) -> str:
         """What the button of a plan does: `Bring back 4 files and 1 record, remove 2`.
@@ -180,6 +179,10 @@ class Messages(Phrases):
 
     def plan_verdict(self, plan: Plan) -> Words:
         """The sentence above a plan."""
+        left = left_aside(plan.warnings)
+        if plan.is_empty and left:
+            text = f"{'It is' if len(left) == 1 else 'They are'} named below."
+            return Words(f"Nothing else differs, but {self._left_words(left)}.", text, "warn")
         if plan.is_empty:
             return Words("Nothing to do.", "Everything is as in this snapshot.", "good")
         if plan.replaces.items or plan.deletes.items:
@@ -209,6 +212,10 @@ class Messages(Phrases):
         }[job.order.act]
         return Words(what, self.progress(job.progress) if job.state is JobState.RUNNING else "Waiting.", moment=moment)
 
+    def headline(self, job: Job, now: datetime) -> Words:
+        """What a job is about while it goes on, how it ended afterwards; the title of its page."""
+        return self.job_title(job, now) if job.outcome is None else self.outcome(job, now)
+
     def state(self, job: Job) -> str:
         """One word for how an ended job ended, or that it waits or runs."""
         if job.outcome is None:
@@ -236,11 +243,25 @@ class Messages(Phrases):
 
     def _unchanged(self, job: Job, now: datetime | None) -> Words:
         if job.order.act is not Action.MAKE:
+            plan = _report(job)
+            left = left_aside(plan.warnings) if plan else ()
+            if left:
+                return self._only_left(left)
             return Words("Nothing to do", f"Everything is already as in the snapshot. {NOTHING}", "good")
         moment = moment_of(job.outcome.snapshot or "") if job.outcome else None
         since = f" of {self.when(moment, now or job.ended_at or job.created_at)}" if moment else ""
         text = f"The newest snapshot{since} already holds everything as it is now, so no other one was stored."
         return Words("Nothing has changed since the last snapshot", text, "good", moment=moment)
+
+    def _only_left(self, left: tuple[Problem, ...]) -> Words:
+        """Of a restore that found nothing to do but what it leaves alone."""
+        title = f"{NOTHING.removesuffix('.')}: {self._left_words(left)}"
+        return Words(title, "Nothing else differs from the snapshot. What is named here was left:", "warn", left)
+
+    def _left_words(self, left: Sequence[Problem]) -> str:
+        """`1 thing is left as it is`, `3 things are left as they are`."""
+        rest = "is left as it is" if len(left) == 1 else "are left as they are"
+        return f"{self.count(len(left), 'thing')} {rest}"
 
     def _made(self, job: Job) -> Words:
         if job.outcome and job.outcome.status is OutcomeStatus.PARTIAL:
@@ -254,6 +275,8 @@ class Messages(Phrases):
         if job.order.act is Action.PREVIEW:
             would = self.plan_verdict(plan) if plan else Words("")
             return Words("The plan is ready", f"{would.title} Nothing is changed by looking.", "good", moment=moment)
+        if partial and plan and plan.is_empty and job.outcome:
+            return self._only_left(job.outcome.problems)
         what = "the restore is undone" if job.order.act is Action.UNDO else f"{called} is back"
         title = f"Not all of it: {what}, with exceptions" if partial else f"Done: {what}"
         did = self.plan_done(plan) if plan else ""
@@ -278,6 +301,15 @@ def _sum(one: Counts, other: Counts) -> Counts:
     return Counts(
         one.files + other.files, one.records + other.records, one.bytes + other.bytes, one.other + other.other
     )
+
+
+def left_aside(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Those of the problems that name what a restore leaves as it is."""
+    return tuple(one for one in problems if one.code in _LEFT)
+
+
+def _latest(snapshot: Snapshot) -> RestoreMark | None:
+    return max(snapshot.restores, key=lambda mark: mark.at, default=None)
 
 
 def _report(job: Job) -> Plan | None:

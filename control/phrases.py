@@ -11,12 +11,13 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from .errors import Problem
-from .model import Progress, is_snapshot_name
+from .model import Change, Counts, PlanItem, Progress, is_snapshot_name
 
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _MONTHS = (
@@ -24,6 +25,7 @@ _MONTHS = (
     *("July", "August", "September", "October", "November", "December"),
 )
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
+_NOUNS = {"directory": "folder", "options": "setting"}
 _REASONS = {
     "internal": "something unforeseen happened",
     "invalid": "the request does not fit",
@@ -83,6 +85,10 @@ class Phrases:
         """`14:02`."""
         return f"{moment.astimezone(self.zone):%H:%M}"
 
+    def second(self, moment: datetime) -> str:
+        """`14:02:07`."""
+        return f"{moment.astimezone(self.zone):%H:%M:%S}"
+
     def day(self, moment: datetime, now: datetime) -> str:
         """`today`, `yesterday`, `Tuesday 18 November`, with the year if it is another one."""
         then, today = moment.astimezone(self.zone), now.astimezone(self.zone)
@@ -95,6 +101,10 @@ class Phrases:
     def when(self, moment: datetime, now: datetime) -> str:
         """`today 14:02`, `yesterday 09:10`, `Tuesday 18 November 14:02`."""
         return f"{self.day(moment, now)} {self.clock(moment)}"
+
+    def exactly(self, moment: datetime, now: datetime) -> str:
+        """`today 14:02:07`: for titles, since two snapshots may be of the same minute."""
+        return f"{self.day(moment, now)} {self.second(moment)}"
 
     def ago(self, moment: datetime, now: datetime) -> str:
         """`just now`, `5 minutes ago`, `2 hours ago`, `yesterday 09:10`, `3 days ago`; after a month the day itself."""
@@ -119,7 +129,32 @@ class Phrases:
         """`2026-11-21 13:02:07 UTC`."""
         return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
-    # What goes on, and what went wrong
+    # What a plan is about, what goes on, and what went wrong
+
+    def kind(self, kind: str) -> str:
+        """What people call a kind of item: `folder`, `setting`, `index`."""
+        return _NOUNS.get(kind, kind)
+
+    def tally(self, counts: Counts, change: Change | None = None, items: Iterable[PlanItem] = ()) -> tuple[str, ...]:
+        """`("3 files", "1 record", "2 folders")`.
+
+        What is neither file nor record is named by its kind if `items` holds all of it, else as `other things`.
+        """
+        found = [self.count(counts.files, "file")] if counts.files else []
+        found += [self.count(counts.records, "record")] if counts.records else []
+        if counts.other:
+            kinds = Counter(
+                self.kind(item.kind)
+                for item in items
+                if item.change is change and item.kind not in ("file", "link", "record")
+            )
+            known = sum(kinds.values()) == counts.other
+            found += (
+                [self.count(n, kind) for kind, n in kinds.items()]
+                if known
+                else [self.count(counts.other, "other thing")]
+            )
+        return tuple(found)
 
     def progress(self, progress: Progress) -> str:
         """`Step 3 of 5: preparing files · 131 of 212 MB`; without a step: `Starting.`; a total of 0 is unknown."""

@@ -7,7 +7,9 @@
   const MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
     "November", "December"];
 
-  const clock = (t) => `${t.getHours()}`.padStart(2, "0") + ":" + `${t.getMinutes()}`.padStart(2, "0");
+  const two = (n) => `${n}`.padStart(2, "0");
+  const clock = (t) => `${two(t.getHours())}:${two(t.getMinutes())}`;
+  const second = (t) => `${clock(t)}:${two(t.getSeconds())}`;
   const distance = (t, now) => Math.round((new Date(now.getFullYear(), now.getMonth(), now.getDate())
     - new Date(t.getFullYear(), t.getMonth(), t.getDate())) / 86400000);
   const day = (t, now) => {
@@ -17,6 +19,7 @@
     return `${DAYS[t.getDay()]} ${t.getDate()} ${MONTHS[t.getMonth()]}${year}`;
   };
   const when = (t, now) => `${day(t, now)} ${clock(t)}`;
+  const exactly = (t, now) => `${day(t, now)} ${second(t)}`;
   const counted = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"} ago`;
   const ago = (t, now) => {
     const seconds = Math.floor((now - t) / 1000);
@@ -26,7 +29,7 @@
     const days = distance(t, now);
     return days < 2 || days > 30 ? when(t, now) : counted(days, "day");
   };
-  const STYLES = { clock, day, when, ago };
+  const STYLES = { clock, second, day, when, exactly, ago };
 
   // A reader in another zone may see a snapshot on another day: the days of a list are put together anew.
   function regroup(list, now) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -23,6 +24,7 @@ from keyframe.model import (
     PlanItem,
     Progress,
     Reason,
+    RestoreMark,
     Scope,
     Selection,
     Snapshot,
@@ -34,6 +36,8 @@ NOW = datetime(2026, 11, 21, 13, 30, tzinfo=UTC)  # 14:30 in Amsterdam
 NAME = "2026-11-21T13-02-07Z"
 PROJECT = Scope.project("65a1b2c3d4e5f60718293a4b")
 NONE = Counts()
+UNDONE = "2026-11-21T12-02-07Z"
+CONFLICT = Problem("conflict", "now belongs to another project; it is left there.", "edition The Oil Mill")
 
 
 @pytest.fixture
@@ -63,6 +67,14 @@ def job(act: Action, status: OutcomeStatus | None, code: str = "", report: Plan 
 def snapshot(made_at: datetime, status: Status = Status.DONE) -> Snapshot:
     name = f"{made_at:%Y-%m-%dT%H-%M-%SZ}"
     return Snapshot(PROJECT, name, made_at, "anna", Reason.MANUAL, "", False, None, 1, 41, 3, status, 1, "")
+
+
+def safety(made_at: datetime, *marks: RestoreMark) -> Snapshot:
+    return replace(snapshot(made_at), reason=Reason.SAFETY, restores=marks)
+
+
+def mark(state: str, name: str = NAME) -> RestoreMark:
+    return RestoreMark("7", name, PROJECT, Selection(), False, "ab" * 32, NOW, state)
 
 
 @pytest.mark.parametrize(
@@ -137,6 +149,12 @@ def test_the_exact_time_is_utc(words: Messages) -> None:
 def test_the_name_of_a_snapshot_says_its_moment() -> None:
     assert moment_of(NAME) == datetime(2026, 11, 21, 13, 2, 7, tzinfo=UTC)
     assert [moment_of(one) for one in ("", "latest", "2026-02-31T13-02-07Z")] == [None, None, None]
+
+
+def test_the_time_of_a_title_has_its_seconds(words: Messages) -> None:
+    moment = datetime(2026, 11, 20, 13, 2, 7, tzinfo=UTC)
+
+    assert (words.second(moment), words.exactly(moment, NOW)) == ("14:02:07", "yesterday 14:02:07")
 
 
 def test_names_that_cannot_be_shown_are_made_showable(words: Messages) -> None:
@@ -219,6 +237,39 @@ def test_a_restore_of_what_is_there_already_says_that_nothing_was_changed(words:
 
     assert NOTHING in done.text
     assert NOTHING in unchanged.text
+
+
+@pytest.mark.parametrize("status", [OutcomeStatus.UNCHANGED, OutcomeStatus.PARTIAL])
+@pytest.mark.parametrize("act", [Action.RESTORE, Action.UNDO])
+def test_a_restore_that_only_left_something_aside_names_it(words: Messages, act: Action, status: OutcomeStatus) -> None:
+    report = replace(plan(), warnings=(CONFLICT, Problem("people", "People and roles change.")))
+    problems = (CONFLICT,) if status is OutcomeStatus.PARTIAL else ()
+    ended = replace(
+        job(act, status, "x" * len(problems)), outcome=Outcome(status, NAME, None, problems, report.as_dict())
+    )
+
+    said = words.outcome(ended, NOW)
+
+    assert (said.title, said.tone) == ("Nothing was changed: 1 thing is left as it is", "warn")
+    assert said.text.startswith("Nothing else differs from the snapshot.")
+    assert said.problems == (CONFLICT,)
+
+
+def test_a_plan_that_only_leaves_something_aside_does_not_say_that_everything_is_as_in_the_snapshot(
+    words: Messages,
+) -> None:
+    one, two = (words.plan_verdict(replace(plan(), warnings=(CONFLICT,) * number)) for number in (1, 2))
+
+    assert one.title == "Nothing else differs, but 1 thing is left as it is."
+    assert two.title == "Nothing else differs, but 2 things are left as they are."
+    assert (one.tone, "Everything" in one.text) == ("warn", False)
+
+
+def test_the_title_of_a_job_s_page_follows_its_state(words: Messages) -> None:
+    running, ended = job(Action.RESTORE, None), job(Action.RESTORE, OutcomeStatus.DONE, report=plan(Counts(1)))
+
+    assert words.headline(running, NOW).title == "Bringing back today 14:02"
+    assert words.headline(ended, NOW).title == "Done: today 14:02 is back"
 
 
 def test_a_partial_restore_is_no_success_and_names_each_problem(words: Messages) -> None:
@@ -325,19 +376,49 @@ def test_a_problem_is_said_in_sentences(words: Messages, problem: Problem, said:
     ("found", "title", "tone"),
     [
         ([], "No snapshot yet.", "warn"),
-        ([snapshot(NOW - timedelta(hours=2))], "This project is backed up.", "good"),
-        ([snapshot(NOW - timedelta(days=8))], "The last snapshot is old.", "warn"),
+        ([snapshot(NOW - timedelta(hours=2))], "Last snapshot 2 hours ago.", "good"),
+        ([snapshot(NOW - timedelta(days=8))], "Last snapshot 8 days ago.", "warn"),
+        ([safety(NOW)], "Only safety snapshots.", "warn"),
+        ([safety(NOW), snapshot(NOW - timedelta(hours=2))], "Last snapshot 2 hours ago.", "good"),
+        ([safety(NOW), snapshot(NOW, Status.PARTIAL)], "This project has no whole snapshot.", "warn"),
+        # who makes a snapshot with a note while nothing has changed gives the note to the newest one
+        ([replace(safety(NOW - timedelta(hours=1)), note="mine")], "Last snapshot 1 hour ago.", "good"),
         ([snapshot(NOW, Status.PARTIAL), snapshot(NOW - timedelta(days=1))], "The newest snapshot is partial.", "warn"),
         ([snapshot(NOW, Status.DAMAGED), snapshot(NOW - timedelta(days=1))], "The newest snapshot is damaged.", "bad"),
-        ([snapshot(NOW, Status.PARTIAL)], "This project has no whole snapshot.", "bad"),
+        ([snapshot(NOW, Status.PARTIAL)], "This project has no whole snapshot.", "warn"),
+        ([snapshot(NOW, Status.DAMAGED)], "This project has no whole snapshot.", "bad"),
     ],
 )
-def test_the_verdict_never_calls_a_scope_safe_without_a_whole_recent_snapshot(
+def test_the_verdict_is_good_for_a_whole_recent_snapshot_that_somebody_wanted_only(
     words: Messages, found: list[Snapshot], title: str, tone: str
 ) -> None:
     said = words.verdict(found, PROJECT, True, NOW)
 
     assert (said.title, said.tone) == (title, tone)
+
+
+def test_the_verdict_does_not_claim_what_nobody_looked_at(words: Messages) -> None:
+    said = words.verdict([snapshot(NOW - timedelta(hours=2))], PROJECT, True, NOW)
+
+    assert said.text == "What was done since is not in it."
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (safety(NOW), "made before a restore that changed nothing"),
+        (safety(NOW, mark("done")), "made before bringing back today 14:02"),
+        (safety(NOW, mark("undone")), "made before bringing back today 14:02; that was undone since"),
+        (safety(NOW, mark("done", UNDONE)), "made before undoing a restore"),
+        (safety(NOW, mark("undone", UNDONE)), "made before undoing a restore; that was undone since"),
+        (snapshot(NOW), "made by hand"),
+        (snapshot(NOW, Status.DAMAGED), ""),
+    ],
+)
+def test_it_is_said_why_a_snapshot_was_made(words: Messages, made: Snapshot, said: str) -> None:
+    undone = replace(safety(NOW - timedelta(hours=1), mark("undone")), name=UNDONE)
+
+    assert words.why(made, NOW, words.taken_back([made, undone, snapshot(NOW)])) == said
 
 
 def test_a_deleted_project_is_said_to_be_deleted(words: Messages) -> None:

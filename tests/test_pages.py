@@ -66,7 +66,7 @@ def test_a_snapshot_is_made_by_a_button_and_listed_with_its_note(site: PagesSite
 
     page = person.follow(person.press(person.page(url), "Make a snapshot", note="before <b>lunch</b>"))
 
-    assert "This project is backed up." in text_of(page)
+    assert "Last snapshot just now . What was done since is not in it." in text_of(page)
     assert "before <b>lunch</b>" in text_of(page)
     assert "<b>lunch" not in page
     assert "by organiser" in text_of(page)
@@ -171,6 +171,52 @@ def test_a_safety_snapshot_leads_to_a_page_that_undoes_its_restore(site: PagesSi
 
     assert new.exists()
     assert f'href="{link.group(1)}#undo"' not in person.page(url)  # undone already
+
+
+def test_safety_snapshots_are_told_apart_by_what_they_say_and_by_seconds(site: PagesSite) -> None:
+    person, scope = site.person("organiser"), Scope.project(site.project())
+    url = f"/snapshots/project/{site.project()}"
+    site.make(scope)
+    change(site, site.project())
+    plan = person.follow(person.press(person.page(url), "Restore…"))
+    done = ended_page(site, person, person.press(plan, "Bring back 1 file, remove 1").headers["Location"])
+    ended_page(site, person, person.press(done, "Undo this restore").headers["Location"])
+
+    page = person.page(url)
+    rows = [text_of(one) for one in re.findall(r"<li>.*?</li>", page, re.DOTALL) if "made before" in one]
+
+    assert "made before undoing a restore safety" in rows[0]
+    assert re.search(r"made before bringing back today \d\d:\d\d ; that was undone since", rows[1])
+    times = [one.removesuffix("Z")[11:].split("-") for one in re.findall(r'id="at-([^"]+)"', page)]
+    minutes = [tuple(one[:2]) for one in times]
+    clocks = re.findall(r'data-time="(clock|second)"', page)
+    assert clocks == ["second" if minutes.count(one) > 1 else "clock" for one in minutes]
+    assert "Last snapshot " in text_of(page)
+
+
+def test_a_list_of_safety_snapshots_only_is_no_good_news(site: PagesSite) -> None:
+    person, url = site.person("organiser"), f"/snapshots/project/{site.project()}"
+    name = site.make(Scope.project(site.project()))
+    change(site, site.project())
+    plan = person.follow(person.press(person.page(url), "Restore…"))
+    ended_page(site, person, person.press(plan, "Bring back 1 file, remove 1").headers["Location"])
+    person.post(f"{url}/{name}/delete")
+
+    page = person.page(url)
+
+    assert "Only safety snapshots." in text_of(page)
+    assert "kf-verdict kf-warn" in page
+
+
+def test_latest_leads_to_the_snapshot_that_it_means(site: PagesSite) -> None:
+    person, url = site.person("organiser"), f"/snapshots/project/{site.project()}"
+    assert person.look(f"{url}/latest").status_code == 404
+    site.make(Scope.site())
+
+    name = site.make(Scope.project(site.project()))
+
+    assert person.look(f"{url}/latest").headers["Location"] == f"{url}/{name}"
+    assert person.look("/snapshots/site/latest").status_code == 404  # of the site he may see nothing
 
 
 def test_a_plan_that_was_overtaken_changes_nothing_and_offers_the_new_one(site: PagesSite) -> None:
@@ -335,7 +381,9 @@ def test_a_damaged_snapshot_is_listed_and_offers_no_restore(site: PagesSite) -> 
     (stored / "manifest.jsonl").unlink()
 
     page = person.page(f"/snapshots/project/{project}")
-    assert "damaged" in page and "Restore…" not in page
+    row = next(one for one in re.findall(r"<li>.*?</li>", page, re.DOTALL) if name in one)
+    assert row.count(">damaged<") == 1 and "Restore…" not in page
+    assert "made by" not in row and ">by " not in row  # its header cannot be trusted
     assert "This snapshot is damaged and cannot be restored." in text_of(
         person.page(f"/snapshots/project/{project}/{name}")
     )
@@ -454,7 +502,6 @@ def test_state_is_never_changed_by_a_link(still: PagesSite) -> None:
         "/project/%2e%2e%2fetc",
         "/project/" + "a" * 10_000,
         "/project/{id}/..",
-        "/project/{id}/latest",
         "/project/{id}/2026-02-31T99-00-00Z",
         f"/project/{{id}}/{NOWHERE}",
         "/site/nothing",

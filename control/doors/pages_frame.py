@@ -227,7 +227,9 @@ def time_tag(messages: Messages, moment: datetime, now: datetime, style: str) ->
     """`<time>` with the exact UTC, in the words of the site's zone; `keyframe.js` puts it into the reader's."""
     text = {
         "when": lambda: messages.when(moment, now),
+        "exactly": lambda: messages.exactly(moment, now),
         "clock": lambda: messages.clock(moment),
+        "second": lambda: messages.second(moment),
         "ago": lambda: messages.ago(moment, now),
         "day": lambda: messages.day(moment, now),
     }[style]()

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Any
 
 import structlog
-from flask import request, url_for
+from flask import redirect, request, url_for
 from markupsafe import Markup
 from werkzeug.wrappers import Response as AnyResponse
 
+from ..catalogue import LATEST
 from ..errors import NotFoundError, RefusedError, SignInError, UnavailableError
 from ..messages import Words
-from ..model import Action, Actor, Job, JobState, Scope, ScopeView, is_snapshot_name
+from ..model import Action, Actor, Job, JobState, Page, Scope, ScopeView, Snapshot, is_snapshot_name
 from .pages_frame import NAME, Frame
 
 log = structlog.get_logger(__name__)
 LONGEST_NOTE = 500
 _RECENT = timedelta(hours=1)  # so long the list says how the last job ended
+_LOOKED_AT = 1000  # snapshots after a page without one that somebody wanted
 
 
 @dataclass(frozen=True)
@@ -78,10 +83,13 @@ class ListPages:
                 log.error("section.failed", project_id=str(project_id), exc_info=error)
             return self.frame.fragment("keyframe/_away.html")
 
-    def snapshot(self, name: str, project_id: str | None = None) -> str:
-        """One snapshot."""
-        scope, name = self.frame.scope(project_id), self.frame.snapshot_name(name)
-        actor = self.frame.actor()
+    def snapshot(self, name: str, project_id: str | None = None) -> str | AnyResponse:
+        """One snapshot; `latest` leads to the one that it means now."""
+        scope, actor = self.frame.scope(project_id), self.frame.actor()
+        if name == LATEST:
+            newest = self.desk.snapshot(actor, scope, LATEST).name
+            return redirect(url_for(f"{NAME}.snapshot", project_id=project_id, name=newest))
+        name = self.frame.snapshot_name(name)
         view = self.desk.scope(actor, scope)
         found = self.desk.snapshot(actor, scope, name)
         titles = {}
@@ -93,6 +101,7 @@ class ListPages:
             snapshot=found,
             own=found.scope == scope,
             titles=titles,
+            taken_back=self._taken_back(actor, scope, found),
             left_out=self.frame.office.settings.scopes.site.leave,
             longest_note=LONGEST_NOTE,
             saved=request.args.get("done") == "noted",
@@ -104,7 +113,8 @@ class ListPages:
         actor = self.frame.actor()
         view = self.desk.scope(actor, scope)
         page = self.desk.snapshots(actor, scope, trash=True, cursor=request.args.get("cursor", ""))
-        return self.frame.page("keyframe/trash.html", view=view, page=page)
+        taken_back = self.frame.office.messages.taken_back(page.items)
+        return self.frame.page("keyframe/trash.html", view=view, page=page, taken_back=taken_back)
 
     def note(self, name: str, project_id: str | None = None) -> AnyResponse:
         scope, name = self.frame.scope(project_id), self.frame.snapshot_name(name)
@@ -136,13 +146,29 @@ class ListPages:
             "view": view,
             "part": part,
             "days": days,
+            "taken_back": words.taken_back(page.items),
+            "minutes": Counter(one.made_at.replace(second=0, microsecond=0) for one in page.items),
             "next_cursor": page.next,
             "cursor": cursor,
-            "verdict": None if cursor else words.verdict(page.items, scope, view.exists, now),
+            "verdict": None if cursor else words.verdict(self._newest(actor, scope, page), scope, view.exists, now),
             "work": self._work(actor, scope, now),
             "longest_note": LONGEST_NOTE,
             "restorable": {Action.PREVIEW, Action.RESTORE} <= view.acts,
         }
+
+    def _newest(self, actor: Actor, scope: Scope, page: Page[Snapshot]) -> Sequence[Snapshot]:
+        """The first page, with what follows where it holds safety snapshots only."""
+        if page.next is None or any(map(self.frame.office.messages.is_kept, page.items)):
+            return page.items
+        return (*page.items, *self.desk.snapshots(actor, scope, cursor=page.next, limit=_LOOKED_AT).items)
+
+    def _taken_back(self, actor: Actor, scope: Scope, snapshot: Snapshot) -> frozenset[str]:
+        """Which of the snapshots that were restored, when this one was made, an undo brought back."""
+        found = []
+        for name in {mark.snapshot for mark in snapshot.restores}:
+            with suppress(NotFoundError):
+                found.append(self.desk.snapshot(actor, scope, name))
+        return self.frame.office.messages.taken_back(found)
 
     def _work(self, actor: Actor, scope: Scope, now: datetime) -> Work:
         try:
