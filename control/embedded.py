@@ -21,12 +21,13 @@ import platform
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from pymongo import MongoClient
-from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure, PyMongoError
+from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
 
 from .errors import BusyError, SettingsError, UnavailableError
 from .processes import Held, Holder, end, is_alive, lock, spawn
@@ -225,6 +226,20 @@ class EmbeddedMongo:
             self.process = None
 
 
+@contextlib.contextmanager
+def address_checked() -> Iterator[None]:
+    """Around what is given an address of a database: one that cannot be used is a mistake of the settings."""
+    try:
+        yield
+    except (ConfigurationError, ValueError) as error:
+        reason = str(error).partition(" Hint:")[0].rstrip(".")
+        raise SettingsError(
+            f"found an address that cannot be used ({reason}), expected: mongodb://host:port/?replicaSet=name.",
+            subject="mongo.uri",
+            hint="Correct it in config.yaml or KEYFRAME_MONGO__URI; nothing was started.",
+        ) from error
+
+
 def require_replica_set(uri: str, timeout: float = 3.0) -> None:
     """Make sure that `uri` leads to a replica set: snapshot reads and transactions need one.
 
@@ -235,15 +250,12 @@ def require_replica_set(uri: str, timeout: float = 3.0) -> None:
     """
     milliseconds = int(timeout * 1000)
     try:
-        with MongoClient[dict[str, Any]](uri, serverSelectionTimeoutMS=milliseconds) as client:
+        with (
+            address_checked(),
+            MongoClient[dict[str, Any]](uri, serverSelectionTimeoutMS=milliseconds) as client,
+        ):
             hello = client.admin.command("hello")
             where = " ".join(f"{host}:{port}" for host, port in sorted(client.nodes)) or "the server"
-    except (ConfigurationError, InvalidURI, ValueError) as error:
-        raise SettingsError(
-            f"found an address that cannot be used ({error}), expected: mongodb://host:port/?replicaSet=name.",
-            subject="mongo.uri",
-            hint="Correct it in config.yaml or KEYFRAME_MONGO__URI; nothing was started.",
-        ) from error
     except PyMongoError as error:
         raise UnavailableError(
             f"does not answer within {timeout:g} s.",

@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
@@ -27,10 +28,23 @@ _SHARED: tuple[structlog.typing.Processor, ...] = (
 )
 
 
-def configure(path: Path) -> None:
-    """Send all events of this process, from level info on, to the end of the file `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handler = WatchedFileHandler(path, encoding="utf-8", errors="backslashreplace")
+def configure(path: Path, *, make_folder: bool = True) -> None:
+    """Send all events of this process, from level info on, to the end of the file `path`.
+
+    Parameters
+    ----------
+    make_folder: False is for a process that only looks: where the folder is not there, or not to be written into, its
+        events go nowhere.
+
+    Raises
+    ------
+    OSError: the file cannot be written; not where `make_folder` is False.
+    """
+    handler: logging.Handler = logging.NullHandler()
+    if make_folder:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.nullcontext() if make_folder else contextlib.suppress(OSError):
+        handler = WatchedFileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=_SHARED,

@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import errno
 import signal
 import time
 from collections.abc import Iterator
@@ -19,18 +20,21 @@ from pathlib import Path
 import click
 
 from . import logs
+from .config import config_file
 from .doors.cli import cli
 from .doors.cli_frame import Command, Opener
 from .doors.office import Office
 from .errors import UnavailableError
 from .processes import holder_of
 from .run import run_lock, running
-from .settings import Settings, config_file, load
+from .settings import Settings, load
 
 # Everything else is loaded by the command that needs it: `keyframe up` starts three programs, and each second counts.
 
 # Seconds that a call waits for a `keyframe up` that is starting or ending, or for another call to be done.
 _PATIENCE = 30.0
+# Commands that write nothing, not even a log where none is.
+_LOOKING = ("list", "show")
 # An address where nothing answers, for the commands that need no database.
 _NOWHERE = "mongodb://127.0.0.1:1/?replicaSet=none"
 
@@ -50,9 +54,12 @@ class Program:
     def settings(self) -> Settings:
         """As loaded; the first reading opens this process's log."""
         settings = load(self._named)
-        name = "worker" if click.get_current_context().command.name == "worker" else "keyframe"
+        command = click.get_current_context().command.name
+        name = "worker" if command == "worker" else "keyframe"
         try:
-            logs.configure(settings.var / "log" / f"{name}.log")
+            if settings.var.exists() and not settings.var.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, "it is no folder", str(settings.var))
+            logs.configure(settings.var / "log" / f"{name}.log", make_folder=command not in _LOOKING)
         except OSError as error:
             raise UnavailableError(
                 f"cannot be written ({error.strerror}).",
@@ -75,11 +82,13 @@ class Program:
         BusyError: another process uses the embedded database.
         UnavailableError: the database is not to be had.
         """
+        from .embedded import address_checked
         from .wiring import build
 
         with contextlib.ExitStack() as stack:
             settings = self._reachable(stack) if database else self._known()
-            office = build(settings)
+            with address_checked():
+                office = build(settings)
             stack.callback(office.database.client.close)
             yield office
 

@@ -5,7 +5,9 @@ Rules:
 - The environment goes before the file, the file before the defaults. Nested keys are joined by two underscores:
   `KEYFRAME_MONGO__URI`.
 - Unknown keys are refused. A mistake names the key, the value found and the value expected.
-- Relative folders are relative to the folder of `config.yaml`, or to the current folder where there is none.
+- Relative folders are relative to the folder of `config.yaml`, or to the current folder where there is none. Then
+  somebody must say where the data is: an empty `var` in a folder that happens to be the current one would look like a
+  site without snapshots.
 - Secrets come from environment or file only, never from `config.yaml`.
 """
 
@@ -13,16 +15,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import secrets
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from .config import FILE, PREFIX, config_file, key_of, read, sentence
 from .errors import SettingsError
 from .model import Action
 
@@ -43,6 +44,13 @@ class MongoSettings(_Part):
     database: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,38}$")] = "keyframe"
     control_database: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9_-]{1,38}$")] = None
     timeout: Annotated[float, Field(gt=0, le=60)] = 3.0
+
+    @field_validator("uri")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("mongodb://", "mongodb+srv://")):
+            raise ValueError("an address that begins with mongodb:// or mongodb+srv://")
+        return value
 
 
 class WebSettings(_Part):
@@ -205,80 +213,60 @@ class Settings(BaseSettings):
         return self.secret_file.read_text(encoding="ascii").strip()
 
 
-def config_file(config: Path | None = None) -> Path | None:
-    """The file that `load` reads: `config`, else `KEYFRAME_CONFIG`, else `./config.yaml`; None: there is none."""
-    named = config or (Path(os.environ["KEYFRAME_CONFIG"]) if os.environ.get("KEYFRAME_CONFIG") else None)
-    default = Path("config.yaml")
-    return named or (default if default.exists() else None)
-
-
 def load(config: Path | None = None) -> Settings:
-    """Read `config` (default: `KEYFRAME_CONFIG`, else `./config.yaml` if it is there) and the environment.
+    """Read `config` (default: what `config_file` finds) and the environment.
 
     Raises
     ------
-    SettingsError: the file cannot be read, or values are wrong; `mistakes` has a sentence for each of them.
+    SettingsError: the file cannot be read, or values are wrong, `mistakes` has a sentence for each of them; or there is
+    no file, and nothing else says where the data is.
     """
     found = config_file(config)
-    values = _read(found) if found else {}
-    path = found or Path("config.yaml")
-    base = path.resolve().parent
+    values = read(found) if found else {}
     mistakes = [
         f"{key}: found in the environment, expected: one of the keys of config.yaml, in capitals after KEYFRAME_"
         for key in sorted(os.environ)
-        if key.startswith("KEYFRAME_") and not _known(key)
+        if key.startswith(PREFIX) and not _known(key)
     ]
+    settings = None
     try:
         settings = Settings(**values)
     except ValidationError as error:
-        mistakes += [_sentence(one) for one in error.errors()]
-    else:
-        folders = {
-            key: (base / value).resolve()
-            for key, value in (
-                ("var", settings.var),
-                ("working_dir", settings.working_dir),
-                ("data_dir", settings.data_dir),
-            )
-            if value is not None
-        }
-        settings = settings.model_copy(update=folders)
+        mistakes += [sentence(Settings, one, os.environ) for one in error.errors()]
+    if settings is not None:
+        settings = _placed(settings, found)
         mistakes += _crossed(settings)
-    if mistakes:
-        raise SettingsError(
-            f"{len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''} in the settings: " + "; ".join(mistakes) + ".",
-            subject=str(path),
-            hint="Correct config.yaml or the KEYFRAME_… variables; nothing was started.",
-            mistakes=tuple(mistakes),
-        )
+    if mistakes or settings is None:
+        raise _wrong(found, mistakes)
     return settings
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML in which `on`, `off`, `yes` and `no` are words; there is a key of that name."""
+def _placed(settings: Settings, found: Path | None) -> Settings:
+    """With complete folders."""
+    given = {key: value for key in ("var", "working_dir", "data_dir") if (value := getattr(settings, key)) is not None}
+    if found is None and "var" not in settings.model_fields_set:
+        if settings.working_dir is None or settings.data_dir is None:
+            raise SettingsError(
+                f"No {FILE} is here ({Path.cwd()}), and nothing else says where the data is.",
+                subject="settings",
+                hint="Name the file with --config or KEYFRAME_CONFIG, or the folder with KEYFRAME_VAR; none was made.",
+            )
+        given["var"] = settings.data_dir / ".keyframe"  # never a folder that happens to be the current one
+    base = found.resolve().parent if found else Path.cwd()
+    return settings.model_copy(update={key: (base / value).resolve() for key, value in given.items()})
 
 
-_Loader.yaml_implicit_resolvers = {
-    first: [one for one in rules if one[0] != "tag:yaml.org,2002:bool"]
-    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"(?:true|false)\Z"), list("tf"))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}  # noqa: S506  (a safe loader)
-    except OSError as error:
-        raise SettingsError(
-            f"cannot be read ({error.strerror}).", subject=str(path), hint="Name another with --config."
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(
-            f"is not valid YAML: {error}", subject=str(path), hint="Correct it, then try again."
-        ) from error
-    if not isinstance(values, dict):
-        raise SettingsError("holds no keys.", subject=str(path), hint="Each line is `key: value`.")
-    return {str(key): value for key, value in values.items()}
+def _wrong(found: Path | None, mistakes: list[str]) -> SettingsError:
+    of_environment = [one.startswith(PREFIX) or f"(from {PREFIX}" in one for one in mistakes]
+    from_file = found is not None and not all(of_environment)
+    places = [str(found)] * from_file + ["the KEYFRAME_… variables"] * (any(of_environment) or not from_file)
+    count = f"{len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''} in the settings"
+    return SettingsError(
+        f"{count}: " + "; ".join(mistakes) + ".",
+        subject=str(found) if from_file else "the environment",
+        hint=f"Correct {' and '.join(places)}; nothing was started.",
+        mistakes=tuple(mistakes),
+    )
 
 
 def _known(variable: str) -> bool:
@@ -287,25 +275,20 @@ def _known(variable: str) -> bool:
     )
 
 
-def _sentence(error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        return f"{key}: unknown key"
-    expected = error["msg"].removeprefix("Value error, ")
-    return f"{key}: found {error['input']!r}, expected: {expected[0].lower()}{expected[1:]}"
-
-
 def _crossed(settings: Settings) -> list[str]:
+    """Values that are right each for itself and do not fit each other."""
     mistakes = []
     working, data = settings.working, settings.data
     if data == working or working in data.parents:
-        mistakes.append(f"data_dir: found {str(data)!r}, expected: a folder that is not below working_dir ({working})")
+        key = key_of(("data_dir",), os.environ)
+        mistakes.append(f"{key}: found {str(data)!r}, expected: a folder that is not below working_dir ({working})")
     if data in working.parents:
-        mistakes.append(f"working_dir: found {str(working)!r}, expected: a folder that is not below data_dir ({data})")
+        key = key_of(("working_dir",), os.environ)
+        mistakes.append(f"{key}: found {str(working)!r}, expected: a folder that is not below data_dir ({data})")
     if settings.control_database == settings.mongo.database:
-        mistakes.append("mongo.control_database: found the application's database, expected: another one")
+        key = key_of(("mongo", "control_database"), os.environ)
+        mistakes.append(f"{key}: found the application's database, expected: another one")
     if settings.scopes.project.own_collection is None:
-        mistakes.append(
-            "scopes.project.collections: no collection with the field _id, expected: the one of the projects"
-        )
+        key = key_of(("scopes", "project", "collections"), os.environ)
+        mistakes.append(f"{key}: no collection with the field _id, expected: the one of the projects")
     return mistakes

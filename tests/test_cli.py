@@ -29,7 +29,7 @@ from keyframe.model import JobState, OutcomeStatus, Scope
 from keyframe.sample import make_sample
 from keyframe.settings import Settings, ShellSettings
 from keyframe.wiring import build
-from program import KEYFRAME, Up, call, environment, free_port, until
+from program import KEYFRAME, ROOT, Up, call, environment, free_port, until
 from pymongo import MongoClient
 from structlog.testing import capture_logs
 
@@ -375,15 +375,17 @@ def test_mistakes_of_the_settings_are_told_all_at_once(site: Site) -> None:
     ended = site.program("list", "--site", **wrong)
 
     assert ended.returncode == 2
-    assert "port: found '0'" in ended.stderr
-    assert "run_mode: found 'fast'" in ended.stderr
+    assert "port (from KEYFRAME_PORT): found '0'" in ended.stderr
+    assert "run_mode (from KEYFRAME_RUN_MODE): found 'fast'" in ended.stderr
     assert len(json.loads(site.program("list", "--site", "--json", **wrong).stdout)["mistakes"]) == 2
 
 
 def test_a_settings_file_can_be_named(site: Site, tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text("port: none\n")
 
-    assert "port: found 'none'" in site.program("--config", str(tmp_path / "own.yaml"), "list", "--site").stderr
+    ended = site.program("--config", str(tmp_path / "own.yaml"), "list", "--site")
+    assert "own.yaml" in ended.stderr
+    assert "port: found 'none', expected: a whole number from 1 to 65535" in ended.stderr
     assert site.program("--config", str(tmp_path / "absent.yaml"), "list", "--site").returncode == 2
 
 
@@ -431,11 +433,43 @@ def test_without_a_database_list_and_show_work_and_make_is_exit_8(site: Site) ->
 def test_a_folder_that_cannot_be_written_is_exit_8_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "var").write_text("a file")
 
-    ended = call(tmp_path / "var", "list", "--site")
+    for act in ("list", "make"):
+        ended = call(tmp_path / "var", act, "--site")
 
-    assert ended.returncode == 8
-    assert str(tmp_path / "var") in ended.stderr
-    assert "KEYFRAME_VAR" in ended.stderr
+        assert ended.returncode == 8
+        assert str(tmp_path / "var") in ended.stderr
+        assert "KEYFRAME_VAR" in ended.stderr
+
+
+def test_looking_says_where_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    var = tmp_path / "var"
+
+    listed = call(var, "list", "--site")
+    shown = call(var, "show", "--site", "latest")
+
+    assert (listed.returncode, shown.returncode) == (0, 4)
+    assert f"No snapshot yet in {var}/data/backups/pilot." in listed.stdout
+    assert "keyframe make --site" in listed.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_call_from_any_folder_works_on_the_checkouts_data(tmp_path: Path) -> None:
+    env = {key: value for key, value in environment(tmp_path).items() if key != "KEYFRAME_VAR"}
+    argv = [str(KEYFRAME.with_name("python")), "-c", "import keyframe.main as m; print(m.Program(None).config)"]
+
+    found = subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True)
+
+    assert found.stdout == f"{ROOT / 'config.yaml'}\n"
+
+
+@pytest.mark.parametrize("uri", ["nonsense", "mongodb://u:hunter2@127.0.0.1:port/"])
+@pytest.mark.parametrize("act", ["list", "make"])
+def test_an_address_that_cannot_be_one_is_a_mistake_of_the_settings(tmp_path: Path, act: str, uri: str) -> None:
+    ended = call(tmp_path / "var", act, "--site", KEYFRAME_MONGO__URI=uri)
+
+    assert ended.returncode == 2
+    assert "mongo.uri" in ended.stderr
+    assert "hunter2" not in ended.stderr
 
 
 def test_what_nobody_foresaw_is_one_sentence_and_the_log_has_the_rest(site: Site) -> None:

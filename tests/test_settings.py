@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from keyframe.config import config_file
 from keyframe.errors import SettingsError
 from keyframe.model import Action
 from keyframe.settings import Settings, load
@@ -53,13 +54,54 @@ def given(node: yaml.Node, above: str = "") -> Iterator[str]:
             yield from given(value, f"{above}{key.value}.")
 
 
-def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
+def test_from_any_folder_the_checkouts_file_is_used_and_its_var() -> None:
     settings = load()
 
+    assert config_file() == CONFIG
     assert settings.run_mode == "pilot"
-    assert settings.working == tmp_path / "var" / "working"
-    assert settings.repository == tmp_path / "var" / "data" / "backups" / "pilot"
+    assert settings.working == CONFIG.parent / "var" / "working"
+    assert settings.repository == CONFIG.parent / "var" / "data" / "backups" / "pilot"
     assert settings.control_database == "keyframe_control"
+
+
+def test_a_file_in_the_current_folder_goes_before_the_checkouts(tmp_path: Path) -> None:
+    written(tmp_path, "port: 8003\n")
+
+    assert (load().port, load().var) == (8003, tmp_path / "var")
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package as a wheel installs it: no checkout around it."""
+    monkeypatch.setattr("keyframe.config.__file__", str(tmp_path / "site-packages" / "keyframe" / "config.py"))
+
+
+@pytest.mark.usefixtures("installed")
+def test_where_there_is_no_file_somebody_must_say_where_the_data_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert config_file() is None
+    with pytest.raises(SettingsError) as caught:
+        load()
+    assert "KEYFRAME_VAR" in caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+    monkeypatch.setenv("KEYFRAME_WORKING_DIR", str(tmp_path / "live"))
+    monkeypatch.setenv("KEYFRAME_DATA_DIR", str(tmp_path / "data"))
+    assert load().var == tmp_path / "data" / ".keyframe"
+    monkeypatch.setenv("KEYFRAME_VAR", "own")
+    assert load().var == tmp_path / "own"
+
+
+@pytest.mark.usefixtures("installed")
+def test_where_there_is_no_file_a_mistake_does_not_speak_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEYFRAME_PORT", "many")
+
+    with pytest.raises(SettingsError) as caught:
+        load()
+
+    assert caught.value.subject == "the environment"
+    assert "config.yaml" not in str(caught.value)
 
 
 def test_the_file_of_the_project_says_nothing_but_the_defaults() -> None:
@@ -133,10 +175,66 @@ def test_all_mistakes_are_told_at_once_with_key_found_and_expected(
 
     told = "\n".join(found)
     assert len(found) == 7
-    for part in ("KEYFRAME_PROT", "port: found 99999, expected:", "run_mode: found 'fast'", "mongo.urii: unknown key"):
+    for part in ("KEYFRAME_PROT", "port: found 99999, expected: a whole number from 1 to 65535"):
         assert part in told
-    for part in ("surprise: unknown key", "time_zone: found 'Mars/Phobos'", "web.threads: found 'many'"):
+    for part in ("run_mode: found 'fast', expected: one of pilot, test, prod, custom", "mongo.urii: unknown key"):
         assert part in told
+    for part in ("surprise: unknown key", "time_zone: found 'Mars/Phobos'"):
+        assert part in told
+    assert "web.threads (from KEYFRAME_WEB__THREADS): found 'many', expected: a whole number from 4 to 256" in told
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("jobs: {lease: soon}", "a number from 2 to 600"),
+        ("mongo: {timeout: 0}", "a number above 0 and at most 60"),
+        ("mongo: {database: a/b}", "a name of letters, digits, _ and -, at most 38 characters"),
+        ("mongo: {uri: nonsense}", "an address that begins with mongodb:// or mongodb+srv://"),
+        ("sample: {sign_in: maybe}", "true or false"),
+        ("var: 5", "a folder"),
+        ("host: [a]", "a text"),
+        ("web: 5", "keys of its own below it"),
+        ("scopes: {site: {people: all}}", "a list"),
+        ("scopes: {project: {title: ''}}", "a text of 1 to 120 characters"),
+        ("shell: {role: god}", "one of root, admin, user"),
+        ("rights: {off: {prod: [fly]}}", "one of see, make"),
+    ],
+)
+def test_what_is_expected_is_said_in_our_words(text: str, expected: str, tmp_path: Path) -> None:
+    (found,) = mistakes(text, tmp_path)
+
+    assert f"expected: {expected}" in found
+    assert "input" not in found
+
+
+def test_an_address_that_is_none_is_refused_without_its_password(tmp_path: Path) -> None:
+    (found,) = mistakes("mongo: {uri: 'mongo://u:hunter2@db.example'}", tmp_path)
+
+    assert found.startswith("mongo.uri: found a value that is not repeated here, expected: an address")
+
+
+def test_a_mistake_out_of_a_variable_with_json_names_the_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEYFRAME_WEB", '{"threads": "many"}')
+
+    told = "\n".join(mistakes("web: {workers: none}\n", tmp_path))
+
+    assert "web.threads (from KEYFRAME_WEB): found 'many'" in told
+    assert "web.workers: found 'none'" in told
+
+
+def test_broken_yaml_is_told_in_one_sentence_with_its_place(tmp_path: Path) -> None:
+    path = written(tmp_path, "port: 1\na: [1\n")
+
+    with pytest.raises(SettingsError) as caught:
+        load(path)
+
+    assert caught.value.what == (
+        "is not valid YAML. Line 3, column 1: expected ',' or ']', but got the end of the file, "
+        "while parsing a flow sequence that began in line 2."
+    )
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ from .worker import serve
 
 
 @click.group("keyframe", cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings, instead of ./config.yaml.")
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings, instead of config.yaml.")
 @click.version_option(VERSION, prog_name="keyframe")
 @click.pass_context
 def cli(ctx: click.Context, config: Path | None) -> None:
@@ -81,11 +81,20 @@ def list_snapshots(opener: Opener, scope: Scope, trash: bool, limit: int, cursor
             print_document({"snapshots": [snapshot.as_dict() for snapshot in page.items], "next": page.next})
             return
         if not page.items:
-            click.echo("The trash is empty." if trash else "No snapshot yet. To make one: keyframe make")
+            click.echo(_nothing(office, scope, trash))
             return
         click.echo(table(rows_of(office.messages, page.items, scope, datetime.now(UTC))))
         if page.next:
             click.echo(f"There are more: --cursor {page.next}", err=True)
+
+
+def _nothing(office: Office, scope: Scope, trash: bool) -> str:
+    """Says where it looked, too: in his worst hour nobody should take another folder's emptiness for his own."""
+    where = office.settings.repository
+    if trash:
+        return f"The trash is empty (in {where})."
+    which = f"--project {scope.project_id}" if scope.project_id else "--site"
+    return f"No snapshot yet in {where}.\nTo make one: keyframe make {which}"
 
 
 @cli.command("show")
