@@ -80,12 +80,25 @@
     const job = root.querySelector("[data-say]");
     const said = document.getElementById("keyframe-said");
     if (job && said && said.textContent !== job.dataset.say) said.textContent = job.dataset.say;
-    root.querySelector("[data-focus]")?.focus();
+    const outcome = root.querySelector("[data-focus]");
+    outcome?.removeAttribute("data-focus");
+    outcome?.focus();
+  }
+
+  // A page behind others tells by its title how far its job is; what the host adds to the title stays.
+  let called = "";
+  function entitle(root) {
+    const job = root.querySelector("[data-title]");
+    if (!job) return;
+    const title = `${job.querySelector("h1").textContent} · ${job.dataset.of}`;
+    document.title = document.title.replace(called || job.dataset.title, () => title);
+    called = title;
   }
 
   function refresh() {
     tell(document);
     offerCopies(document);
+    entitle(document);
     say(document);
   }
 

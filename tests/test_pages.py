@@ -133,6 +133,8 @@ def test_preview_restore_and_undo_by_buttons(site: PagesSite) -> None:
 
     done = ended_page(site, person, person.press(plan, "Bring back 1 file, remove 1").headers["Location"])
     assert "1 file came back, 1 file was removed" in text_of(done)
+    assert re.search(r"<h1>Done: .* is back</h1>", done)
+    assert re.search(r"<title>Done: today \d\d:\d\d is back · The Drowned Mills of Oudewaarde</title>", done)
     assert site.files(project) == before
 
     undone = ended_page(site, person, person.press(done, "Undo this restore").headers["Location"])
@@ -355,6 +357,7 @@ def test_a_deleted_snapshot_is_put_back_from_the_notice_or_from_the_trash(site: 
     site.make(Scope.project(project), "precious")
 
     page = person.follow(person.press(person.page(url), "Delete"))
+    assert page.count('id="outcome"') == 1 and "autofocus" not in page  # the address names it
     assert "is in the trash" in text_of(page) and "No snapshot yet." in text_of(page)
     page = person.follow(person.press(page, "Put it back"))
     assert "is back in the list" in text_of(page) and "precious" in page
@@ -409,6 +412,9 @@ def test_a_running_job_asks_for_itself_once_a_second_and_reloads_without_javascr
         over = person.look(f"/snapshots/jobs/{job.id}?part=page", headers={"HX-Request": "true"})
 
     assert 'hx-trigger="every 1s"' in page
+    assert "<title>Making a snapshot · The Drowned Mills of Oudewaarde</title>" in page
+    assert page.count("<h1>Making a snapshot</h1>") == part.get_data(as_text=True).count("<h1>") == 1
+    assert "<h1>" not in over.get_data(as_text=True)
     assert '<noscript><meta http-equiv="refresh"' in page
     assert "You may close this page; it goes on." in text_of(page)
     assert "<html" not in part.get_data(as_text=True) and "HX-Request" in part.headers["Vary"]
