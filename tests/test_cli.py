@@ -285,6 +285,77 @@ def test_on_a_terminal_a_restore_shows_its_plan_and_asks(site: Site, answer: str
     assert ("Nothing was changed" in said) == (answer == "n")
 
 
+@pytest.mark.parametrize("answer", ["n", "y"])
+def test_on_a_terminal_an_undo_shows_its_plan_and_asks(site: Site, answer: str) -> None:
+    scope = ("--project", site.project)
+    name = site.make(*scope)
+    kept = (site.folder / "touched.txt").read_text()
+    changed = site.touch().read_text()
+    site.json("restore", *scope, name, "--yes")
+
+    code, said = on_terminal(site, answer, "undo", *scope)
+
+    assert code == 0, said
+    assert "touched.txt" in said
+    assert "Bring back 1 file?" in said
+    assert (site.folder / "touched.txt").read_text() == (changed if answer == "y" else kept)
+
+
+def test_an_undo_is_not_asked_about_with_yes(site: Site) -> None:
+    scope = ("--project", site.project)
+    name = site.make(*scope)
+    changed = site.touch().read_text()
+    site.json("restore", *scope, name, "--yes")
+
+    code, said = on_terminal(site, "", "undo", *scope, "--yes")
+
+    assert code == 0, said
+    assert "[y/N]" not in said
+    assert (site.folder / "touched.txt").read_text() == changed
+
+
+def test_a_preview_says_first_what_it_amounts_to_and_names_fifty_items(site: Site) -> None:
+    name = site.make("--project", site.project)
+    new = [site.folder / f"new{number}.txt" for number in range(60)]
+    for path in new:
+        path.write_text("new")
+    try:
+        few = site.kf("preview", "--project", site.project, name).stdout.splitlines()
+        whole = site.kf("preview", "--project", site.project, name, "--all").stdout.splitlines()
+    finally:
+        for path in new:
+            path.unlink()
+
+    assert "60 files" in "".join(few[:3])
+    assert sum("new" in line and ".txt" in line for line in few) == 50
+    assert few[-1] == "  … and 10 more; keyframe preview --all names them"
+    assert sum("new" in line and ".txt" in line for line in whole) == 60
+
+
+def test_who_is_not_there_is_not_asked_for_a_password(site: Site) -> None:
+    code, said = on_terminal(site, "", "people", "password", "nobody")
+
+    assert code == 4
+    assert "Nobody is called nobody." in said
+    assert "Password" not in said
+
+
+def test_a_selection_that_means_nothing_is_said_of_the_options(site: Site) -> None:
+    name = site.make()
+    other = "0" * 24
+    for words, option in (
+        (("--project", site.project, "--only-project", other), "--only-project"),
+        (("--site", "--edition", other), "--edition"),
+        (("--site", "--only-project", site.project, "--people"), "--people"),
+        (("--project", site.project, "--people"), "--people"),
+        (("--site", "--only-project", "../x"), "--only-project"),
+    ):
+        ended = site.kf("preview", *words, name)
+        assert (ended.exit_code, ended.stdout) == (2, "")
+        assert option in ended.stderr
+        assert "`" not in ended.stderr
+
+
 def on_terminal(site: Site, answer: str, *words: str) -> tuple[int, str]:
     """Exit code and screen of a command on a terminal where somebody answers its question."""
     pid, terminal = pty.fork()
@@ -349,6 +420,7 @@ def test_tokens_are_made_listed_and_revoked(site: Site) -> None:
         (("show", "--site", "../../etc"), 4),
         (("list", "--project", "../.."), 4),
         (("list", "--project", "0" * 24), 4),
+        (("show", "--project", "0" * 24, "latest"), 4),
         (("list", "--project", "x" * 10_000), 4),
         (("restore", "--site", "2020-01-01T00-00-00Z", "--yes"), 4),
         (("undo", "--project", "0" * 24), 4),

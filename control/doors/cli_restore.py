@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 import click
 
 from ..errors import InvalidError
-from ..model import Actor, Job, JobState, OutcomeStatus, Plan, Scope, Selection
+from ..model import Actor, Job, JobState, OutcomeStatus, Plan, Scope, Selection, Snapshot
 from .cli_frame import Group, Opener, json_option, maybe_named, named, print_end, scoped
 from .cli_jobs import wait_for
 from .cli_words import plan_lines
 from .office import Office
 
-_ITEMS = 200  # of a plan are listed by name; the rest is counted
-_PAGE = 100
+_ITEMS = 50  # of a plan are listed by name; the rest is counted
+_PAGE = 200
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -40,19 +41,34 @@ def _selecting(command: _Command) -> _Command:
     return command
 
 
-def _selection(projects: Sequence[str], editions: Sequence[str]) -> Selection:
+def _selection(scope: Scope, projects: Sequence[str], editions: Sequence[str], people: bool) -> Selection:
+    """What the options select; what makes no sense together is said of the options."""
     try:
-        return Selection(tuple(projects), tuple(editions))
+        selection = Selection(tuple(projects), tuple(editions))
     except ValueError as error:
-        raise InvalidError(
-            "found what cannot be an id.", subject="--edition or --only-project", hint="Nothing was changed."
+        raise _wrong(
+            "found what cannot be an id.", "--edition or --only-project", "Give ids as the pages show."
         ) from error
+    if scope.project_id is not None and set(selection.projects) - {scope.project_id}:
+        raise _wrong("names another project than --project.", "--only-project", "Leave --only-project out.")
+    if scope.is_site and editions and len(selection.projects) != 1:
+        raise _wrong("needs its project.", "--edition", "Name exactly one with --only-project, or use --project.")
+    if people and (scope.project_id is not None or not selection.is_empty):
+        raise _wrong(
+            "means the people of the whole site.", "--people", "Leave it out, or use --site without a selection."
+        )
+    return selection
+
+
+def _wrong(what: str, option: str, hint: str) -> InvalidError:
+    return InvalidError(what, subject=option, hint=f"{hint} Nothing was changed.")
 
 
 @click.command("preview")
 @scoped
 @named
 @_selecting
+@click.option("--all", "whole", is_flag=True, help=f"Name every item, not the first {_ITEMS} only.")
 @json_option
 @click.pass_obj
 def preview(
@@ -62,17 +78,18 @@ def preview(
     projects: Sequence[str],
     editions: Sequence[str],
     people: bool,
+    whole: bool,
     as_json: bool,
 ) -> int:
     """Show what a restore would do; nothing is changed."""
-    selection = _selection(projects, editions)
+    selection = _selection(scope, projects, editions, people)
     with opener() as office:
         actor = office.login.shell_actor()
         job = wait_for(office, actor, office.desk.preview(actor, scope, name, selection, people or None))
         plan = _plan_of(job)
         if plan is None or as_json:
             return print_end(office, job, as_json, _report_of)
-        _print_plan(office, actor, plan)
+        _print_plan(office, actor, plan, None if whole else _ITEMS)
         return 0
 
 
@@ -105,7 +122,7 @@ def restore(
             subject="keyframe restore",
             hint="Look with keyframe preview, then add --yes; nothing was changed.",
         )
-    selection = _selection(projects, editions)
+    selection = _selection(scope, projects, editions, people)
     with opener() as office:
         actor = office.login.shell_actor()
         if not yes:
@@ -113,9 +130,7 @@ def restore(
             plan = _plan_of(looked)
             if plan is None:
                 return print_end(office, looked, as_json, _job_of)
-            _print_plan(office, actor, plan)
-            if plan.is_empty or not click.confirm(f"{office.messages.plan_button(plan)}?", err=True):
-                click.echo("Nothing was changed.")
+            if not _agreed(office, actor, plan):
                 return 0
             digest = digest or plan.digest
         # A plan knows what was selected and whether people come along; without one it is said here.
@@ -127,14 +142,51 @@ def restore(
 @click.command("undo", short_help="Take a restore back.")
 @scoped
 @maybe_named
+@click.option("--yes", is_flag=True, help="Do not ask. Where nobody can be asked, it does not ask anyway.")
 @json_option
 @click.pass_obj
-def undo(opener: Opener, scope: Scope, name: str | None, as_json: bool) -> int:
-    """Take a restore back: the latest one, or that of the safety snapshot NAME. An undo can be undone, too."""
+def undo(opener: Opener, scope: Scope, name: str | None, yes: bool, as_json: bool) -> int:
+    """Take a restore back: the latest one, or that of the safety snapshot NAME. An undo can be undone, too.
+
+    On a terminal it shows what it would do, and asks.
+    """
     with opener() as office:
         actor = office.login.shell_actor()
+        served = None if yes or as_json or not sys.stdin.isatty() else _to_undo(office, actor, scope, name)
+        if served is not None and served.undoable is not None:
+            mark = served.undoable
+            order = office.desk.preview(actor, scope, served.name, mark.selection, mark.people or None)
+            looked = wait_for(office, actor, order)
+            plan = _plan_of(looked)
+            if plan is None:
+                return print_end(office, looked, as_json, _job_of)
+            if not _agreed(office, actor, plan):
+                return 0
+            name = served.name
         job = office.desk.undo(actor, scope, name or "")
         return print_end(office, wait_for(office, actor, job), as_json, _job_of)
+
+
+def _to_undo(office: Office, actor: Actor, scope: Scope, name: str | None) -> Snapshot | None:
+    """The snapshot that the undo would bring back; None: there is none, and the undo itself says so."""
+    if name is not None:
+        return office.desk.snapshot(actor, scope, name)
+    found: list[tuple[datetime, Snapshot]] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = office.desk.snapshots(actor, scope, cursor=cursor, limit=_PAGE)
+        found += [(one.undoable.at, one) for one in page.items if one.undoable is not None and one.scope == scope]
+        cursor = page.next
+    return max(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def _agreed(office: Office, actor: Actor, plan: Plan) -> bool:
+    """Shows a plan and asks; whether it is wanted."""
+    _print_plan(office, actor, plan, _ITEMS)
+    if not plan.is_empty and click.confirm(f"{office.messages.plan_button(plan)}?", err=True):
+        return True
+    click.echo("Nothing was changed.")
+    return False
 
 
 def _plan_of(job: Job) -> Plan | None:
@@ -154,19 +206,22 @@ def _job_of(job: Job) -> Mapping[str, Any]:
     return {"job": job.as_dict()}
 
 
-def _print_plan(office: Office, actor: Actor, plan: Plan) -> None:
-    cursor: str | None = ""
+def _print_plan(office: Office, actor: Actor, plan: Plan, most: int | None) -> None:
+    """What it amounts to, then its items by name, at most so many."""
+    for line in plan_lines(office.messages, plan):
+        click.echo(line)
+    everything = plan.creates.items + plan.replaces.items + plan.deletes.items
     count = 0
-    while cursor is not None and count < _ITEMS:
-        page = office.desk.plan_items(actor, plan.digest, cursor=cursor, limit=_PAGE)
+    cursor: str | None = ""
+    while cursor is not None and (most is None or count < most):
+        limit = _PAGE if most is None else min(_PAGE, most - count)
+        page = office.desk.plan_items(actor, plan.digest, cursor=cursor, limit=limit)
         for item in page.items:
             word, _ = office.messages.change(item.change)
             title = f"  {office.messages.plain(item.title)}" if item.title else ""
             click.echo(f"  {word:<11} {item.kind:<10} {office.messages.plain(item.name)}{title}")
         count += len(page.items)
         cursor = page.next
-    everything = plan.creates.items + plan.replaces.items + plan.deletes.items
     if everything > count:
-        click.echo(f"  … and {everything - count} more")
-    for line in plan_lines(office.messages, plan):
-        click.echo(line)
+        left = office.messages.number(everything - count)
+        click.echo(f"  … and {left} more; keyframe preview --all names them")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import click
 
-from ..doors.cli_frame import Opener
+from ..doors.cli_frame import Opener, print_document
 from ..errors import InvalidError, NotFoundError
 from ..stores.mongo import translated
 from .passwords import password_hash
@@ -38,7 +37,7 @@ def list_people(opener: Opener, as_json: bool) -> None:
             for account in records.accounts()
         ]
     if as_json:
-        click.echo(json.dumps({"people": rows}))
+        print_document({"people": rows})
         return
     for row in rows:
         words = ["has a password" if row["password"] else "no password"] + (["sample"] if row["sample"] else [])
@@ -50,17 +49,27 @@ def list_people(opener: Opener, as_json: bool) -> None:
 @click.pass_obj
 def set_password(opener: Opener, user: str) -> None:
     """Set the password of USER; asked for on a terminal, else read from the first line of standard input."""
+    with opener() as office:
+        with translated("the people"):
+            records = Records(office.database)
+            account = records.account(user)
+        if account is None:
+            raise NotFoundError(f"Nobody is called {user}.", hint="keyframe people list names them all.")
+        hashed = _asked_for(user)
+        with office.gate.shared(office.settings.gate.wait), translated("the people"):
+            known = records.set_password(user, hashed)
+        if not known:
+            raise NotFoundError(f"Nobody is called {user} any more.", hint="Nothing was changed.")
+    click.echo(f"{user} has a password now.", err=True)
+
+
+def _asked_for(user: str) -> str:
+    """The hash of the password that was typed, or came on standard input."""
     if sys.stdin.isatty():
         password = str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
     else:
         password = sys.stdin.readline().rstrip("\r\n")
     try:
-        hashed = password_hash(password)
+        return password_hash(password)
     except ValueError as error:
         raise InvalidError(str(error), subject=f"person {user}", hint="Nothing was changed.") from error
-    with opener() as office, office.gate.shared(office.settings.gate.wait):
-        with translated("the people"):
-            known = Records(office.database).set_password(user, hashed)
-        if not known:
-            raise NotFoundError("There is no such person.", subject=user, hint="`keyframe people list` names them.")
-    click.echo(f"{user} has a password now.", err=True)

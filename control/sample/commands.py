@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from ..doors.cli_frame import Opener
+from ..doors.cli_frame import Opener, print_document
 from ..doors.office import Office
 from ..model import Scope
 from .content import Content
@@ -35,7 +34,7 @@ def sample_command(opener: Opener, folder: Path | None, as_json: bool) -> None:
             content = _filled(office, folder)
         counts = _counts(content)
         if as_json:
-            click.echo(json.dumps({"kind": content.kind, **counts}))
+            print_document({"kind": content.kind, **counts})
             return
         click.echo(
             f"The site holds {counts['projects']} projects, {counts['editions']} editions, {counts['files']} files "
