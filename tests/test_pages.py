@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import html
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from bson import ObjectId
 from keyframe.model import Scope
 from keyframe.settings import Settings
 from mongod import free_port
@@ -257,11 +259,50 @@ def test_one_edition_is_chosen_among_those_that_differ(site: PagesSite) -> None:
         (edition / "new.txt").write_text("new since")
     plan = person.follow(person.press(person.page(f"/snapshots/project/{project}"), "Restore…"))
 
+    titles = {str(one["_id"]): one["title"] for one in site.database["edition"].find()}
+    for edition in editions:  # beside the path, and beside the box to choose it
+        assert f'<small class="kf-of">{titles[edition.name]}</small>' in plan
+        assert f"{titles[edition.name]} {edition.name} · 1 change" in text_of(plan)
+
     part = person.follow(person.press(plan, "Look again, with these only…", editions=editions[0].name))
     assert "1 edition of this project" in text_of(part)
     ended_page(site, person, person.press(part, "Remove 1 file").headers["Location"])
 
     assert [(edition / "new.txt").exists() for edition in editions] == [False, True]
+
+
+def test_files_of_an_edition_that_is_gone_have_its_title_in_the_plan(site: PagesSite) -> None:
+    person, project = site.person("organiser"), site.project()
+    site.make(Scope.project(project))
+    edition = next(iter(sorted((site.folder(project) / "edition").iterdir())))
+    record = site.database["edition"].find_one_and_delete({"_id": ObjectId(edition.name)})
+    assert record is not None
+    shutil.rmtree(edition)
+
+    plan = person.follow(person.press(person.page(f"/snapshots/project/{project}"), "Restore…"))
+
+    assert f'<small class="kf-of">{record["title"]}</small>' in plan
+
+
+def test_what_a_restore_leaves_aside_is_named_before_and_after(site: PagesSite) -> None:
+    person, project = site.person("organiser"), site.project()
+    name = site.make(Scope.project(project))
+    url = f"/snapshots/project/{project}/{name}"
+    edition = site.database["edition"].find_one({"projectId": ObjectId(project)})
+    assert edition is not None
+    other = ObjectId(site.project("organiser2"))
+    site.database["edition"].update_one({"_id": edition["_id"]}, {"$set": {"projectId": other}})
+
+    answer = person.post(f"{url}/preview")
+    plan = person.follow(answer)
+    digest = answer.headers["Location"].rsplit("/", 1)[1]
+    done = ended_page(site, person, person.post(f"{url}/restore", plan=digest).headers["Location"])
+
+    assert "Nothing else differs, but 1 thing is left as it is." in text_of(plan)
+    assert "Nothing was changed: 1 thing is left as it is" in text_of(done)
+    for page in (plan, done):
+        assert "Everything is" not in text_of(page)
+        assert f"dition {edition['title']} now belongs to another project" in text_of(page)
 
 
 def test_a_long_plan_has_pages(site: PagesSite) -> None:

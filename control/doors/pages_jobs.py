@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from flask import request, url_for
@@ -90,6 +92,7 @@ class JobPages:
         page = self.desk.plan_items(actor, digest, cursor=cursor, limit=_PAGE)
         whole = page.items if not cursor and page.next is None else ()
         job = self._job_of(actor, plan)
+        titles, changes = self._editions(actor, plan)
         choosable = plan.target.project_id is not None and job is None
         return self.frame.page(
             "keyframe/plan.html",
@@ -101,7 +104,11 @@ class JobPages:
             snapshot=self._snapshot(actor, plan),
             job=job,
             kinds=(Change.CREATE, Change.REPLACE, Change.DELETE),
-            parts_of=self._parts(actor, digest) if choosable else (),
+            titles=titles,
+            edition_of=self._edition_of(plan),
+            parts_of=[(one, titles.get(one, ""), number) for one, number in sorted(changes.items())]
+            if choosable
+            else (),
             may_people=job is None and plan.selection.is_empty and self.desk.may(actor, Action.PEOPLE, plan.target),
         )
 
@@ -164,20 +171,37 @@ class JobPages:
         except NotFoundError:  # deleted since the preview
             return None
 
-    def _parts(self, actor: Actor, digest: str) -> Sequence[tuple[str, str, int]]:
-        """Id, title and number of changes of each edition that the plan touches; few ones are not worth a choice."""
+    def _edition_of(self, plan: Plan) -> Callable[[PlanItem], str]:
+        """Which edition an item of this plan belongs to; empty: none."""
         settings = self.frame.office.settings.scopes.project.editions
-        found: dict[str, tuple[str, int]] = {}
-        cursor, read = "", 0
+        return partial(_edition, settings.folder, settings.collection, plan.target.is_site)
+
+    def _editions(self, actor: Actor, plan: Plan) -> tuple[dict[str, str], Counter[str]]:
+        """Titles and numbers of changes of the editions that a plan touches, by id.
+
+        A title is that of the snapshot where the plan has the edition's record, else the one that it has now.
+        """
+        edition_of = self._edition_of(plan)
+        titles, changes = self._titles(actor, plan), Counter[str]()
+        cursor: str | None = ""
+        read = 0
         while cursor is not None and read < _PARTS_READ:
-            page = self.desk.plan_items(actor, digest, cursor=cursor, limit=200)
+            page = self.desk.plan_items(actor, plan.digest, cursor=cursor, limit=200)
             for item in page.items:
-                edition = _edition(item, settings.folder, settings.collection)
+                edition = edition_of(item)
                 if edition:
-                    title, number = found.get(edition, ("", 0))
-                    found[edition] = (item.title or title, number + 1)
-            cursor, read = page.next, read + len(page.items)  # type: ignore[assignment]
-        return [(edition, title, number) for edition, (title, number) in sorted(found.items())]
+                    titles[edition] = (item.kind == "record" and item.title) or titles.get(edition, "")
+                    changes[edition] += 1
+            cursor, read = page.next, read + len(page.items)
+        return titles, changes
+
+    def _titles(self, actor: Actor, plan: Plan) -> dict[str, str]:
+        """The titles of the editions that are there now."""
+        try:
+            titles = self.desk.edition_titles(actor, plan.target)
+            return {one: title for one, title in titles.items() if title != one}
+        except UnavailableError:  # a plan can be looked at all the same
+            return {}
 
     def _wait(self, actor: Actor, job: Job, seconds: float) -> Job:
         if not self._places.acquire(blocking=False):
@@ -211,8 +235,14 @@ def _people() -> bool | None:
     return "yes" in said if said else None
 
 
-def _edition(item: PlanItem, folder: str, collection: str) -> str:
-    """The edition that an item of a project's plan belongs to; empty: none."""
-    head, _, rest = item.name.partition("/")
+def _edition(folder: str, collection: str, is_site: bool, item: PlanItem) -> str:
+    """The edition that an item of a plan belongs to; empty: none."""
+    name = item.name
+    if is_site and item.kind != "record":
+        top, _, name = name.partition("/")
+        _, _, name = name.partition("/")
+        if top != "project":
+            return ""
+    head, _, rest = name.partition("/")
     wanted = collection if item.kind == "record" else folder
     return rest.partition("/")[0] if head == wanted else ""
