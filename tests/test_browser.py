@@ -5,16 +5,23 @@ Each test fails on any report of the content security policy, and on any request
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
+import threading
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from flask import Flask
+from keyframe.model import Scope
+from pages_site import pages_site
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from program import Up, up
+from werkzeug.serving import make_server
 
 CHROMIUM = shutil.which("chromium")
 PROJECT, EDITION = "The Drowned Mills of Oudewaarde", "The Oil Mill of Sint-Odulf"
@@ -161,6 +168,49 @@ def test_an_organiser_makes_a_snapshot_restores_it_undoes_that_deletes_and_undel
     mine.get_by_role("button", name="Restore…").click()
     page.get_by_role("button", name=re.compile("^Bring back 1 file and 1 record")).click()
     reader.ends("Done: ")
+
+
+@contextlib.contextmanager
+def served(app: Flask) -> Iterator[str]:
+    """The address at which the application answers, in threads of this process."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_the_section_of_a_project_is_fetched_anew_as_a_whole_when_its_job_ends(
+    browser: Browser, mongo_uri: str, tmp_path: Path
+) -> None:
+    context = browser.new_context()
+    sign_in = {"sign_in": True}
+    with pages_site(mongo_uri, tmp_path, sample=sign_in) as site, served(site.app) as address:
+        reader, scope = Reader(context, address), Scope.project(site.project())
+        page, actor = reader.page, site.office.login._actor("organiser", "page")
+        old = site.make(scope)
+        (site.folder(site.project()) / "new.txt").write_text("new since")
+        reader.sign_in("organiser")
+        with site.office.jobs.hold(scope, "a test"):  # so that the job waits
+            job = site.office.desk.make(actor, scope)
+            page.goto(f"{address}/project/{site.project()}")
+            expect(page.get_by_text("Possible again when the job above has ended.")).to_be_visible()
+            title = page.title()
+        outcome = site.ended(job).outcome
+
+        assert outcome is not None and outcome.snapshot not in (None, old)
+        expect(page.locator("#outcome")).to_contain_text("Done: the snapshot is made")
+        expect(page.locator(".kf-timeline > li")).to_have_count(2)
+        moment = page.locator(".kf-verdict time").get_attribute("datetime") or ""
+        assert moment[:19].replace(":", "-") == str(outcome.snapshot).removesuffix("Z")
+        expect(page.get_by_role("button", name="Make a snapshot")).to_be_enabled()
+        assert page.title() == title  # of the host's page
+        context.close()
+    assert reader.complaints == []
 
 
 def test_a_person_makes_and_revokes_a_token(reader: Reader) -> None:
