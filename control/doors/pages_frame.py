@@ -86,6 +86,13 @@ class Frame:
                     hint="Go back, load the page again, and repeat what you did.",
                 ) from error
 
+    def now(self) -> datetime:
+        """The moment of this answer: the same for everything that is said in it."""
+        if "keyframe_now" not in g:
+            g.keyframe_now = datetime.now(UTC)
+        moment: datetime = g.keyframe_now
+        return moment
+
     def scope(self, project_id: str | None) -> Scope:
         """The scope that a URL names."""
         try:
@@ -126,7 +133,7 @@ class Frame:
 
     def context(self) -> dict[str, Any]:
         """What every template of ours may use."""
-        now = datetime.now(UTC)
+        now = self.now()
         return {
             "layout": self.layout,
             "words": self.office.messages,

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
@@ -136,7 +136,7 @@ class ListPages:
     def _section(self, actor: Actor, scope: Scope, part: str, cursor: str) -> dict[str, Any]:
         view: ScopeView = self.desk.scope(actor, scope)
         page = self.desk.snapshots(actor, scope, cursor=cursor)
-        now, words = datetime.now(UTC), self.frame.office.messages
+        now, words = self.frame.now(), self.frame.office.messages
         days = [
             (found[0].made_at, tuple(found))
             for _, each in groupby(page.items, key=lambda one: words.day(one.made_at, now))
@@ -185,5 +185,5 @@ class ListPages:
         name, done = request.args.get("of", ""), request.args.get("done")
         if not is_snapshot_name(name) or done not in ("deleted", "undeleted"):
             return None
-        words = self.frame.office.messages.moved(name, done == "deleted", datetime.now(UTC))
+        words = self.frame.office.messages.moved(name, done == "deleted", self.frame.now())
         return Notice(words, name if done == "deleted" else "")
