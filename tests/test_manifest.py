@@ -62,6 +62,27 @@ def test_a_good_manifest_is_read(tmp_path: Path) -> None:
 
 
 BAD_PATHS = ["..", "../x", "a/../../x", "/etc/passwd", "", "a//b", "a/", "./a", "a/.", "a\0b"]
+BAD_VALUES: dict[str, list[Any]] = {
+    "path": [5, None, ["x"]],
+    "type": ["socket", None, ["file"]],
+    "size": [-1, 1 << 63, "3", True, 1.5],
+    "uid": [-1, 1 << 32],
+    "gid": [1 << 80],
+    "mtime_ns": [1 << 63, None],
+    "sha256": ["0" * 63, "A" * 64, 5, ""],
+    "mode": ["0o644", "17777", "-644", 644, "0999"],
+}
+BAD_COLLECTIONS: dict[str, list[Any]] = {
+    "collection": ["", "system.users", "$cmd", "a\0b", None],
+    "stem": ["a/b", "../x", "..", ".", "", "a\0", 5],
+    "type": ["timeseries"],
+    "documents": [-1, True],
+    "bytes": [1 << 63],
+    "sha256": ["x"],
+    "options": ["{", "[]", {}],
+    "indexes": ["{}", "[5]", '[{"key":{}}]', '[{"name":5,"key":{}}]'],
+    "json_inexact": [None],
+}
 BAD = {
     **{f"path {path!r}": lines({**FILE, "path": path}) for path in BAD_PATHS},
     **{f"path_b64 {path!r}": lines({**without(FILE, "path"), "path_b64": b64(path.encode())}) for path in BAD_PATHS},
@@ -69,19 +90,12 @@ BAD = {
     **{f"folder without {key}": lines(without(FOLDER, key)) for key in FOLDER},
     **{f"link without {key}": lines(without(LINK, key)) for key in LINK},
     **{f"collection without {key}": lines(without(COLLECTION, key)) for key in COLLECTION if key != "collection"},
-    **{f"{key} {value!r}": lines({**FILE, key: value}) for key, value in [
-        ("type", "socket"), ("type", None), ("type", ["file"]), ("size", -1), ("size", 1 << 63), ("size", "3"),
-        ("size", True), ("size", 1.5), ("uid", -1), ("uid", 1 << 32), ("gid", 1 << 80), ("mtime_ns", 1 << 63), ("mtime_ns", None),
-        ("sha256", "0" * 63), ("sha256", "A" * 64), ("sha256", 5), ("sha256", ""), ("mode", "0o644"), ("mode", "17777"),
-        ("mode", "-644"), ("mode", 644), ("mode", "0999"), ("path", 5), ("path", None), ("path", ["x"]),
-    ]},
-    **{f"collection {key} {value!r}": lines({**COLLECTION, key: value}) for key, value in [
-        ("stem", "a/b"), ("stem", "../x"), ("stem", ".."), ("stem", "."), ("stem", ""), ("stem", "a\0"), ("stem", 5),
-        ("type", "timeseries"), ("documents", -1), ("bytes", 1 << 63), ("documents", True), ("sha256", "x"),
-        ("options", "{"), ("options", "[]"), ("options", {}), ("indexes", "{}"), ("indexes", "[5]"), ("indexes", '[{"key":{}}]'),
-        ("indexes", '[{"name":5,"key":{}}]'), ("collection", ""), ("collection", "system.users"),
-        ("collection", "$cmd"), ("collection", "a\0b"), ("collection", None), ("json_inexact", None),
-    ]},
+    **{f"{key} {value!r}": lines({**FILE, key: value}) for key, values in BAD_VALUES.items() for value in values},
+    **{
+        f"collection {key} {value!r}": lines({**COLLECTION, key: value})
+        for key, values in BAD_COLLECTIONS.items()
+        for value in values
+    },
     "not base64": lines({**without(FILE, "path"), "path_b64": "?"}),
     "link to nothing": lines({**LINK, "target": ""}),
     "link with NUL": lines({**LINK, "target": "a\0b"}),
@@ -92,7 +106,9 @@ BAD = {
     "collection twice": lines(COLLECTION, COLLECTION),
     "file after collection": lines(COLLECTION, FILE),
     "below a file": lines({**FILE, "path": "a"}, {**FILE, "path": "a-b"}, {**FILE, "path": "a/b"}),
-    "below a link": lines(*({**one, "path": path} for one, path in ((LINK, "a"), (FOLDER, "a.d"), (FILE, "a.d/x"), (FILE, "a/b/c")))),
+    "below a link": lines(
+        {**LINK, "path": "a"}, {**FOLDER, "path": "a.d"}, {**FILE, "path": "a.d/x"}, {**FILE, "path": "a/b/c"}
+    ),
     "cut": lines(FILE)[:-1],
     "cut inside": lines(FILE)[:-20],
     "empty line": b"\n",

@@ -134,6 +134,7 @@ def test_documents_of_all_kinds_come_back_byte_for_byte(world: World) -> None:
 def test_documents_of_all_kinds_belong_to_their_project(world: World) -> None:
     world.db.edition.drop_index("by_title")
     fill(world, "edition", projectId=ONE)
+    put(world.db, "project", raw((0x02, b"_id", text(b"bad")), (0x02, b"title", text(b"\xff"))))
     before = documents(world.db, "edition")
     snapshot = world.make(PROJECT)
     world.db.edition.delete_many({"_id": {"$ne": EDITION[2]}})

@@ -44,7 +44,7 @@ from pymongo.errors import (
 from ..errors import InvalidError, KeyframeError, NotFoundError, UnavailableError
 from ..model import Instant, Scope
 from ..settings import MongoSettings, ProjectSettings, ScopeSettings
-from .raw import field, id_bytes, id_text, is_in
+from .raw import LENIENT, field, id_bytes, id_text, is_in
 
 RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
 _BATCH = 50_000  # documents asked for at once; the server ends a batch at 16 MB anyway
@@ -281,7 +281,8 @@ class Mongo:
     def project_titles(self) -> dict[str, str]:
         """Title of every project by its id, as text."""
         with translated("projects"):
-            rows = self.database[self._own].find({}, {self._project.title: 1})
+            own = self.database.get_collection(self._own, codec_options=LENIENT)
+            rows = own.find({}, {self._project.title: 1})
             return {str(row["_id"]): str(row.get(self._project.title) or row["_id"]) for row in rows}
 
     @property
@@ -294,7 +295,8 @@ class Mongo:
         if name not in self._project.collections or scope.is_site:
             return {}
         with translated("editions"):
-            rows = self.database[name].find(self.where((scope,), name), {self._project.title: 1})
+            editions = self.database.get_collection(name, codec_options=LENIENT)
+            rows = editions.find(self.where((scope,), name), {self._project.title: 1})
             return {str(row["_id"]): str(row.get(self._project.title) or row["_id"]) for row in rows}
 
     def outside(self, owners: Sequence[Scope], collection: str, ids: Iterable[bytes]) -> set[bytes]:
