@@ -22,7 +22,7 @@ import click
 from . import logs
 from .config import config_file
 from .doors.cli import cli
-from .doors.cli_frame import Command, Opener
+from .doors.cli_frame import Command, Opener, tell
 from .doors.office import Office
 from .errors import UnavailableError
 from .processes import holder_of
@@ -125,7 +125,7 @@ def _with_uri(settings: Settings, uri: str, timeout: float) -> Settings:
 
 @click.command("up", cls=Command, short_help="Start everything.")
 @click.pass_obj
-def up_command(opener: Opener) -> None:
+def up_command(opener: Opener) -> int:
     """Start everything: database, worker and web server; Ctrl-C ends it.
 
     Without mongo.uri in the settings it runs an embedded database of its own, and fills an empty site with sample data
@@ -133,7 +133,7 @@ def up_command(opener: Opener) -> None:
     """
     from .up import Up
 
-    Up(opener.settings, opener.config, click.echo).run()
+    return Up(opener.settings, opener.config, click.echo, lambda error: tell(error, as_json=False)).run()
 
 
 def _sample() -> click.Command:

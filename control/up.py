@@ -26,11 +26,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import pymongo
 import structlog
 from pymongo import MongoClient
+from pymongo.errors import PyMongoError
 
 from .embedded import EmbeddedMongo, require_replica_set
-from .errors import BusyError, SettingsError, UnavailableError
+from .errors import BusyError, KeyframeError, SettingsError, UnavailableError
+from .model import JobState
 from .processes import Held, end, lock, spawn
 from .run import RUN_ID, Run, run_file, run_lock
 from .sample import fill_empty
@@ -59,25 +62,33 @@ class Up:
     settings: as loaded; without `mongo.uri` the embedded database is started.
     config: the file they were read from, None where there is none.
     say: how a line is told to whoever started it.
+    tell: how an error is told; returns the exit code that goes with it.
     """
 
-    def __init__(self, settings: Settings, config: Path | None, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        config: Path | None,
+        say: Callable[[str], None],
+        tell: Callable[[KeyframeError], int],
+    ) -> None:
         self._settings = settings
         self._config = config
         self._say = say
+        self._tell = tell
+        self._database: Settings | None = None  # its address is known, it is up
         self._log_dir = settings.var / "log"
         self._parts: dict[str, subprocess.Popen[bytes]] = {}
         self._ending = False
 
-    def run(self) -> None:
-        """Start everything, stay until the end is asked for, end everything.
+    def run(self) -> int:
+        """Start everything, stay until the end is asked for, end everything; returns the exit code.
 
-        Raises
-        ------
-        BusyError: another `keyframe up` runs on the same data; names its process.
-        SettingsError: `mongo.uri` is not a replica set, or `host` is not an address of this machine.
-        UnavailableError: the port is taken, the database is not to be had, a part did not start or ended by itself.
+        What goes wrong is told before the rest is ended, which may take its time: another `keyframe up` runs on the
+        same data; `mongo.uri` is not a replica set, or `host` is not an address of this machine; the port is taken, the
+        database is not to be had, a part did not start or ended by itself.
         """
+        code = 0
         with contextlib.suppress(_EndAsked), self._signals(), contextlib.ExitStack() as stack:
             try:
                 settings = self._start(stack)
@@ -85,17 +96,20 @@ class Up:
                 while True:
                     self._look_after_parts()
                     time.sleep(0.1)
+            except KeyframeError as error:
+                code = self._tell(error)
             finally:
                 self._ending = True
                 if self._parts:
                     self._say("Ending.")
+        return code
 
     def _start(self, stack: contextlib.ExitStack) -> Settings:
         """Start all parts in order, `stack` ends them in the other; what it returns knows the database's address."""
         run_id = secrets.token_hex(8)
         stack.enter_context(self._only_one())
         listener = stack.enter_context(_bound(self._settings.host, self._settings.port))
-        settings = self._start_database(stack)
+        settings = self._database = self._start_database(stack)
         _prepare(settings, fill=self._settings.mongo.uri is None and settings.run_mode in ("pilot", "test"))
         self._start_parts(stack, settings, listener, run_id)
         # gunicorn has it now; a second holder would keep the port open after gunicorn's end.
@@ -184,7 +198,7 @@ class Up:
             how = f"was killed (signal {-code})" if code < 0 else f"ended by itself (exit {code})"
             log.error("part.ended", part=name, code=code)
             raise UnavailableError(
-                f"{how}; everything else was ended with it.",
+                f"{how}; everything else is ended with it.",
                 subject=f"the {name}",
                 hint=f"The reason may stand in the logs below {self._log_dir}. To start again: keyframe up",
             )
@@ -196,9 +210,24 @@ class Up:
                 process.wait(_PATIENCE)
                 return
             if name == _WORKER:
-                self._say(f"A job is brought to a safe point (up to {within:.0f} s; Ctrl-C ends it at once).")
+                what = "A job is brought to a safe point" if self._job_runs() else "Waiting for the worker"
+                self._say(f"{what} (up to {within:.0f} s; Ctrl-C ends it at once).")
         if not end(process, within - _PATIENCE):
             log.warning("part.killed", part=name, seconds=within)
+
+    def _job_runs(self) -> bool:
+        """Whether some job runs; False where the database does not say so soon."""
+        database = self._parts.get(_DATABASE)
+        if self._database is None or (database is not None and database.poll() is not None):
+            return False
+        with (
+            contextlib.suppress(PyMongoError),
+            pymongo.timeout(_PATIENCE),
+            MongoClient[dict[str, Any]](self._database.mongo.uri) as client,
+        ):
+            jobs = client[self._database.control_database]["jobs"]
+            return jobs.find_one({"state": JobState.RUNNING.value}) is not None
+        return False
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

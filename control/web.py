@@ -32,7 +32,8 @@ forwarded_allow_ips = ""
 
 def on_starting(server: Any) -> None:  # noqa: ARG001  (gunicorn's signature)
     """Before the workers are forked: load the application's code once for all of them; each then makes its own."""
-    importlib.import_module("keyframe.site")
+    for name in ("site", "doors.api", "doors.health", "doors.pages", "doors.writes"):
+        importlib.import_module(f"keyframe.{name}")
 
 
 def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001  (gunicorn's signature)

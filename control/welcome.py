@@ -16,13 +16,17 @@ from pymongo.errors import PyMongoError
 from .run import Run
 from .settings import Settings
 
+_SITE = ("root", "admin", "user")
+_COUPLED = ("organiser", "editor", "reader")
+
 
 def welcome(settings: Settings, config: Path | None) -> str:
     """The screen; `settings` hold the address of the database in use, `config` the file they come from."""
     address = Run.of(settings, "").address
-    program = _program(config)
+    program = _program(settings, config)
     people = _people(settings)
-    user = next((user for user, role in people if role == "admin"), people[0][0] if people else "USER")
+    # Of the whole site: an editor's token would be refused.
+    user = next((user for site_role in ("admin", "root") for user, role in people if _first(role) == site_role), "USER")
     return "\n".join(
         (
             "",
@@ -63,29 +67,41 @@ def _people(settings: Settings) -> list[tuple[str, str]]:
     ):
         database = client[settings.mongo.database]
         titles = {one["_id"]: one.get("title", "") for name in ("project", "edition") for one in database[name].find()}
-        roles = [
-            (one["user"], f"{one['role']} of {titles.get(one[field], 'something gone')}")
+        coupled = [
+            (one["user"], one["role"], titles.get(one[field], "something gone"))
             for name, field in (("projectUser", "projectId"), ("editionUser", "editionId"))
             for one in database[name].find()
         ]
         return [
-            (person["user"], ", ".join([person["role"], *(role for user, role in roles if user == person["user"])]))
-            for person in sorted(database["user"].find({"sample": True}), key=_rank)
+            (
+                person["user"],
+                ", ".join(
+                    [person["role"], *(f"{role} of {of}" for user, role, of in coupled if user == person["user"])]
+                ),
+            )
+            for person in sorted(
+                database["user"].find({"sample": True}),
+                key=lambda person: _rank(person, {role for user, role, _ in coupled if user == person["user"]}),
+            )
         ]
     return []
 
 
-def _rank(person: dict[str, Any]) -> tuple[int, str]:
-    roles = ("root", "admin", "user")
-    return roles.index(person["role"]) if person["role"] in roles else len(roles), person["user"]
+def _first(role: str) -> str:
+    return role.partition(",")[0]
 
 
-def _program(config: Path | None) -> str:
+def _rank(person: dict[str, Any], coupled: set[str]) -> tuple[int, int, str]:
+    """Those who may most come first: by the role on the site, then by the best one on a project or edition."""
+    site = _SITE.index(person["role"]) if person["role"] in _SITE else len(_SITE)
+    return site, min((number for number, role in enumerate(_COUPLED) if role in coupled), default=9), person["user"]
+
+
+def _program(settings: Settings, config: Path | None) -> str:
     """How to call the command line from any folder, so that it works on the same data."""
-    var = os.environ.get("KEYFRAME_VAR")
     # Not resolved: in a virtual environment the link is what finds its packages.
     beside = Path(sys.executable).parent / "keyframe"
     call = [str(beside)] if beside.exists() else [sys.executable, "-m", "keyframe.main"]
     call += ["--config", str(config.resolve())] if config is not None else []
     words = shlex.join(call)
-    return f"KEYFRAME_VAR={shlex.quote(str(Path(var).resolve()))} {words}" if var else words
+    return f"KEYFRAME_VAR={shlex.quote(str(settings.var))} {words}" if os.environ.get("KEYFRAME_VAR") else words

@@ -12,21 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
-
-from flask import Flask
 
 from .auth import Auth
 from .backup import Backup, Stores
 from .backup.stores import server_now
 from .catalogue import Catalogue
 from .desk import Backroom, Desk
-from .doors.api import register_api
-from .doors.health import health
 from .doors.login import Login
 from .doors.office import Office
-from .doors.pages import pages
-from .doors.writes import gate_requests
 from .errors import SettingsError
 from .jobs import Jobs
 from .messages import Messages
@@ -45,6 +40,9 @@ from .stores.repository import Repository
 from .stores.seen import Seen
 from .stores.tokens import Tokens
 from .work import Work
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 
 def build(settings: Settings, people: People | None = None, now: Callable[[], datetime] = server_now) -> Office:
@@ -122,6 +120,12 @@ class Keyframe:
 
     def init_app(self, app: Flask) -> None:
         """Add pages at /snapshots, REST at /api/v1 and /healthz; writing requests of the host pass the gate."""
+        # Loaded here: the command line does without Flask, which takes longer to load than a list to print.
+        from .doors.api import register_api
+        from .doors.health import health
+        from .doors.pages import pages
+        from .doors.writes import gate_requests
+
         app.register_blueprint(pages(self.office, self._layout, self._project_page))
         register_api(app, self.office)
         app.register_blueprint(health(self.office))

@@ -66,6 +66,9 @@ def test_it_says_on_one_screen_where_who_and_how(steady: Up) -> None:
     assert len(said.splitlines()) <= 24
     for word in (f":{steady.port}", "organiser2", "curl -H", " make --site", str(steady.var / "working"), "a button"):
         assert word in said
+    assert "token create --user admin)" in said
+    shown = [line.split()[0] for line in said.partition("Who can sign in")[2].splitlines()[1:8]]
+    assert shown == ["root", "admin", "organiser", "organiser2", "editor", "reader", "user"]
 
 
 def test_parts_have_sessions_of_their_own_so_that_ctrl_c_reaches_the_parent_only(steady: Up) -> None:
@@ -104,7 +107,8 @@ def test_the_end_comes_in_the_order_web_worker_database_and_a_second_ctrl_c_ends
 
     os.kill(one.pid, signal.SIGINT)
     until(lambda: not is_alive(parts["web"]) and not is_alive(parts["web.0"]), 10, "the web server's end")
-    until(lambda: "safe point" in one.said, 10, "the reason for the wait")
+    until(lambda: "Ctrl-C ends it at once" in one.said, 10, "the reason for the wait")
+    assert "A job" not in one.said, "none runs"
     assert is_alive(parts["worker"])
     assert is_alive(parts["database"])
     assert not (one.var / "run.json").exists()
@@ -154,6 +158,8 @@ def test_a_part_that_dies_ends_everything_with_its_name(one: Up, part: str) -> N
     assert one.wait(40) == 8
     name = {"web": "web server"}.get(part, part)
     assert f"The {name} was killed (signal 9)" in one.said
+    assert one.said.index("was killed") < one.said.index("Ending.")
+    assert "A job" not in one.said, "none runs"
     until(lambda: gone(one), 3, "the end of its processes")
 
 

@@ -5,15 +5,13 @@ Rules:
 - A request that shows a bearer token stands or falls with it: a wrong one is refused even where a session exists.
 - A role that is not known counts as guest; what an actor may do is asked elsewhere (`auth.py`).
 - Somebody who signed in and has been removed since is nobody.
+- Flask is loaded by the first request: the command line asks here too, and does without.
 """
 
 from __future__ import annotations
 
 import os
 import pwd
-
-from flask import current_app, has_request_context, request
-from flask_login import current_user
 
 from ..errors import SignInError
 from ..model import Actor
@@ -48,6 +46,8 @@ class Login:
         SignInError: no token and no session, a token that is malformed or dead, or a person who is gone.
         UnavailableError: the people or the tokens cannot be asked now.
         """
+        from flask import request
+
         if shows_token():
             return self._of_token(request.headers["Authorization"].partition(" ")[2].strip())
         user = session_user()
@@ -82,6 +82,8 @@ class Login:
 
 def shows_token() -> bool:
     """Whether the current request shows a bearer token, be it a good one or not."""
+    from flask import has_request_context, request
+
     if not has_request_context():
         return False
     return request.headers.get("Authorization", "").partition(" ")[0].lower() == "bearer"
@@ -89,8 +91,12 @@ def shows_token() -> bool:
 
 def session_user() -> str | None:
     """The id of whom Flask-Login has signed in; None: nobody, or the host does not use Flask-Login."""
+    from flask import current_app
+
     if not hasattr(current_app, "login_manager"):
         return None
+    from flask_login import current_user
+
     with translated("session"):  # the host's loader may ask its database
         if not current_user.is_authenticated:
             return None
