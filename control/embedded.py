@@ -21,7 +21,7 @@ import platform
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -60,12 +60,13 @@ class EmbeddedMongo:
         """The address of the running server."""
         return f"mongodb://{_HOST}:{self.port}/?replicaSet={_NAME}"
 
-    def start(self, wait: float = 0.5) -> str:
+    def start(self, wait: float = 0.5, meanwhile: Callable[[], object] = lambda: None) -> str:
         """Start the server, wait until it takes writes, and return its address.
 
         Parameters
         ----------
         wait: seconds to wait for another process that runs a server on the same data.
+        meanwhile: done once while the server comes up, which takes a second.
 
         Raises
         ------
@@ -77,7 +78,7 @@ class EmbeddedMongo:
             self._hold(opened, wait)
             for _ in range(5):
                 self.port = self._choose_port()
-                if self._launch(binary):
+                if self._launch(binary, meanwhile):
                     break
             else:
                 raise self._failure("found no free port.")
@@ -144,7 +145,7 @@ class EmbeddedMongo:
                 return int(probe.getsockname()[1])
         raise self._failure("found no free port.")
 
-    def _launch(self, binary: Path) -> bool:
+    def _launch(self, binary: Path, meanwhile: Callable[[], object]) -> bool:
         """Start mongod and wait until it listens; False if somebody took the port meanwhile."""
         (self._folder / "db").mkdir(parents=True, exist_ok=True)
         said = self._log.with_name("mongod.out")
@@ -154,6 +155,7 @@ class EmbeddedMongo:
         except OSError as error:
             raise self._failure(f"does not run on this machine ({error.strerror}).") from error
         self.process = process
+        meanwhile()
         until = time.monotonic() + 120  # recovery after a crash may take its time
         while time.monotonic() < until:
             code = process.poll()

@@ -29,6 +29,7 @@ from typing import Any
 import pymongo
 import structlog
 from pymongo import MongoClient
+from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 from .embedded import EmbeddedMongo, require_replica_set
@@ -36,7 +37,6 @@ from .errors import BusyError, KeyframeError, SettingsError, UnavailableError
 from .model import JobState
 from .processes import Held, end, lock, spawn
 from .run import RUN_ID, Run, run_file, run_lock
-from .sample import fill_empty
 from .settings import Settings
 from .welcome import welcome
 
@@ -142,7 +142,7 @@ class Up:
             return settings
         # A call of the command line may use it for a while when nothing else runs.
         mongo = EmbeddedMongo(settings.var, "keyframe up")
-        uri = mongo.start(wait=10)
+        uri = mongo.start(wait=10, meanwhile=_load_sample)
         stack.callback(mongo.stop)
         if mongo.process is not None:
             self._parts[_DATABASE] = mongo.process
@@ -249,6 +249,13 @@ class Up:
                 signal.signal(number, old)
 
 
+def _load_sample() -> Callable[[Settings, Database[dict[str, Any]]], bool]:
+    """Its code takes half a second to load; that is done while the database comes up."""
+    from .sample import fill_empty
+
+    return fill_empty
+
+
 def _prepare(settings: Settings, fill: bool) -> None:
     """Make the folder of the live files; put the sample into an empty site where that is wanted."""
     try:
@@ -260,6 +267,7 @@ def _prepare(settings: Settings, fill: bool) -> None:
             hint="Correct the rights of the folder above it, or set working_dir or KEYFRAME_WORKING_DIR.",
         ) from error
     if fill:
+        fill_empty = _load_sample()
         with MongoClient[dict[str, Any]](settings.mongo.uri) as client:
             fill_empty(settings, client[settings.mongo.database])
 

@@ -492,7 +492,10 @@ def test_a_file_that_cannot_be_kept_makes_it_partial_exit_11(site: Site) -> None
 
 def test_without_a_database_list_and_show_work_and_make_is_exit_8(site: Site) -> None:
     name = site.make()
-    away = {"KEYFRAME_MONGO__URI": f"mongodb://127.0.0.1:{free_port()}/?replicaSet=rs", "KEYFRAME_MONGO__TIMEOUT": "1"}
+    away = {
+        "KEYFRAME_MONGO__URI": f"mongodb://127.0.0.1:{free_port()}/?replicaSet=rs",
+        "KEYFRAME_MONGO__TIMEOUT": "0.3",
+    }
     variables = {**site.variables, **away}
 
     assert name in call(site.var, "list", "--site", **variables).stdout
