@@ -51,7 +51,7 @@ class Backup:
         require_whole(snapshot)
         target = Target(permit.scope, snapshot, order.selection, order.people)
         with stores.mongo.pinned() as reader:
-            want, have = StoredInventory(stores, snapshot, watch), LiveInventory(stores, reader, watch)
+            want, have = StoredInventory(stores, snapshot, permit.scope, watch), LiveInventory(stores, reader, watch)
             return Compare(stores, target, watch).run(want, have)
 
     def restore(self, permit: Permit, order: Order, job: str, watch: Watch) -> Outcome:

@@ -277,6 +277,10 @@ class Compare:
     def _warnings(self, draft: _Draft, unknown_collections: set[str]) -> list[Problem]:
         warnings = []
         snapshot, paths = self._target.snapshot, draft.part.paths
+        if snapshot.scope != self._target.scope and self._target.scope.project_id is not None:
+            snapshot = snapshot.part_of(
+                self._target.scope.project_id
+            )  # what is wrong elsewhere is nobody's business here
         if snapshot.status is Status.PARTIAL:
             what = f"is partial: {len(snapshot.problems)} problems are named in it."
             warnings.append(Problem("partial", what, snapshot.name, "What it does not know stays as it is."))

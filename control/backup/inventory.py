@@ -115,12 +115,12 @@ class LiveInventory:
 class StoredInventory:
     """What a snapshot holds; paths are made relative to the asked-for scope where the snapshot is of the site."""
 
-    def __init__(self, stores: Stores, snapshot: Snapshot, watch: Watch) -> None:
+    def __init__(self, stores: Stores, snapshot: Snapshot, scope: Scope, watch: Watch) -> None:
         self._stores = stores
         self._snapshot = snapshot
         self._watch = watch
         self.folder = stores.repository.folder(snapshot.scope, snapshot.name)
-        self.unknown_paths = set(snapshot.unknown_paths)
+        self.unknown_paths = set(snapshot.unknown_in(scope))
         self.unknown_collections = set(snapshot.unknown_collections)
         self._entries: dict[str, CollectionEntry] | None = None
 

@@ -84,7 +84,7 @@ def _change_records(stores: Stores, target: Target, plan: Plan, watch: Watch, st
 def _changes(stores: Stores, target: Target, plan: Plan, *, with_bytes: bool = True) -> Iterator[RecordChange]:
     """The records of a plan; those of a collection that will be dropped go with it."""
     dropped = {item.name for item in _items(stores, plan, ("collection",)) if item.change is Change.DELETE}
-    stored = StoredInventory(stores, target.snapshot, Silent())
+    stored = StoredInventory(stores, target.snapshot, target.scope, Silent())
     for item in _items(stores, plan, ("record",)):
         detail = item.detail
         if detail["collection"] in dropped:

@@ -107,7 +107,7 @@ class Restore:
     def _look(self, target: Target) -> Plan:
         """The plan against the live state, for who agreed to none: a safety snapshot for nothing would puzzle him."""
         with self._stores.mongo.pinned() as reader:
-            want = StoredInventory(self._stores, target.snapshot, self._watch)
+            want = StoredInventory(self._stores, target.snapshot, target.scope, self._watch)
             have = LiveInventory(self._stores, reader, Quiet(self._watch))
             return Compare(self._stores, target, Quiet(self._watch)).run(want, have)
 
@@ -127,7 +127,8 @@ class Restore:
 
     def _plan(self, target: Target, safety: Snapshot) -> Plan:
         stores, quiet = self._stores, self._watch
-        want, have = StoredInventory(stores, target.snapshot, quiet), StoredInventory(stores, safety, quiet)
+        want = StoredInventory(stores, target.snapshot, target.scope, quiet)
+        have = StoredInventory(stores, safety, target.scope, quiet)
         return Compare(stores, target, quiet).run(want, have, step=(2, _STEPS))
 
     def _close_gate(self, stack: contextlib.ExitStack, *, last: bool) -> bool:
@@ -147,7 +148,7 @@ class Restore:
         target = Target(order.scope, safety, order.selection, order.people)
         with stores.mongo.pinned() as reader:
             live = LiveInventory(stores, reader, Quiet(self._watch))
-            stored = StoredInventory(stores, safety, Quiet(self._watch))
+            stored = StoredInventory(stores, safety, order.scope, Quiet(self._watch))
             plan = Compare(stores, target, Quiet(self._watch)).run(stored, live)
             return plan.is_empty and live.unknown_paths <= stored.unknown_paths
 
@@ -167,7 +168,7 @@ class Restore:
             "begun",
         )
         unknown = _Unknown(
-            tuple(sorted({*safety.unknown_paths, *target.snapshot.unknown_paths})),
+            tuple(sorted(safety.unknown_in(order.scope) | target.snapshot.unknown_in(order.scope))),
             tuple(sorted({*safety.unknown_collections, *target.snapshot.unknown_collections})),
         )
         stores.repository.mark(order.scope, safety.name, mark)
@@ -212,7 +213,8 @@ class Restore:
     def _left(self, target: Target, unknown: _Unknown) -> Plan:
         stores, watch = self._stores, Unstoppable(self._watch)
         with stores.mongo.pinned() as reader:
-            want, have = StoredInventory(stores, target.snapshot, watch), LiveInventory(stores, reader, watch)
+            want = StoredInventory(stores, target.snapshot, target.scope, watch)
+            have = LiveInventory(stores, reader, watch)
             return Compare(stores, target, Silent()).run(want, have, unknown.paths, unknown.collections)
 
     # --- finishing what was begun

@@ -72,7 +72,7 @@ class Staging:
         DamagedError: `file-missing`, `file-bytes`. NoRoomError: too little room, both numbers named.
         """
         require_room(self._folder, plan.bytes_needed, "the restore")
-        stored = StoredInventory(self._stores, self._target.snapshot, watch)
+        stored = StoredInventory(self._stores, self._target.snapshot, self._target.scope, watch)
         source = Tree(stored.folder / "files")
         prefix = stored.prefix(self._target.scope)
         total = plan.creates.files + plan.replaces.files

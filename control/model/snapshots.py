@@ -167,6 +167,17 @@ class Snapshot:
             problems=mine,
         )
 
+    def unknown_in(self, scope: Scope) -> frozenset[str]:
+        """The unknown paths as `scope` has them: of a site snapshot a project has only its own, relative to it."""
+        if self.scope == scope or scope.project_id is None:
+            return frozenset(self.unknown_paths)
+        top = f"project/{scope.project_id}"
+        inside = {
+            path[len(top) + 1 :] or "." for path in self.unknown_paths if path == top or path.startswith(top + "/")
+        }
+        around = {"."} if {".", "project"} & set(self.unknown_paths) else set()
+        return frozenset(inside | around)
+
     @property
     def undoable(self) -> RestoreMark | None:
         """The latest restore it was the safety snapshot of that is not undone yet."""

@@ -46,11 +46,11 @@ from ..model import Instant, Scope
 from ..settings import MongoSettings, ProjectSettings, ScopeSettings
 from .raw import LENIENT, field, id_bytes, id_text, is_in
 
+_KINDS_OF_ID = {"objectid": (0x07,), "string": (0x02,), "int": (0x10, 0x12)}  # BSON types
 RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
 _BATCH = 50_000  # documents asked for at once; the server ends a batch at 16 MB anyway
 SIMPLE = {"locale": "simple"}
 DURABLE = WriteConcern(w="majority", j=True)
-_NULL = 0x0A
 _OVERTAKEN = 239  # SnapshotTooOld
 _COLLECTION_CHANGED = 246  # SnapshotUnavailable: made, renamed or indexed after the instant
 
@@ -267,7 +267,8 @@ class Mongo:
         if belongs is None:
             return None
         value = field(raw, belongs.field)
-        return None if value is None or value[4] == _NULL else id_text(value)
+        # Only ids of the configured kind count, as in `where`: a text that looks like an id belongs to nobody.
+        return id_text(value) if value is not None and value[4] in _KINDS_OF_ID[self._project.id] else None
 
     def project_exists(self, scope: Scope) -> bool:
         """Whether the database has a record of this project."""
