@@ -7,18 +7,14 @@ import json
 import shutil
 import struct
 import uuid
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import bson
-import pytest
 from bson import Binary, Code, DBRef, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from keyframe.model import OutcomeStatus, Scope
-from keyframe.stores.draft import stem_of
-from keyframe.stores.mongo import Mongo
+from keyframe.model import OutcomeStatus
 from keyframe.stores.raw import id_bytes, is_one
 from whole import documents, put, require_whole
 from world import EDITION, ONE, PROJECT, SITE, World
@@ -235,156 +231,6 @@ def test_unique_values_that_swapped_swap_back(world: World) -> None:
     assert documents(world.db, "unique") == before
     assert world.done(world.office.desk.undo(world.ask, SITE)).status is DONE
     assert world.state() == spoilt
-
-
-# --- collections
-
-
-def make_collections(world: World) -> None:
-    """Views, collations, validators, indexes of every kind, names that need escaping."""
-    db = world.db
-    names = ["with.dots", "with space", "ünïcode", "a/b", "100%", "-dash", "x" * 180, "ä" * 80, "CON", "*"]
-    for name in names:
-        db[name].insert_one({"_id": name, "of": name})
-    db.command("create", "german", collation={"locale": "de", "strength": 1})
-    db.german.insert_many([{"_id": one} for one in ("a", "Z", "ö", "p", 3)])
-    db.german.create_index("name", collation={"locale": "simple"})
-    db.command("create", "a view", viewOn="edition", pipeline=[{"$match": {"title": {"$ne": 1}}}])
-    db.command("create", "view of view", viewOn="a view", pipeline=[])
-    db.command("create", "sorted view", viewOn="german", pipeline=[], collation={"locale": "de"})
-    db.command("create", "capped by name only", validator={"capped": True})
-    db.command("create", "images", changeStreamPreAndPostImages={"enabled": True})
-    db.command("create", "clustered", clusteredIndex={"key": {"_id": 1}, "unique": True, "name": "mine"})
-    db.clustered.insert_one({"_id": 1})
-    db.indexed.insert_one({"_id": 1, "place": [1.0, 2.0], "text": "word", "at": EARLY})
-    for keys, options in [
-        ([("text", "text"), ("more", "text")], {"weights": {"text": 5}, "default_language": "german"}),
-        ([("place", "2dsphere")], {}), ([("flat", "2d")], {"bits": 20}), ([("hash", "hashed")], {}), ([("$**", 1)], {}),
-        ([("at", 1)], {"expireAfterSeconds": 10**8}), ([("a", 1), ("b", -1)], {"unique": True, "name": "odd name/ü"}),
-        ([("c", 1)], {"partialFilterExpression": {"c": {"$gt": 5}}}), ([("d", 1)], {"sparse": True, "hidden": True}),
-        ([("e", 1)], {"collation": {"locale": "de"}}),
-    ]:  # fmt: skip
-        db.indexed.create_index(keys, **options)
-
-
-def described(world: World) -> dict[str, Any]:
-    """What the server says of all collections; validation that was never set is as good as the default."""
-    unset = {"validator": {}, "validationLevel": "strict", "validationAction": "error"}
-    return {
-        info["name"]: (
-            {**(unset if info["type"] != "view" else {}), **info["options"]},
-            {} if info["type"] == "view" else world.db[info["name"]].index_information(),
-            [] if info["type"] == "view" else documents(world.db, info["name"]),
-        )
-        for info in world.db.list_collections()
-        if not info["name"].startswith("system.")
-    }
-
-
-def test_collections_of_all_kinds_come_back(world: World) -> None:
-    make_collections(world)
-    before = described(world)
-    snapshot = world.make(SITE)
-    require_whole(world.stored(snapshot), snapshot)
-    for name in world.db.list_collection_names():
-        if name not in ("user", "projectUser", "site") and not name.startswith("system."):
-            world.db.drop_collection(name)
-    world.db.german.insert_one({"_id": "without collation"})
-    world.db.create_collection("a view")
-
-    assert world.restore(snapshot, SITE).status is DONE
-    assert described(world) == before
-
-
-def test_options_that_were_changed_are_changed_back(world: World) -> None:
-    make_collections(world)
-    world.db.command("create", "strict", validator={"a": 1}, validationLevel="moderate", validationAction="warn")
-    before = described(world)
-    snapshot = world.make(SITE)
-    world.db.command("collMod", "strict", validator={"b": 2}, validationLevel="strict", validationAction="error")
-    world.db.command("collMod", "empty", validator={"b": 2})
-    world.db.command("collMod", "a view", viewOn="site", pipeline=[{"$limit": 5}])
-    world.db.command("collMod", "images", changeStreamPreAndPostImages={"enabled": False})
-    world.db.command("collMod", "indexed", index={"name": "d_1", "hidden": False})
-    world.db.command("collMod", "indexed", index={"name": "at_1", "expireAfterSeconds": 99})
-    changed = described(world)
-
-    assert world.restore(snapshot, SITE).status is DONE
-    assert described(world) == before
-    assert world.done(world.office.desk.undo(world.ask, SITE)).status is DONE
-    assert described(world) == changed
-
-
-def test_capped_collections_and_time_series_are_named_and_left_alone(world: World) -> None:
-    world.db.command("create", "capped", capped=True, size=10_000)
-    world.db.command("create", "series", timeseries={"timeField": "at"})
-    world.db.capped.insert_one({"_id": 1})
-    world.db.series.insert_one({"at": EARLY, "x": 1})
-    snapshot = world.make(SITE)
-    world.db.capped.insert_one({"_id": 2})
-    world.spoil()
-
-    outcome = world.restore(snapshot, SITE)
-
-    assert snapshot.status == "partial"
-    assert {one.subject for one in snapshot.problems} == {"capped", "series"}
-    assert outcome.status is PARTIAL
-    assert [one["_id"] for one in world.db.capped.find()] == [1, 2]
-    assert world.db.series.count_documents({}) == 1
-
-
-def test_long_names_have_files_of_their_own() -> None:
-    stems = {stem_of("ä" * 80 + end) for end in ("", "b", "c")} | {stem_of("a/b"), stem_of("a%2Fb")}
-
-    assert len(stems) == 5
-    assert all(len(f"{stem}.metadata.json") <= 255 and "/" not in stem for stem in stems)
-
-
-# --- what happens between the pin and the dump
-
-CHANGES: dict[str, Callable[[Any], Any]] = {
-    "dropped": lambda db: db.edition.drop(),
-    "dropped and made again": lambda db: (db.edition.drop(), db.edition.insert_one({"_id": 1, "projectId": ONE})),
-    "renamed": lambda db: db.edition.rename("editions"),
-    "replaced by rename": lambda db: (db.other.insert_one({"_id": 9}), db.other.rename("edition", dropTarget=True)),
-    "collMod": lambda db: db.command("collMod", "edition", validator={"x": 1}),
-    "index made": lambda db: db.edition.create_index("another"),
-    "index dropped": lambda db: db.edition.drop_index("by_title"),
-    "made": lambda db: db.newborn.insert_one({"_id": 1}),
-    "emptied": lambda db: db.edition.delete_many({"projectId": ONE}),
-}
-
-
-@pytest.mark.parametrize("scope", [SITE, PROJECT], ids=["site", "project"])
-@pytest.mark.parametrize("change", CHANGES)
-def test_collections_that_change_while_they_are_read_make_no_wrong_snapshot(
-    world: World, monkeypatch: pytest.MonkeyPatch, scope: Scope, change: str
-) -> None:
-    states = [world.records()]
-    pinned = Mongo.pinned
-
-    @contextlib.contextmanager
-    def changing(mongo: Mongo) -> Iterator[Any]:
-        with pinned(mongo) as reader:
-            if len(states) == 1:
-                CHANGES[change](world.db)
-                states.append(world.records())
-            yield reader
-
-    monkeypatch.setattr(Mongo, "pinned", changing)
-    snapshot = world.make(scope)
-    monkeypatch.undo()
-
-    assert snapshot.status == "done"
-    require_whole(world.stored(snapshot), snapshot)
-    if scope is SITE:
-        world.db.site.delete_many({})
-    world.db.edition.delete_many({"projectId": ONE})
-    assert world.restore(snapshot, scope).status in (DONE, OutcomeStatus.UNCHANGED)
-    now = world.records()
-    assert any(now.get("edition", {}) == state.get("edition", {}) for state in states)
-    if scope is SITE:
-        assert now in states
 
 
 # --- anything at all
