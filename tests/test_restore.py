@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from typing import Any
@@ -498,3 +499,91 @@ def test_a_make_without_room_names_both_numbers(world: World, monkeypatch: pytes
     assert outcome.problems[0].code == "no-room"
     assert "needs about 2.0 MB, the disk has 1.5 MB free" in outcome.problems[0].what
     assert len(world.office.desk.snapshots(world.ask, PROJECT).items) == 1
+
+
+def test_work_past_the_gate_during_the_change_over_is_left_and_named(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from keyframe.backup.staging import Staging
+
+    snapshot = world.make()
+    world.spoil()
+    top = f"edition/{EDITION[0]}"
+    real = Staging.move
+    rounds = []
+
+    def write_past_the_gate(self: Staging, *given: Any) -> None:
+        rounds.append(1)
+        if len(rounds) > 1:
+            return real(self, *given)
+        world.write(f"{top}/model.glb", "an overwrite that nobody may lose")
+        world.write(f"{top}/new dir/late.txt", "a file that nobody may lose")
+        world.db.edition.insert_one({"_id": "late", "projectId": ONE, "title": "late"})
+        world.db.edition.update_one({"_id": EDITION[0]}, {"$set": {"title": "later still"}})
+        return real(self, *given)
+
+    monkeypatch.setattr(Staging, "move", write_past_the_gate)
+    outcome = world.restore(snapshot)
+
+    folder = world.folder(PROJECT)
+    assert (folder / top / "model.glb").read_text() == "an overwrite that nobody may lose"
+    assert (folder / top / "new dir/late.txt").read_text() == "a file that nobody may lose"
+    assert {one["_id"] for one in world.db.edition.find({"title": {"$regex": "^late"}})} == {"late", EDITION[0]}
+    assert outcome.status is OutcomeStatus.PARTIAL
+    assert {one.subject for one in outcome.problems if one.code == "changed"} == {
+        f"{top}/model.glb",
+        f"{top}/new dir/late.txt",
+        "edition/late",
+        f"edition/{EDITION[0]}",
+    }
+    assert (folder / top / "articles/a.html").exists()  # the rest is as in the snapshot
+    assert world.office.intents.open() == ()
+
+
+def test_work_done_by_hand_before_a_restore_is_finished_is_left(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from keyframe.backup.restore import Restore
+
+    snapshot = world.make()
+    world.spoil()
+    world.office.desk.restore(world.ask, PROJECT, snapshot.name)
+    with monkeypatch.context() as patch:
+        patch.setattr(Restore, "_change", _fail)
+        patch.setattr(Restore, "finish", _stop)
+        claim = world.office.jobs.claim()
+        assert claim is not None
+        world.office.work.run(claim)  # as if the program had ended with the intent on disk
+    assert world.office.intents.open() == (PROJECT,)
+    world.write("repaired.txt", "by hand")
+    world.client[f"{world.db.name}_control"]["jobs"].delete_many({})
+    world.client[f"{world.db.name}_control"]["locks"].delete_many({})
+
+    assert world.office.work.recover() == 0
+
+    assert (world.folder(PROJECT) / "repaired.txt").read_text() == "by hand"
+    assert world.db.edition.find_one({"_id": EDITION[0]})["title"] == "Edition 0"  # type: ignore[index]
+
+
+def _fail(*_: Any, **__: Any) -> None:
+    raise OSError("the disk went away")
+
+
+def _stop(*_: Any, **__: Any) -> None:
+    from keyframe.errors import CancelledError
+
+    raise CancelledError("The program is ending.")
+
+
+def test_a_project_is_told_the_unknown_of_its_own_part_only(world: World) -> None:
+    os.mkfifo(world.folder(PROJECT) / "pipe")
+    os.mkfifo(world.folder(OTHER) / "secret")
+    snapshot = world.make(SITE)
+    (world.folder(PROJECT) / "pipe").unlink()
+    world.write("pipe", "precious")
+
+    plan = world.preview(snapshot)
+    outcome = world.restore(snapshot)
+
+    assert {one.subject for one in plan.warnings if one.code == "left"} == {"pipe"}
+    assert all("secret" not in one.subject for one in (*plan.warnings, *outcome.problems))
+    assert plan.is_empty
+    assert (world.folder(PROJECT) / "pipe").read_text() == "precious"

@@ -2,7 +2,7 @@
 
 Rules:
 
-- Up to 50,000 changes and 64 MB travel in one transaction: readers see all of it or nothing. More go in batches,
+- Up to 50,000 changes and 16 MB travel in one transaction: readers see all of it or nothing. More go in batches,
   deletions first (unique values may swap between records); who finds an intent computes what is left.
 - Structure that would stand in the way of records goes before them, what needs them comes after.
 
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
 
 from ..model import Change, Plan, PlanItem, Progress
 from ..stores.mongo_write import RecordChange
@@ -24,7 +23,7 @@ from .stores import Stores
 from .watches import Silent, Watch
 
 _MOST_CHANGES = 50_000
-_MOST_BYTES = 64_000_000
+_MOST_BYTES = 16_000_000
 _BATCH = 2_000
 _STRUCTURE = ("collection", "options", "index")
 
@@ -71,14 +70,29 @@ def _change_records(stores: Stores, target: Target, plan: Plan, watch: Watch, st
     if total <= _MOST_CHANGES and size <= _MOST_BYTES:
         stores.writer.write(_changes(stores, target, plan), target.owners)
         return
-    deletions = (replace(one, raw=None) for one in _changes(stores, target, plan, with_bytes=False) if one.is_there)
-    insertions = (replace(one, is_there=False) for one in _changes(stores, target, plan) if one.raw is not None)
+    deletions = (replace(one, raw=None) for one in _changes(stores, target, plan, with_bytes=False) if one.have)
+    insertions = (replace(one, have=b"") for one in _changes(stores, target, plan) if one.raw is not None)
     done = 0
     for changes in (deletions, insertions):
-        while batch := list(islice(changes, _BATCH)):
+        for batch in _batches(changes):
             stores.writer.write(batch, target.owners)
             done += len(batch)
             watch.progress(Progress("changing over", *step, min(done, total), total, "records"))
+
+
+def _batches(changes: Iterator[RecordChange]) -> Iterator[list[RecordChange]]:
+    """Stretches that one transaction can carry, by count and by bytes."""
+    batch: list[RecordChange] = []
+    size = 0
+    for change in changes:
+        length = len(change.raw or b"")
+        if batch and (len(batch) >= _BATCH or size + length > _MOST_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(change)
+        size += length
+    if batch:
+        yield batch
 
 
 def _changes(stores: Stores, target: Target, plan: Plan, *, with_bytes: bool = True) -> Iterator[RecordChange]:
@@ -91,4 +105,4 @@ def _changes(stores: Stores, target: Target, plan: Plan, *, with_bytes: bool = T
             continue
         wanted = item.change is not Change.DELETE
         raw = stored.raw(detail["collection"], detail["offset"], detail["size"]) if wanted and with_bytes else None
-        yield RecordChange(detail["collection"], bytes.fromhex(detail["id"]), raw, detail["have"] is not None)
+        yield RecordChange(detail["collection"], bytes.fromhex(detail["id"]), raw, bytes.fromhex(detail["have"] or ""))

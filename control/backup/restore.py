@@ -32,10 +32,11 @@ from ..errors import (
     StaleError,
     UnavailableError,
 )
-from ..model import Order, Outcome, OutcomeStatus, Plan, Progress, Reason, RestoreMark, Snapshot, Status
+from ..model import Order, Outcome, OutcomeStatus, Plan, Progress, Reason, RestoreMark, Scope, Snapshot, Status
 from ..stores.files import flush, translate
 from ..stores.intents import Intent
 from .compare import Compare, Target
+from .edited import edited_in, problems_of, without
 from .inventory import LiveInventory, StoredInventory
 from .make import Make
 from .records import change_database
@@ -181,8 +182,8 @@ class Restore:
         watch = Unstoppable(self._watch)
         try:
             self._change(target, plan, staging, watch)
-            self._verify(target, unknown)
-            return self._conclude(intent)
+            other = Target(order.scope, safety, order.selection, order.people)
+            return self._conclude(intent, edited=self._verify(target, other, unknown))
         except Exception as error:
             # Whatever it was, the intent stands: work out what is left to do, and do it.
             unforeseen = not isinstance(error, (KeyframeError, OSError))
@@ -197,15 +198,40 @@ class Restore:
         except OSError as error:
             raise translate(error, "live files", "the restore is not complete and will be finished") from error
 
-    def _verify(self, target: Target, unknown: _Unknown) -> None:
-        """Compare snapshot and live state once more; a difference is an error, since nobody could write."""
+    def _verify(self, target: Target, other: Target, unknown: _Unknown) -> tuple[Problem, ...]:
+        """Compare snapshot and live state once more.
+
+        Parameters
+        ----------
+        other: the other state that the restore knows; a content that is of neither is somebody's work past the gate.
+
+        Returns
+        -------
+        That work, named. Any other difference is an error.
+        """
         self._watch_quietly(Progress("checking", 5, _STEPS))
         left = self._left(target, unknown)
+        if left.is_empty:
+            return ()
+        edited = self._edited(left, other, unknown)
+        found = problems_of(self._stores, left, edited)
+        left = without(self._stores, left, edited)
         if not left.is_empty:
             raise KeyframeError(
                 "differs from the snapshot after the change-over.",
                 subject=f"{left.creates.items + left.replaces.items + left.deletes.items} items",
             )
+        return found
+
+    def _edited(self, left: Plan, other: Target, unknown: _Unknown) -> frozenset[str]:
+        """What somebody changed past the gate; nothing can be told where the other snapshot is damaged."""
+        if left.is_empty or (other.snapshot.name, other.snapshot.scope) == (left.snapshot, left.source):
+            return frozenset()
+        try:
+            return edited_in(self._stores, left, self._left(other, unknown))
+        except DamagedError as error:
+            log.warning("restore.blind", snapshot=other.snapshot.name, why=str(error))
+            return frozenset()
 
     def _watch_quietly(self, progress: Progress) -> None:
         Unstoppable(self._watch).progress(progress)
@@ -231,8 +257,8 @@ class Restore:
         while True:
             tries += 1
             try:
-                self._finish_once(intent, back=turned is not None)
-                return self._conclude(intent, turned)
+                edited = self._finish_once(intent, back=turned is not None)
+                return self._conclude(intent, turned, edited)
             except CancelledError:
                 raise
             except Exception as error:
@@ -252,19 +278,27 @@ class Restore:
             self._watch.check()
             time.sleep(0.1)
 
-    def _finish_once(self, intent: Intent, *, back: bool) -> None:
+    def _target_at(self, order: Order, scope: Scope, name: str) -> Target:
+        return Target(order.scope, self._stores.repository.get(scope, name), order.selection, order.people)
+
+    def _finish_once(self, intent: Intent, *, back: bool) -> tuple[Problem, ...]:
         stores, order = self._stores, intent.order
         unknown = _Unknown(intent.left_paths, intent.left_collections)
-        source = order.scope if back else order.source or order.scope
-        name = intent.safety if back else order.snapshot
-        target = Target(order.scope, stores.repository.get(source, name), order.selection, order.people)
+        places = [(order.source or order.scope, order.snapshot), (order.scope, intent.safety)]
+        place, elsewhere = reversed(places) if back else places
+        target = self._target_at(order, *place)
+        try:
+            other = self._target_at(order, *elsewhere)
+        except NotFoundError:  # nobody's work can be told from ours then
+            other = target
         plan = self._left(target, unknown)
+        plan = without(stores, plan, self._edited(plan, other, unknown))
         with Staging(stores, target, intent.job) as staging:
             staging.fill(plan, Unstoppable(self._watch), (4, _STEPS))
             self._change(target, plan, staging, Unstoppable(self._watch))
-        self._verify(target, unknown)
+        return self._verify(target, other, unknown)
 
-    def _conclude(self, intent: Intent, turned: Problem | None = None) -> Outcome:
+    def _conclude(self, intent: Intent, turned: Problem | None = None, edited: tuple[Problem, ...] = ()) -> Outcome:
         """The live state is as it shall be: say so in the labels, take the intent away."""
         stores, order = self._stores, intent.order
         with contextlib.suppress(NotFoundError):
@@ -280,7 +314,7 @@ class Restore:
             what = f"The restore could not be completed ({turned.what}); the state before it is live again."
             back = Problem(turned.code, what, turned.subject, "Nothing is lost. Restore another snapshot.")
             return Outcome(OutcomeStatus.FAILED, order.snapshot, intent.safety, (back,), intent.report)
-        return carried_out(order.snapshot, intent.safety, intent.report)
+        return carried_out(order.snapshot, intent.safety, intent.report, edited)
 
     def _mark_undone(self, order: Order) -> None:
         """The restore that this undo takes back can be undone no more."""
@@ -303,9 +337,11 @@ def _left_aside(report: Mapping[str, Any] | None) -> tuple[Problem, ...]:
     return tuple(Problem.from_dict(one) for one in warnings if one["code"] in ("left", "conflict"))
 
 
-def carried_out(snapshot: str, safety: str, report: Mapping[str, Any] | None) -> Outcome:
+def carried_out(
+    snapshot: str, safety: str, report: Mapping[str, Any] | None, edited: tuple[Problem, ...] = ()
+) -> Outcome:
     """The outcome of a restore that did what its plan says: `partial` where the plan leaves something as it is."""
-    left = _left_aside(report)
+    left = _left_aside(report) + edited
     status = OutcomeStatus.PARTIAL if left else OutcomeStatus.DONE
     return Outcome(status, snapshot, safety, left, report)
 

@@ -13,6 +13,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat as modes
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,11 +32,13 @@ from ..stores.files import (
     translate,
 )
 from .compare import Target
+from .edited import is_as_planned
 from .inventory import StoredInventory
 from .stores import Stores
 from .watches import Watch
 
 _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+_KINDS = {modes.S_IFREG: "file", modes.S_IFLNK: "link", modes.S_IFDIR: "directory"}
 _FILE_KINDS = ("file", "link", "directory")
 
 
@@ -120,11 +123,12 @@ class Staging:
     def move(self, plan: Plan, watch: Watch, step: tuple[int, int]) -> None:
         """Bring the live files to what the plan says: away first, then directories, then files, then modes."""
         for _, item in self._items(plan):
-            if item.change is Change.DELETE and item.kind != "directory":
+            if item.change is Change.DELETE and item.kind != "directory" and self._is_as_planned(item):
                 self._remove(item.name, is_folder=False)
         for _, item in self._items(plan):
             have, want = item.detail["have"], item.detail["want"]
-            if have is not None and (want is None or want[0] != have[0]) and (want or have[0] == "directory"):
+            goes = have is not None and (want is None or want[0] != have[0]) and (want or have[0] == "directory")
+            if goes and self._is_as_planned(item):
                 self._remove(item.name, is_folder=have[0] == "directory")
         folders = []
         for _, item in self._items(plan):
@@ -134,12 +138,25 @@ class Staging:
         total = plan.creates.files + plan.replaces.files
         done = 0
         for number, item in self._items(plan):
-            if item.change is not Change.DELETE and item.kind != "directory":
+            if item.change is not Change.DELETE and item.kind != "directory" and self._is_as_planned(item):
                 self._place(number, item)
                 done += 1
                 watch.progress(Progress("changing over", *step, done, total, "files", item.name))
         for entry in reversed(folders):
             self._dress_live(entry)
+
+    def _is_as_planned(self, item: PlanItem) -> bool:
+        """Whether nobody changed a live path past the gate since the plan; what he changed is not ours to touch."""
+        try:
+            with self._live.parent(item.name) as (folder, name):
+                stat = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return True
+        kind = {modes.S_IFREG: "file", modes.S_IFLNK: "link", modes.S_IFDIR: "directory"}.get(
+            modes.S_IFMT(stat.st_mode)
+        )
+        size = stat.st_size if kind == "file" else 0
+        return kind is not None and is_as_planned(item, (kind, size, stat.st_mtime_ns))
 
     def _remove(self, path: str, *, is_folder: bool) -> None:
         with contextlib.suppress(FileNotFoundError):

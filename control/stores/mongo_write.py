@@ -7,34 +7,36 @@ Rules:
 - Replacing is deletion and insertion: a replacement refuses `$`-names at the top level, and unique values that swap
   between two records cannot be replaced one by one.
 
->>> MongoWriter(mongo).write([RecordChange("edition", id_bytes(raw), raw, is_there=True)], owners)   # doctest: +SKIP
+>>> MongoWriter(mongo).write([RecordChange("edition", id_bytes(raw), raw, have=digest)], owners)   # doctest: +SKIP
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bson import json_util
 from bson.raw_bson import RawBSONDocument
 from pymongo.client_session import ClientSession
+from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
 from ..model import Scope
 from .mongo import DURABLE, RAW, SIMPLE, Mongo, translated
-from .raw import has_zero_timestamp, is_in, is_one
+from .raw import has_zero_timestamp, id_bytes, is_in, is_one
 
 
 @dataclass(frozen=True, slots=True)
 class RecordChange:
-    """One record to be written: `id` exact (see `id_bytes`), `raw` the wanted bytes or None for away, and whether a
-    record with this id is there now."""
+    """One record to be written: `id` exact (see `id_bytes`), `raw` the wanted bytes or None for away, and `have` the
+    SHA-256 of the bytes that are there now (empty: none). Is something else there by then, it is left alone."""
 
     collection: str
     id: bytes
     raw: bytes | None
-    is_there: bool
+    have: bytes
 
 
 class MongoWriter:
@@ -102,11 +104,24 @@ class MongoWriter:
                 lambda within: self._write(changes, owners, within), write_concern=DURABLE, max_commit_time_ms=60_000
             )
 
+    @staticmethod
+    def _as_planned(
+        changes: list[RecordChange], target: Collection[RawBSONDocument], session: ClientSession
+    ) -> list[RecordChange]:
+        """The changes to records that nobody changed past the gate since the plan; with `have` as it is now."""
+        found = target.find(is_in([change.id for change in changes]), collation=SIMPLE, session=session)
+        now = {id_bytes(bytes(one.raw)): hashlib.sha256(one.raw).digest() for one in found}
+        return [
+            replace(change, have=now.get(change.id, b""))
+            for change in changes
+            if change.id not in now or now[change.id] == change.have
+        ]
+
     def _write(self, changes: list[RecordChange], owners: Sequence[Scope], session: ClientSession) -> None:
         for collection in sorted({change.collection for change in changes}):
-            mine = [change for change in changes if change.collection == collection]
             target = self._mongo.database.get_collection(collection, codec_options=RAW)
-            gone = [change.id for change in mine if change.is_there]
+            mine = self._as_planned([one for one in changes if one.collection == collection], target, session)
+            gone = [change.id for change in mine if change.have]
             if gone:
                 only = {"$and": [is_in(gone), self._mongo.where(owners, collection)]}
                 target.delete_many(only, collation=SIMPLE, session=session)
