@@ -99,7 +99,7 @@ class Mongod:
             "--port": str(self.port),
             "--dbpath": str(self.folder / "db"),
             "--logpath": str(self.folder / "log"),
-            "--wiredTigerCacheSizeGB": "0.25",
+            "--wiredTigerCacheSizeGB": "1",
             "--oplogSize": "200",
             "--setParameter": "diagnosticDataCollectionEnabled=false",
         }
