@@ -18,6 +18,7 @@ from keyframe.backup import restore as restoring
 from keyframe.backup.staging import Staging
 from keyframe.errors import KeyframeError
 from keyframe.model import Outcome, Snapshot
+from keyframe.stores.mongo import translated
 from keyframe.stores.mongo_write import MongoWriter
 from mongod import Mongod
 from pymongo.errors import AutoReconnect, OperationFailure
@@ -43,8 +44,6 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> Faults:
 def test_a_server_that_fails_leaves_a_whole_state(
     world: World, faults: Faults, monkeypatch: pytest.MonkeyPatch, name: str, error: Exception, times: int, after: bool
 ) -> None:
-    from keyframe.stores.mongo import translated
-
     snapshot, good, bad = spoilt(world)
 
     def fail() -> Exception:
@@ -61,6 +60,28 @@ def test_a_server_that_fails_leaves_a_whole_state(
     outcome = world.restore(snapshot)
     monkeypatch.undo()
 
+    require_outcome(world, outcome, good, bad)
+
+
+def test_a_transaction_that_meets_conflicts_all_the_time_is_tried_again_later(
+    world: World, faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot, good, bad = spoilt(world)
+    labels = {"errorLabels": ["TransientTransactionError"], "code": 112, "errmsg": "conflict"}
+
+    def conflict() -> Exception:
+        try:
+            with translated("records"):
+                raise OperationFailure("conflict", 112, labels)
+        except KeyframeError as translation:
+            return translation
+
+    faults.at(MongoWriter, "write", conflict, times=restoring._PATIENCE + 2)
+
+    outcome = world.restore(snapshot)
+    monkeypatch.undo()
+
+    assert outcome.status is DONE
     require_outcome(world, outcome, good, bad)
 
 

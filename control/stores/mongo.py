@@ -101,6 +101,10 @@ def translated(subject: str) -> Iterator[None]:
                 subject=subject,
                 hint="Raise minSnapshotHistoryWindowInSeconds of the server, or try again when it is quiet.",
             ) from error
+        if error.has_error_label("TransientTransactionError"):  # after two minutes of trying again
+            raise UnavailableError(
+                f"MongoDB could not carry it out now ({_short(error)}).", subject=subject, hint="Try again later."
+            ) from error
         raise KeyframeError(f"MongoDB refused ({_short(error)}).", subject=subject) from error
     except PyMongoError as error:
         raise KeyframeError(f"MongoDB failed ({_short(error)}).", subject=subject) from error
