@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from keyframe.backup import restore as restoring
+from keyframe.backup import finishing
 from keyframe.model import Outcome, OutcomeStatus, Snapshot
 from whole import require_whole
 from world import EDITION, PROJECT, World
@@ -58,15 +58,15 @@ def disk(number: int) -> Callable[[], OSError]:
 
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Faults:
     """Faults, and a restore that does not wait long between its tries to finish."""
-    monkeypatch.setattr(restoring, "_FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(restoring, "_LONGEST_PAUSE", 0.05)
-    began, wait = time.monotonic(), restoring.Restore._wait
+    monkeypatch.setattr(finishing, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(finishing, "_LONGEST_PAUSE", 0.05)
+    began, wait = time.monotonic(), finishing.Finishing._wait
 
-    def bounded(restore: restoring.Restore, seconds: float) -> None:
+    def bounded(restore: finishing.Finishing, seconds: float) -> None:
         assert time.monotonic() - began < _LONGEST_WAIT, "the restore waits for ever"
         wait(restore, seconds)
 
-    monkeypatch.setattr(restoring.Restore, "_wait", bounded)
+    monkeypatch.setattr(finishing.Finishing, "_wait", bounded)
     return Faults(monkeypatch)
 
 

@@ -22,8 +22,7 @@ from failing import (
     require_outcome,
     spoilt,
 )
-from keyframe.backup import restore as restoring
-from keyframe.backup import staging
+from keyframe.backup import finishing, staging
 from keyframe.backup.staging import Staging
 from keyframe.model import OutcomeStatus
 from keyframe.stores import draft, files, headers, repository
@@ -102,7 +101,7 @@ def test_a_live_file_that_cannot_be_read_is_named(
     assert world.state() == before
 
 
-# --- restoring
+# --- finishing
 
 
 BEFORE = [
@@ -112,7 +111,7 @@ BEFORE = [
     (headers.os, "replace"),
     (Intents, "write"),
 ]
-LIVE = [(Staging, name) for name in ("_place", "_remove", "_make_folder", "_dress_live")] + [(restoring, "flush")]
+LIVE = [(Staging, name) for name in ("_place", "_remove", "_make_folder", "_dress_live")] + [(finishing, "flush")]
 
 
 @pytest.mark.parametrize("number", CODES)
@@ -178,7 +177,7 @@ def test_a_full_disk_turns_the_restore_round_in_the_end(
     world: World, faults: Faults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     snapshot, good, bad = spoilt(world)
-    faults.at(Staging, "_place", disk(FULL), first=2, times=restoring._PATIENCE + 1)
+    faults.at(Staging, "_place", disk(FULL), first=2, times=finishing._PATIENCE + 1)
 
     outcome = world.restore(snapshot)
     monkeypatch.undo()

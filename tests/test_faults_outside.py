@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from failing import DONE, FAILED, Faults, impatient, require_clean, require_outcome, spoilt
-from keyframe.backup import restore as restoring
+from keyframe.backup import finishing
 from keyframe.backup.staging import Staging
 from keyframe.errors import KeyframeError
 from keyframe.model import Outcome, Snapshot
@@ -76,7 +76,7 @@ def test_a_transaction_that_meets_conflicts_all_the_time_is_tried_again_later(
         except KeyframeError as translation:
             return translation
 
-    faults.at(MongoWriter, "write", conflict, times=restoring._PATIENCE + 2)
+    faults.at(MongoWriter, "write", conflict, times=finishing._PATIENCE + 2)
 
     outcome = world.restore(snapshot)
     monkeypatch.undo()
@@ -131,7 +131,7 @@ def test_a_server_that_goes_and_comes_back_in_the_middle_of_a_restore(
 
     place, name = {
         "before the records": (MongoWriter, "write"), "after the records": (Staging, "move"),
-        "while it is verified": (restoring.Restore, "_verify"),
+        "while it is verified": (finishing.Finishing, "_verify"),
     }[moment]  # fmt: skip
     inner = getattr(place, name)
 

@@ -225,6 +225,63 @@ def test_work_that_never_pauses_makes_the_restore_stale(world: World, monkeypatc
     assert world.db.edition.find_one({"_id": EDITION[0]})["edits"] == 3  # type: ignore[index]
 
 
+def test_people_who_go_on_working_do_not_hold_up_a_restore_for_ever(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from keyframe.backup.staging import Staging
+    from keyframe.errors import UnavailableError
+
+    snapshot = world.make()
+    world.spoil()
+    real = Staging.fill
+    saved, waited = [], []
+
+    def fill_and_edit(self: Staging, *given: Any) -> None:
+        real(self, *given)
+        try:
+            with world.office.gate.shared(0):
+                world.db.edition.update_one({"_id": EDITION[0]}, {"$inc": {"edits": 1}})
+                saved.append(1)
+        except UnavailableError:
+            waited.append(1)
+
+    monkeypatch.setattr(Staging, "fill", fill_and_edit)
+    outcome = world.restore(snapshot)
+
+    desk = world.office.desk
+    safety = desk.snapshot(world.ask, PROJECT, outcome.safety or "")
+    assert outcome.status is DONE
+    assert (len(saved), len(waited)) == (2, 1)
+    assert b'"edits" : { "$numberInt" : "2" }' in (world.stored(safety) / "db/json/edition.json").read_bytes()
+    assert [one.name for one in desk.snapshots(world.ask, PROJECT).items] == [safety.name, snapshot.name]
+    assert len(desk.snapshots(world.ask, PROJECT, trash=True).items) == 2  # of the tries that came to nothing
+
+
+@pytest.mark.parametrize("fault", ["overtaken", "cancelled"])
+def test_a_restore_that_does_not_begin_leaves_no_safety_snapshot(
+    world: World, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    from keyframe.backup.staging import Staging
+
+    snapshot = world.make()
+    world.spoil()
+    plan = world.preview(snapshot)
+
+    def spoil_more(*_: Any) -> None:
+        world.write("late.txt", "late")
+        if fault == "cancelled":
+            _stop()
+
+    monkeypatch.setattr(Staging, "fill", spoil_more)
+    outcome = world.restore(snapshot, plan=plan.digest)
+
+    expected = {"overtaken": "stale", "cancelled": "cancelled"}
+    listed = world.office.desk.snapshots(world.ask, PROJECT).items
+    assert outcome.problems[0].code == expected[fault]
+    assert [one.name for one in listed] == [snapshot.name]
+    assert (world.folder(PROJECT) / "late.txt").read_text() == "late"
+
+
 def test_a_site_restore_of_chosen_projects_leaves_the_others(world: World) -> None:
     snapshot = world.make(SITE)
     world.spoil()
@@ -541,14 +598,14 @@ def test_work_past_the_gate_during_the_change_over_is_left_and_named(
 
 
 def test_work_done_by_hand_before_a_restore_is_finished_is_left(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from keyframe.backup.restore import Restore
+    from keyframe.backup.finishing import Finishing
 
     snapshot = world.make()
     world.spoil()
     world.office.desk.restore(world.ask, PROJECT, snapshot.name)
     with monkeypatch.context() as patch:
-        patch.setattr(Restore, "_change", _fail)
-        patch.setattr(Restore, "finish", _stop)
+        patch.setattr(Finishing, "_change", _fail)
+        patch.setattr(Finishing, "finish", _stop)
         claim = world.office.jobs.claim()
         assert claim is not None
         world.office.work.run(claim)  # as if the program had ended with the intent on disk

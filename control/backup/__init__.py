@@ -14,9 +14,10 @@ from ..errors import NotFoundError, Problem
 from ..model import Action, Job, Order, Outcome, OutcomeStatus, Permit, Plan, Reason, Scope, Snapshot, Status
 from ..stores.intents import Intent
 from .compare import Compare, Target
+from .finishing import Finishing, carried_out
 from .inventory import LiveInventory, StoredInventory
 from .make import Make
-from .restore import Restore, carried_out, require_whole
+from .restore import Restore, require_whole
 from .staging import sweep_staged
 from .stores import Stores
 from .watches import Watch
@@ -74,7 +75,7 @@ class Backup:
         None: there is nothing (any more) to be finished.
         """
         intent = self.intent(scope)
-        return None if intent is None else Restore(self._stores, watch).finish(intent)
+        return None if intent is None else Finishing(self._stores, watch).finish(intent)
 
     def outcome_of(self, job: Job, watch: Watch) -> Outcome | None:
         """How a restore came out whose worker was lost; finishes it first where it had begun to change something.

@@ -1,0 +1,235 @@
+"""The second half of a restore, from the durable intent on: change over, verify, conclude; and finish after a crash.
+
+Rules:
+
+- Once the intent is written the restore is finished, by this process or the next one; every step can be repeated.
+- A step that fails for good turns it round: the safety snapshot is brought back.
+- Afterwards snapshot and live state are compared again, with the gate still closed: no difference is left but what
+  somebody changed past the gate, which is left as it is and named (`edited.py`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import structlog
+
+from ..errors import CancelledError, DamagedError, KeyframeError, NoRoomError, NotFoundError, Problem, UnavailableError
+from ..model import Order, Outcome, OutcomeStatus, Plan, Progress, Scope
+from ..stores.files import flush, translate
+from ..stores.intents import Intent
+from .compare import Compare, Target
+from .edited import edited_in, problems_of, without
+from .inventory import LiveInventory, StoredInventory
+from .records import change_database
+from .staging import Staging
+from .stores import Stores
+from .watches import Silent, Unstoppable, Watch
+
+log = structlog.get_logger(__name__)
+
+STEPS = 5
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds between tries to finish
+_PATIENCE = 5  # tries while the disk refuses: half a minute
+_LASTING = (errno.EACCES, errno.EPERM, errno.EXDEV, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.ELOOP)
+
+
+class Finishing:
+    """Brings one scope to what an intent says; the caller holds the gate closed, or the intent keeps writers out."""
+
+    def __init__(self, stores: Stores, watch: Watch) -> None:
+        self._stores = stores
+        self._watch = watch
+
+    def change_over(self, intent: Intent, target: Target, other: Target, plan: Plan, staging: Staging) -> Outcome:
+        """Carry out a plan whose files are staged. Never fails: what goes wrong is finished, or turned round.
+
+        Parameters
+        ----------
+        other: the state before, as the safety snapshot holds it.
+        """
+        try:
+            self._change(target, plan, staging, Unstoppable(self._watch))
+            return self._conclude(intent, edited=self._verify(target, other, intent))
+        except Exception as error:
+            # Whatever it was, the intent stands: work out what is left to do, and do it.
+            unforeseen = not isinstance(error, (KeyframeError, OSError))
+            scope = intent.order.scope.key
+            log.warning("restore.finishing", job=intent.job, scope=scope, why=str(error), exc_info=unforeseen)
+        return self.finish(intent)
+
+    def finish(self, intent: Intent) -> Outcome:
+        """Finish a restore whose intent stands; the caller holds the gate closed, or the intent keeps writers out.
+
+        Tries again at growing intervals while server or disk do not let it; turns round to the safety snapshot where
+        the snapshot itself cannot be restored any more, or the disk refuses for good: nobody can write meanwhile.
+        Stopped by `CancelledError`, the intent stays.
+        """
+        pause, tries = _FIRST_PAUSE, 0
+        turned: Problem | None = None
+        while True:
+            tries += 1
+            try:
+                edited = self._finish_once(intent, back=turned is not None)
+                return self._conclude(intent, turned, edited)
+            except CancelledError:
+                raise
+            except Exception as error:
+                known = _known(error)
+                log.warning("restore.waits", job=intent.job, why=str(error), exc_info=known is not error)
+                problem = known.problem()
+                if turned is None and _is_lasting(known, tries):
+                    turned = problem
+                    continue
+            self._watch.progress(Progress(f"waiting to finish: {problem.what}", 4, STEPS, item=problem.subject))
+            self._wait(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._watch.check()
+            time.sleep(0.1)
+
+    def _target_at(self, order: Order, scope: Scope, name: str) -> Target:
+        return Target(order.scope, self._stores.repository.get(scope, name), order.selection, order.people)
+
+    def _finish_once(self, intent: Intent, *, back: bool) -> tuple[Problem, ...]:
+        stores, order = self._stores, intent.order
+        places = [(order.source or order.scope, order.snapshot), (order.scope, intent.safety)]
+        place, elsewhere = reversed(places) if back else places
+        target = self._target_at(order, *place)
+        try:
+            other = self._target_at(order, *elsewhere)
+        except NotFoundError:  # nobody's work can be told from ours then
+            other = target
+        plan = self._left(target, intent)
+        plan = without(stores, plan, self._edited(plan, other, intent))
+        with Staging(stores, target, intent.job) as staging:
+            staging.fill(plan, Unstoppable(self._watch), (4, STEPS))
+            self._change(target, plan, staging, Unstoppable(self._watch))
+        return self._verify(target, other, intent)
+
+    def _conclude(self, intent: Intent, turned: Problem | None = None, edited: tuple[Problem, ...] = ()) -> Outcome:
+        """The live state is as it shall be: say so in the labels, take the intent away."""
+        stores, order = self._stores, intent.order
+        with contextlib.suppress(NotFoundError):
+            marks = stores.repository.get(order.scope, intent.safety).restores
+            for mark in (one for one in marks if one.job == intent.job):
+                state = "done" if turned is None else "undone"
+                stores.repository.mark(order.scope, intent.safety, replace(mark, state=state))
+        if turned is None and order.mark_job:
+            with contextlib.suppress(NotFoundError):
+                self._mark_undone(order)
+        stores.intents.remove(order.scope)
+        if turned is not None:
+            what = f"The restore could not be completed ({turned.what}); the state before it is live again."
+            back = Problem(turned.code, what, turned.subject, "Nothing is lost. Restore another snapshot.")
+            return Outcome(OutcomeStatus.FAILED, order.snapshot, intent.safety, (back,), intent.report)
+        return carried_out(order.snapshot, intent.safety, intent.report, edited)
+
+    def _mark_undone(self, order: Order) -> None:
+        """The restore that this undo takes back can be undone no more."""
+        repository = self._stores.repository
+        if order.source is None:
+            return
+        for mark in repository.get(order.source, order.snapshot).restores:
+            if mark.job == order.mark_job:
+                repository.mark(order.source, order.snapshot, replace(mark, state="undone"))
+
+    def _change(self, target: Target, plan: Plan, staging: Staging, watch: Watch) -> None:
+        try:
+            change_database(self._stores, target, plan, watch, (4, STEPS))
+            staging.move(plan, watch, (4, STEPS))
+            flush(self._stores.settings.working)
+        except OSError as error:
+            raise translate(error, "live files", "the restore is not complete and will be finished") from error
+
+    def _verify(self, target: Target, other: Target, intent: Intent) -> tuple[Problem, ...]:
+        """Compare snapshot and live state once more.
+
+        Parameters
+        ----------
+        other: the other state that the restore knows; a content that is of neither is somebody's work past the gate.
+
+        Returns
+        -------
+        That work, named. Any other difference is an error.
+        """
+        self._watch_quietly(Progress("checking", 5, STEPS))
+        left = self._left(target, intent)
+        if left.is_empty:
+            return ()
+        edited = self._edited(left, other, intent)
+        found = problems_of(self._stores, left, edited)
+        left = without(self._stores, left, edited)
+        if not left.is_empty:
+            raise KeyframeError(
+                "differs from the snapshot after the change-over.",
+                subject=f"{left.creates.items + left.replaces.items + left.deletes.items} items",
+            )
+        return found
+
+    def _edited(self, left: Plan, other: Target, intent: Intent) -> frozenset[str]:
+        """What somebody changed past the gate; nothing can be told where the other snapshot is damaged."""
+        if left.is_empty or (other.snapshot.name, other.snapshot.scope) == (left.snapshot, left.source):
+            return frozenset()
+        try:
+            return edited_in(self._stores, left, self._left(other, intent))
+        except DamagedError as error:
+            log.warning("restore.blind", snapshot=other.snapshot.name, why=str(error))
+            return frozenset()
+
+    def _watch_quietly(self, progress: Progress) -> None:
+        Unstoppable(self._watch).progress(progress)
+
+    def _left(self, target: Target, intent: Intent) -> Plan:
+        stores, watch = self._stores, Unstoppable(self._watch)
+        with stores.mongo.pinned() as reader:
+            want = StoredInventory(stores, target.snapshot, target.scope, watch)
+            have = LiveInventory(stores, reader, watch)
+            return Compare(stores, target, Silent()).run(want, have, intent.left_paths, intent.left_collections)
+
+
+def nothing_to_do(snapshot: str, report: Mapping[str, Any]) -> Outcome:
+    """The outcome where nothing differs; `partial` where something that differs is left as it is."""
+    left = _left_aside(report)
+    return Outcome(OutcomeStatus.PARTIAL if left else OutcomeStatus.UNCHANGED, snapshot, None, left, report)
+
+
+def _left_aside(report: Mapping[str, Any] | None) -> tuple[Problem, ...]:
+    warnings = report["warnings"] if report else ()
+    return tuple(Problem.from_dict(one) for one in warnings if one["code"] in ("left", "conflict"))
+
+
+def carried_out(
+    snapshot: str, safety: str, report: Mapping[str, Any] | None, edited: tuple[Problem, ...] = ()
+) -> Outcome:
+    """The outcome of a restore that did what its plan says: `partial` where the plan leaves something as it is."""
+    left = _left_aside(report) + edited
+    status = OutcomeStatus.PARTIAL if left else OutcomeStatus.DONE
+    return Outcome(status, snapshot, safety, left, report)
+
+
+def _known(error: Exception) -> KeyframeError:
+    """The error of ours that stands for `error`; of what is unforeseen the log has the full text."""
+    if isinstance(error, KeyframeError):
+        return error
+    if isinstance(error, OSError):
+        known = translate(error, "the restore", "it is not complete and will be finished")
+        known.__cause__ = error
+        return known
+    return KeyframeError(f"Something unforeseen happened ({type(error).__name__}).", subject="the restore")
+
+
+def _is_lasting(error: KeyframeError, tries: int) -> bool:
+    """Whether waiting does not help: a server comes back, a disk that refuses for good does not."""
+    cause = error.__cause__
+    if isinstance(error, NoRoomError) or isinstance(cause, OSError):
+        return tries >= _PATIENCE or (isinstance(cause, OSError) and cause.errno in _LASTING)
+    return not isinstance(error, UnavailableError)
