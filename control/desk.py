@@ -286,20 +286,19 @@ class Desk:
 
     def tokens(self, actor: Actor, user: str) -> tuple[Token, ...]:
         """The tokens of a person, without their secrets."""
-        self._back.reception.permit_tokens(actor, user)
-        return self._back.tokens.of_user(user)
+        return self._back.tokens.of_person(self._back.reception.permit_tokens(actor, user))
 
     def create_token(self, actor: Actor, user: str, label: str = "") -> str:
         """A new token of a person; the secret is shown this once."""
-        self._back.reception.permit_tokens(actor, user)
-        _, secret = self._back.tokens.create(user, _note(label))
+        person = self._back.reception.permit_tokens(actor, user)
+        _, secret = self._back.tokens.create(person, _note(label))
         self._back.reception.note(actor, "create token", Scope.site(), "done", user)
         return secret
 
     def revoke_token(self, actor: Actor, user: str, token_id: str) -> None:
         """End a token."""
-        self._back.reception.permit_tokens(actor, user)
-        self._back.tokens.revoke(token_id, user)
+        person = self._back.reception.permit_tokens(actor, user)
+        self._back.tokens.revoke(token_id, person)
         self._back.reception.note(actor, "revoke token", Scope.site(), "done", user)
 
     def health(self) -> Health:

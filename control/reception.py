@@ -12,7 +12,7 @@ import structlog
 
 from .auth import Auth
 from .errors import KeyframeError, NotFoundError, RefusedError
-from .model import Action, Actor, Permit, Scope
+from .model import Action, Actor, Permit, Person, Scope
 from .stores.audit import Audit
 from .stores.people import People
 
@@ -35,8 +35,10 @@ class Reception:
             self.note(actor, action.value, scope, error.code)
             raise
 
-    def permit_tokens(self, actor: Actor, user: str) -> None:
+    def permit_tokens(self, actor: Actor, user: str) -> Person:
         """Allow an actor to deal with the tokens of a person: his own, or those of others as the table says.
+
+        Returns the person as he is now: whose tokens they are.
 
         A token of root is for root: an admin could otherwise make himself root with it.
 
@@ -44,17 +46,17 @@ class Reception:
         ------
         RefusedError: he may not. NotFoundError: there is no such person.
         """
-        if actor.via != "cli" and actor.user == user:
-            return
-        if Action.TOKENS not in self._auth.acts(actor, Scope.site()):
+        own = actor.via != "cli" and actor.user == user
+        if not own and Action.TOKENS not in self._auth.acts(actor, Scope.site()):
             self.note(actor, "tokens", Scope.site(), "refused")
             raise RefusedError("You may not deal with tokens of others.", subject=user, hint="Ask an administrator.")
         person = self._people.person(user)
         if person is None:
             raise NotFoundError("There is no such person.", subject=user, hint="Look at `keyframe people list`.")
-        if person.site_role == "root" and actor.site_role != "root":
+        if not own and person.site_role == "root" and actor.site_role != "root":
             self.note(actor, "tokens", Scope.site(), "refused")
             raise RefusedError("Only root may deal with tokens of root.", subject=user, hint="Ask root.")
+        return person
 
     @contextlib.contextmanager
     def watching(self, permit: Permit) -> Iterator[None]:

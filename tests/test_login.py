@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from bson import ObjectId
 from flask import Flask
 from flask_login import LoginManager, UserMixin, login_user
 from keyframe.doors.login import Login
 from keyframe.errors import SignInError, UnavailableError
+from keyframe.model import Person
 from keyframe.settings import ShellSettings
 from keyframe.stores.people import StoredPeople
 from keyframe.stores.tokens import Tokens
@@ -41,6 +43,18 @@ def login(database: Database[dict[str, Any]], tokens: Tokens) -> Login:
 
 
 @pytest.fixture
+def token(database: Database[dict[str, Any]], login: Login, tokens: Tokens) -> Callable[[str], str]:
+    """The secret of a new token of a person of the site."""
+
+    def create(user: str) -> str:
+        person = StoredPeople(database).person(user)
+        assert person is not None
+        return tokens.create(person)[1]
+
+    return create
+
+
+@pytest.fixture
 def app() -> Flask:
     app = Flask(__name__)
     app.secret_key = "test"
@@ -56,12 +70,28 @@ def signed_in(app: Flask) -> Iterator[None]:
         yield
 
 
+class _Names:
+    """The people of a host that knows them by name only."""
+
+    def __init__(self, *users: str) -> None:
+        self.users = set(users)
+
+    def person(self, user: str) -> Person | None:
+        return Person(user, user.title(), "user") if user in self.users else None
+
+    def organises(self, user: str) -> frozenset[str]:
+        return frozenset()
+
+    def uncoupled(self, projects: frozenset[str], editions: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
+        return frozenset(), frozenset()
+
+
 def _bearer(app: Flask, secret: str) -> Any:
     return app.test_request_context("/", headers={"Authorization": f"Bearer {secret}"})
 
 
-def test_a_token_tells_who_asks_and_counts_as_the_api(app: Flask, login: Login, tokens: Tokens) -> None:
-    _, secret = tokens.create("admin", "script")
+def test_a_token_tells_who_asks_and_counts_as_the_api(app: Flask, login: Login, token: Callable[[str], str]) -> None:
+    secret = token("admin")
 
     with _bearer(app, secret):
         actor = login.actor()
@@ -84,9 +114,11 @@ def test_a_wrong_token_is_refused_even_with_a_session(app: Flask, login: Login, 
             login.actor()
 
 
-def test_a_revoked_token_is_dead(app: Flask, login: Login, tokens: Tokens) -> None:
-    token_id, secret = tokens.create("admin", "")
-    tokens.revoke(token_id, "admin")
+def test_a_revoked_token_is_dead(app: Flask, login: Login, tokens: Tokens, database: Database[dict[str, Any]]) -> None:
+    admin = StoredPeople(database).person("admin")
+    assert admin is not None
+    token_id, secret = tokens.create(admin)
+    tokens.revoke(token_id, admin)
 
     with _bearer(app, secret), pytest.raises(SignInError):
         login.actor()
@@ -100,17 +132,46 @@ def test_another_scheme_than_bearer_leaves_it_to_the_session(app: Flask, login: 
 
 
 def test_somebody_who_was_removed_is_nobody(
-    app: Flask, login: Login, tokens: Tokens, database: Database[dict[str, Any]]
+    app: Flask, login: Login, token: Callable[[str], str], database: Database[dict[str, Any]]
 ) -> None:
-    _, secret = tokens.create("admin", "")
+    secret = token("admin")
     database["user"].delete_one({"user": "admin"})
 
     with _bearer(app, secret), pytest.raises(SignInError):
         login.actor()
 
 
-def test_an_unknown_role_counts_as_guest(app: Flask, login: Login, tokens: Tokens) -> None:
-    _, secret = tokens.create("odd", "")
+def test_who_is_called_as_somebody_was_has_none_of_his_tokens(
+    app: Flask, login: Login, token: Callable[[str], str], database: Database[dict[str, Any]]
+) -> None:
+    secret = token("admin")
+    record = database["user"].find_one_and_delete({"user": "admin"})
+    assert record is not None
+
+    database["user"].insert_one({**record, "_id": ObjectId()})
+    with _bearer(app, secret), pytest.raises(SignInError):
+        login.actor()
+
+    database["user"].delete_one({"user": "admin"})
+    database["user"].insert_one(record)  # as a restore with people does
+    with _bearer(app, secret):
+        assert login.actor().user == "admin"
+
+
+def test_where_the_host_knows_people_by_name_only_a_token_is_that_of_the_name(app: Flask, tokens: Tokens) -> None:
+    people = _Names("ann")
+    login = Login(people, tokens, ShellSettings())
+    _, secret = tokens.create(Person("ann", "Ann", "user"))
+
+    with _bearer(app, secret):
+        assert login.actor().user == "ann"
+    people.users.clear()
+    with _bearer(app, secret), pytest.raises(SignInError):
+        login.actor()
+
+
+def test_an_unknown_role_counts_as_guest(app: Flask, login: Login, token: Callable[[str], str]) -> None:
+    secret = token("odd")
 
     with _bearer(app, secret):
         assert login.actor().site_role == "guest"
@@ -121,9 +182,9 @@ def test_nobody_is_signed_in_without_token_and_session(app: Flask, login: Login)
         login.actor()
 
 
-def test_a_host_without_flask_login_knows_tokens_only(login: Login, tokens: Tokens) -> None:
+def test_a_host_without_flask_login_knows_tokens_only(login: Login, token: Callable[[str], str]) -> None:
     bare = Flask("bare")
-    _, secret = tokens.create("user", "")
+    secret = token("user")
 
     with bare.test_request_context("/"), pytest.raises(SignInError):
         login.actor()

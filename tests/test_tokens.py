@@ -7,39 +7,42 @@ from typing import Any
 
 import pytest
 from keyframe.errors import NotFoundError, UnavailableError
-from keyframe.model import Actor, Scope
+from keyframe.model import Actor, Person, Scope
 from keyframe.stores.audit import Audit
-from keyframe.stores.tokens import Tokens
+from keyframe.stores.tokens import Owner, Tokens
 from mongod import free_port
 from pymongo import MongoClient
 from pymongo.database import Database
 
 ADMIN = Actor("ada", "Ada Admin", "admin", "page")
+ADA = Person("ada", "Ada Admin", "admin", "a1")
+OLGA = Person("olga", "Olga", "user", "o1")
+OTHER_OLGA = Person("olga", "Olga", "user", "o2")
 
 
 def test_a_token_is_that_of_its_person(control_database: Database[dict[str, Any]]) -> None:
     tokens = Tokens(control_database)
 
-    _, secret = tokens.create("olga", "laptop")
+    _, secret = tokens.create(OLGA, "laptop")
 
     assert secret.startswith("kf_")
     assert len(secret) > 40
-    assert tokens.user_of(secret) == "olga"
+    assert tokens.owner_of(secret) == Owner("olga", "o1")
 
 
 @pytest.mark.parametrize("secret", ["", "kf_", "kf_unknown", "Bearer", "kf_\ud800", "kf_" + "x" * 10_000, "kf_\0"])
 def test_what_is_no_token_is_nobodys(control_database: Database[dict[str, Any]], secret: str) -> None:
     tokens = Tokens(control_database)
-    tokens.create("olga")
+    tokens.create(OLGA)
 
-    assert tokens.user_of(secret) is None
+    assert tokens.owner_of(secret) is None
 
 
 def test_the_secret_is_stored_nowhere(control_database: Database[dict[str, Any]]) -> None:
     tokens = Tokens(control_database)
 
-    _, secret = tokens.create("olga", "laptop")
-    tokens.user_of(secret)
+    _, secret = tokens.create(OLGA, "laptop")
+    tokens.owner_of(secret)
 
     stored = str(list(control_database["tokens"].find()))
     assert secret not in stored
@@ -51,12 +54,12 @@ def test_two_tokens_of_a_person_differ_and_are_listed_without_their_secrets(
 ) -> None:
     tokens = Tokens(control_database)
 
-    first, secret = tokens.create("olga", "laptop")
-    second, other = tokens.create("olga", "office")
-    tokens.create("ada", "hers")
+    first, secret = tokens.create(OLGA, "laptop")
+    second, other = tokens.create(OLGA, "office")
+    tokens.create(ADA, "hers")
 
     assert secret != other
-    listed = tokens.of_user("olga")
+    listed = tokens.of_person(OLGA)
     assert [(one.id, one.label, one.used_at) for one in listed] == [(first, "laptop", None), (second, "office", None)]
     assert datetime.now(UTC) - listed[0].created_at < timedelta(minutes=5)
     assert secret not in str([one.as_dict() for one in listed])
@@ -64,15 +67,15 @@ def test_two_tokens_of_a_person_differ_and_are_listed_without_their_secrets(
 
 def test_the_last_use_is_noted_at_most_once_a_minute(control_database: Database[dict[str, Any]]) -> None:
     tokens = Tokens(control_database)
-    _, secret = tokens.create("olga")
+    _, secret = tokens.create(OLGA)
 
-    tokens.user_of(secret)
-    first = tokens.of_user("olga")[0].used_at
-    tokens.user_of(secret)
-    second = tokens.of_user("olga")[0].used_at
+    tokens.owner_of(secret)
+    first = tokens.of_person(OLGA)[0].used_at
+    tokens.owner_of(secret)
+    second = tokens.of_person(OLGA)[0].used_at
     control_database["tokens"].update_many({}, [{"$set": {"used_at": {"$subtract": ["$used_at", 61_000]}}}])
-    tokens.user_of(secret)
-    third = tokens.of_user("olga")[0].used_at
+    tokens.owner_of(secret)
+    third = tokens.of_person(OLGA)[0].used_at
 
     assert first is not None
     assert second == first
@@ -82,23 +85,50 @@ def test_the_last_use_is_noted_at_most_once_a_minute(control_database: Database[
 
 def test_a_revoked_token_counts_no_more(control_database: Database[dict[str, Any]]) -> None:
     tokens = Tokens(control_database)
-    token_id, secret = tokens.create("olga")
+    token_id, secret = tokens.create(OLGA)
 
-    tokens.revoke(token_id, "olga")
+    tokens.revoke(token_id, OLGA)
 
-    assert tokens.user_of(secret) is None
+    assert tokens.owner_of(secret) is None
     with pytest.raises(NotFoundError):
-        tokens.revoke(token_id, "olga")
+        tokens.revoke(token_id, OLGA)
 
 
 def test_nobody_revokes_the_token_of_another_person(control_database: Database[dict[str, Any]]) -> None:
     tokens = Tokens(control_database)
-    token_id, secret = tokens.create("olga")
+    token_id, secret = tokens.create(OLGA)
 
-    with pytest.raises(NotFoundError):
-        tokens.revoke(token_id, "ada")
+    for other in (ADA, OTHER_OLGA):
+        with pytest.raises(NotFoundError):
+            tokens.revoke(token_id, other)
 
-    assert tokens.user_of(secret) == "olga"
+    assert tokens.owner_of(secret) == Owner("olga", "o1")
+
+
+def test_a_token_is_not_that_of_another_person_of_the_same_name(control_database: Database[dict[str, Any]]) -> None:
+    tokens = Tokens(control_database)
+    tokens.create(OLGA, "laptop")
+
+    owner = tokens.owner_of(tokens.create(OTHER_OLGA, "hers")[1])
+
+    assert owner is not None
+    assert owner.matches(OTHER_OLGA) and not owner.matches(OLGA)
+    assert [one.label for one in tokens.of_person(OTHER_OLGA)] == ["hers"]
+    assert [one.label for one in tokens.of_person(OLGA)] == ["laptop"]
+
+
+def test_a_token_without_an_identity_is_only_that_of_a_person_without_one(
+    control_database: Database[dict[str, Any]],
+) -> None:
+    tokens = Tokens(control_database)
+    nameless = Person("olga", "Olga", "user")
+    _, secret = tokens.create(nameless)
+    control_database["tokens"].update_one({}, {"$unset": {"identity": ""}})
+
+    owner = tokens.owner_of(secret)
+
+    assert owner is not None
+    assert owner.matches(nameless) and not owner.matches(OLGA)
 
 
 def test_the_audit_tells_who_did_what_newest_first(control_database: Database[dict[str, Any]]) -> None:
@@ -130,10 +160,10 @@ def test_a_server_that_is_away_is_said_to_be_away() -> None:
         tokens, audit = Tokens(client["control"]), Audit(client["control"])
 
         for ask in (
-            lambda: tokens.create("olga"),
-            lambda: tokens.user_of("kf_x"),
-            lambda: tokens.of_user("olga"),
-            lambda: tokens.revoke("x", "olga"),
+            lambda: tokens.create(OLGA),
+            lambda: tokens.owner_of("kf_x"),
+            lambda: tokens.of_person(OLGA),
+            lambda: tokens.revoke("x", OLGA),
             lambda: audit.write(ADMIN, "make", Scope.site(), "done"),
             lambda: audit.rows(1),
         ):

@@ -4,7 +4,7 @@ Rules:
 
 - A request that shows a bearer token stands or falls with it: a wrong one is refused even where a session exists.
 - A role that is not known counts as guest; what an actor may do is asked elsewhere (`auth.py`).
-- Somebody who signed in and has been removed since is nobody.
+- Somebody who signed in and has been removed since is nobody. His tokens are not those of who is called so later.
 - Flask is loaded by the first request: the command line asks here too, and does without.
 """
 
@@ -14,7 +14,7 @@ import os
 import pwd
 
 from ..errors import SignInError
-from ..model import Actor
+from ..model import Actor, Person
 from ..settings import ShellSettings
 from ..stores.mongo import translated
 from ..stores.people import SITE_ROLES, People
@@ -65,19 +65,28 @@ class Login:
 
     def _of_token(self, secret: str) -> Actor:
         plausible = secret.startswith("kf_") and secret.isascii() and len(secret) <= _TOKEN_LENGTH
-        user = self._tokens.user_of(secret) if plausible else None
-        if user is None:
-            raise SignInError(
-                "This token does not count.", hint="Make a new one on your page or with: keyframe token create --user U"
-            )
-        return self._actor(user, "api")
+        owner = self._tokens.owner_of(secret) if plausible else None
+        if owner is not None:
+            person = self._person(owner.user)
+            if owner.matches(person):
+                return _as_actor(person, "api")
+        raise SignInError(
+            "This token does not count.", hint="Make a new one on your page or with: keyframe token create --user U"
+        )
 
     def _actor(self, user: str, via: str) -> Actor:
+        return _as_actor(self._person(user), via)
+
+    def _person(self, user: str) -> Person:
         person = self._people.person(user)
         if person is None:
             raise SignInError("This person does not exist any more.", hint="Sign in as somebody else.")
-        role = person.site_role if person.site_role in SITE_ROLES else "guest"
-        return Actor(user=person.user, name=person.name, site_role=role, via=via)
+        return person
+
+
+def _as_actor(person: Person, via: str) -> Actor:
+    role = person.site_role if person.site_role in SITE_ROLES else "guest"
+    return Actor(user=person.user, name=person.name, site_role=role, via=via)
 
 
 def shows_token() -> bool:

@@ -181,7 +181,7 @@ def _edition(record: Record) -> Edition:
 def _account(record: Record) -> Account:
     role = record.get("role")
     user = str(record["user"])
-    person = Person(user, str(record.get("name") or user), role if role in SITE_ROLES else "guest")
+    person = Person(user, str(record.get("name") or user), role if role in SITE_ROLES else "guest", str(record["_id"]))
     return Account(person, str(record.get("password") or ""), record.get("sample") is True)
 
 

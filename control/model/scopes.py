@@ -85,11 +85,16 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody whom the host application knows: `user` is the name he signs in with."""
+    """Somebody whom the host application knows: `user` is the name he signs in with.
+
+    `identity` is what nobody else has who is called so later: the id of his record. Empty: the host knows people by
+    name only.
+    """
 
     user: str
     name: str
     site_role: str  # root, admin, user, guest
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)

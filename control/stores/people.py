@@ -9,7 +9,7 @@ Rules:
 
 >>> people = StoredPeople(client["keyframe"])
 >>> people.person("organiser")
-Person(user='organiser', name='Olivia Ganzevoort', site_role='user')
+Person(user='organiser', name='Olivia Ganzevoort', site_role='user', identity='d3f0…')
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ class People(Protocol):
     """The host's people, as Auth asks for them."""
 
     def person(self, user: str) -> Person | None:
-        """The person who signs in as `user`, or None: there is no such person (any more)."""
+        """The person who signs in as `user`, or None: there is no such person (any more).
+
+        Where names are given again to others, `identity` tells one from the other.
+        """
 
     def organises(self, user: str) -> frozenset[str]:
         """The ids, as text, of the projects that `user` is organiser of."""
@@ -59,6 +62,7 @@ class StoredPeople:
             user=str(record["user"]),
             name=str(record.get("name") or record["user"]),
             site_role=role if role in SITE_ROLES else "guest",
+            identity=str(record["_id"]),
         )
 
     def organises(self, user: str) -> frozenset[str]:

@@ -4,6 +4,8 @@ Rules:
 
 - The secret is shown once, by `create`; what is stored is its SHA-256: of 256 random bits, so no slow hash is needed.
 - A token of another person looks exactly like one that does not exist.
+- A token belongs to a person, not to a name: it is nobody's once his record is gone, even where somebody is called so
+  again. Should the very record come back, so does the token.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from pymongo import ASCENDING, IndexModel
 from pymongo.database import Database
 
 from ..errors import NotFoundError
-from ..model import utc_text
+from ..model import Person, utc_text
 from .control import Document, answering, collection, storable
 
 _PREFIX = "kf_"
@@ -46,6 +48,18 @@ class Token:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whom a token was made for: what he was called then, and which record that was."""
+
+    user: str
+    identity: str
+
+    def matches(self, person: Person) -> bool:
+        """Whether that is this very person."""
+        return (self.user, self.identity) == (person.user, person.identity)
+
+
 class Tokens:
     """The collection `tokens`. Made without asking the server; the first write creates its indexes.
 
@@ -56,10 +70,10 @@ class Tokens:
         self._tokens = collection(database, "tokens")
         self._indexed = False
 
-    def create(self, user: str, label: str = "") -> tuple[str, str]:
+    def create(self, person: Person, label: str = "") -> tuple[str, str]:
         """A new token of the person: its id and its secret; nobody can tell the secret later."""
         token_id, secret = str(ObjectId()), _PREFIX + secrets.token_urlsafe(32)
-        doc = {"user": storable(user), "label": storable(label), "digest": _digest(secret), "used_at": None}
+        doc = {**_owned_by(person), "label": storable(label), "digest": _digest(secret), "used_at": None}
         with answering():
             if not self._indexed:
                 self._tokens.create_indexes(
@@ -71,25 +85,25 @@ class Tokens:
             )
         return token_id, secret
 
-    def user_of(self, secret: str) -> str | None:
-        """The person whose token this is; None when it is nobody's, or was revoked. Notes the use."""
+    def owner_of(self, secret: str) -> Owner | None:
+        """Whose token this is; None when it is nobody's, or was revoked. Notes the use."""
         if not secret.startswith(_PREFIX):
             return None
         since = {"$subtract": ["$$NOW", _USED_APART * 1000]}
-        shown = {"user": 1, "unnoted": {"$lt": ["$used_at", since]}}  # null sorts before every time
+        shown = {"user": 1, "identity": 1, "unnoted": {"$lt": ["$used_at", since]}}  # null sorts before every time
         with answering():
             doc = self._tokens.find_one({"digest": _digest(secret)}, shown)
             if doc is not None and doc["unnoted"]:
                 self._tokens.update_one({"_id": doc["_id"]}, {"$currentDate": {"used_at": True}})
-        return str(doc["user"]) if doc else None
+        return Owner(str(doc["user"]), str(doc.get("identity", ""))) if doc else None
 
-    def of_user(self, user: str) -> tuple[Token, ...]:
+    def of_person(self, person: Person) -> tuple[Token, ...]:
         """The tokens of a person, oldest first."""
         with answering():
-            docs = list(self._tokens.find({"user": storable(user)}).sort([("created_at", 1), ("_id", 1)]))
+            docs = list(self._tokens.find(_owned_by(person)).sort([("created_at", 1), ("_id", 1)]))
         return tuple(Token(doc["_id"], doc["user"], doc["label"], doc["created_at"], doc["used_at"]) for doc in docs)
 
-    def revoke(self, token_id: str, user: str) -> None:
+    def revoke(self, token_id: str, person: Person) -> None:
         """The token counts no more, from the next request on.
 
         Raises
@@ -97,9 +111,13 @@ class Tokens:
         NotFoundError: the person has no such token.
         """
         with answering():
-            result = self._tokens.delete_one({"_id": storable(token_id), "user": storable(user)})
+            result = self._tokens.delete_one({"_id": storable(token_id), **_owned_by(person)})
         if not result.deleted_count:
             raise NotFoundError("There is no such token.", subject="token", hint="Look at the list of tokens.")
+
+
+def _owned_by(person: Person) -> Document:
+    return {"user": storable(person.user), "identity": storable(person.identity)}
 
 
 def _digest(secret: str) -> str:
