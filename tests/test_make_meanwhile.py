@@ -136,3 +136,31 @@ def test_directories_that_go_and_come_between_two_readings_are_in_the_snapshot(
     shutil.rmtree(top)
     assert world.restore(snapshot).status is DONE
     assert world.files() == before
+
+
+@pytest.mark.parametrize("other", ["link", "directory"])
+def test_what_becomes_something_else_while_it_is_read_is_named(
+    world: World, monkeypatch: pytest.MonkeyPatch, other: str
+) -> None:
+    model = world.folder(PROJECT) / TOP / "model.glb"
+    take, passes = Copying._take, 0
+
+    def swapping(copying: Copying, look: Any, *args: Any) -> Any:
+        nonlocal passes
+        if look.entry.path == f"{TOP}/model.glb":
+            passes += 1
+            model.unlink(missing_ok=True) if not model.is_dir() else model.rmdir()
+            model.symlink_to("/etc/hostname") if other == "link" else model.mkdir()
+            found = take(copying, look, *args)
+            model.unlink() if other == "link" else model.rmdir()
+            model.write_text("again")
+            return found
+        return take(copying, look, *args)
+
+    monkeypatch.setattr(Copying, "_take", swapping)
+    snapshot = world.make(PROJECT)
+
+    assert passes == 2
+    assert snapshot.status.value == "partial"
+    assert [(one.code, one.subject) for one in snapshot.problems] == [("changed", f"{TOP}/model.glb")]
+    assert not os.path.lexists(stored(world, snapshot, f"{TOP}/model.glb"))

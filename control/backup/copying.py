@@ -26,6 +26,8 @@ from ..stores.seen import RACY_NS
 from .stores import Stores
 from .watches import Watch
 
+_ANOTHER_KIND = (errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO)  # than when it was listed
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -193,8 +195,11 @@ class Copying:
         except ChangedError as error:
             self._problem(entry.path, error.code, error.what, error.hint)
         except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-                return None  # it vanished, or is no longer what it was when it was listed
+            if error.errno == errno.ENOENT:
+                return None
+            if error.errno in _ANOTHER_KIND:
+                self._problem(entry.path, "changed", "became something else while it was read.", "Make another one.")
+                return None
             if entry.kind != "file":
                 raise
             self._problem(entry.path, "unavailable", f"cannot be read ({error.strerror}).", "Look at its rights.")
