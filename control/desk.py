@@ -339,7 +339,7 @@ class Desk:
             raise InvalidError("People are restored with the whole site only.", subject="people", hint="Leave it out.")
         if people is None:
             return whole_site and self._back.mongo.is_without_people()
-        if people and not self._back.mongo.is_without_people():
+        if people:
             self._back.reception.permit(permit.actor, Action.PEOPLE, permit.scope)
         return people
 

@@ -365,6 +365,19 @@ def test_on_an_empty_machine_people_come_along(world: World) -> None:
     assert world.state() == before
 
 
+def test_on_an_empty_machine_an_admin_at_the_shell_brings_people_back_too(world: World) -> None:
+    before = world.state()
+    snapshot = world.make(SITE)
+    shutil.rmtree(world.settings.working)
+    world.client.drop_database(world.db.name)
+    admin = Actor("shell", "Shell", "admin", "cli")
+
+    outcome = world.done(world.office.desk.restore(admin, SITE, snapshot.name))
+
+    assert outcome.status is DONE
+    assert world.state() == before
+
+
 def test_rights_are_asked_again_when_the_job_starts(world: World) -> None:
     snapshot = world.make()
     world.spoil()

@@ -53,6 +53,8 @@ def table(rows: Iterator[tuple[str, ...]]) -> str:
 def describe(messages: Messages, snapshot: Snapshot, below: Scope, now: datetime) -> str:
     """All that is known of one snapshot."""
     instant = messages.exact(snapshot.instant.utc) if snapshot.instant else ""
+    status = snapshot.status.value
+    marks = [word for word, _ in messages.badges(snapshot, below) if word != status]
     restored = snapshot.undoable
     facts = (
         ("snapshot", snapshot.name),
@@ -63,7 +65,7 @@ def describe(messages: Messages, snapshot: Snapshot, below: Scope, now: datetime
         ("note", messages.plain(snapshot.note)),
         ("shows", instant),
         ("holds", messages.holds(snapshot)),
-        ("status", ", ".join([snapshot.status.value, *(word for word, _ in messages.badges(snapshot, below))])),
+        ("status", ", ".join([status, *marks])),
         ("undo", "takes back the restore it was made for" if restored else ""),
         (
             "deleted",
