@@ -98,8 +98,10 @@ class PagesSite:
         """A browser in which `user` is signed in."""
         client = self.app.test_client()
         if user is not None:
+            account = self.app.extensions["editions"].records.account(user)
             with client.session_transaction() as session:
                 session["_user_id"] = user
+                session["editions_session"] = self.app.extensions["editions"].sessions.begin(account.person)
         return Person(client)
 
     def project(self, organiser: str = "organiser") -> str:

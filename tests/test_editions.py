@@ -657,7 +657,7 @@ def test_without_its_database_the_site_says_so_on_every_page(tmp_path: Path) -> 
             assert "The database or the disk does not answer" in answer.text
             assert "Traceback" not in answer.text and "127.0.0.1" not in answer.text
         with client.session_transaction(base_url=HOST) as session:
-            session["_user_id"] = "organiser"
+            session["_user_id"], session["editions_session"] = "organiser", "any"
         assert client.get("/", base_url=HOST).status_code == 503
 
 

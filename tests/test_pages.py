@@ -605,7 +605,7 @@ def test_without_a_database_the_pages_say_so_with_503(tmp_path: Path) -> None:
     with application(settings) as app:
         client = app.test_client()
         with client.session_transaction() as session:
-            session["_user_id"] = "root"
+            session["_user_id"], session["editions_session"] = "root", "any"
 
         for url in ("/snapshots/site", "/snapshots/jobs/" + "a" * 24, "/snapshots/me"):
             answer = client.get(url)

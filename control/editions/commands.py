@@ -11,6 +11,7 @@ from ..errors import InvalidError, NotFoundError
 from ..stores.mongo import translated
 from .passwords import password_hash
 from .records import Records
+from .sessions import Sessions
 
 
 @click.group("people")
@@ -48,7 +49,10 @@ def list_people(opener: Opener, as_json: bool) -> None:
 @click.argument("user")
 @click.pass_obj
 def set_password(opener: Opener, user: str) -> None:
-    """Set the password of USER; asked for on a terminal, else read from the first line of standard input."""
+    """Set the password of USER; asked for on a terminal, else read from the first line of standard input.
+
+    Every browser in which USER is signed in is signed out.
+    """
     with opener() as office:
         with translated("the people"):
             records = Records(office.database)
@@ -58,9 +62,10 @@ def set_password(opener: Opener, user: str) -> None:
         hashed = _asked_for(user)
         with office.gate.shared(office.settings.gate.wait), translated("the people"):
             known = records.set_password(user, hashed)
+            Sessions(office.database).end_all(user)  # after it: see `signin`
         if not known:
             raise NotFoundError(f"Nobody is called {user} any more.", hint="Nothing was changed.")
-    click.echo(f"{user} has a password now.", err=True)
+    click.echo(f"{user} has a password now, and is signed out everywhere.", err=True)
 
 
 def _asked_for(user: str) -> str:

@@ -22,6 +22,7 @@ from .folder import EditionFolder
 from .nouns import Edition, Project
 from .records import Records
 from .rights import Viewer
+from .sessions import Sessions
 
 NAME = "editions"
 
@@ -32,6 +33,7 @@ class Site:
 
     settings: Settings
     records: Records
+    sessions: Sessions
 
     def folder(self, edition: Edition) -> EditionFolder:
         return EditionFolder(self.settings.working, edition)

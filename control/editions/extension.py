@@ -16,9 +16,10 @@ from . import edition_pages, file_pages, metadata, project_pages, signin, words
 from .answers import check_form, register_errors, secure
 from .context import NAME, Site, viewer_or_nobody
 from .records import Records
+from .sessions import Sessions
 
 LAYOUT = "editions/layout.html"
-# Signing in and out writes nothing of the application, and must work while a snapshot or a restore holds its gate.
+# Signing in and out writes nothing that a snapshot holds, and must work while a snapshot or a restore holds its gate.
 EXEMPT = frozenset(f"{NAME}.{view}" for view in ("sign_in", "sign_in_sample", "sign_out"))
 
 LARGEST_REQUEST_BYTES = 1_000_000_000
@@ -35,7 +36,7 @@ class EditionsSite:
     """
 
     def __init__(self, settings: Settings, database: Database[dict[str, Any]]) -> None:
-        self._site = Site(settings, Records(database))
+        self._site = Site(settings, Records(database), Sessions(database))
         self._zone = ZoneInfo(settings.time_zone)
 
     def init_app(self, app: Flask) -> None:

@@ -2,6 +2,7 @@
 
 Rules:
 
+- Who signs out, or signs in as somebody else, ends his session on the server: no copy of the cookie counts any more.
 - A wrong password and an unknown person get the same answer, in the same time.
 - The buttons exist only where nobody but the person at this machine can reach them; each press checks that again.
 """
@@ -9,30 +10,36 @@ Rules:
 from __future__ import annotations
 
 import ipaddress
+from functools import cached_property
 from typing import Any
 
-from flask import Blueprint, Request, redirect, render_template, request, url_for
+from flask import Blueprint, Request, redirect, render_template, request, session, url_for
 from flask_login import login_user, logout_user
 from werkzeug.wrappers import Response as AnyResponse
 
-from ..errors import RefusedError
+from ..errors import InvalidError, RefusedError
 from ..settings import Settings
 from .context import NAME, forget_session, safe_next, site, tell
 from .nouns import Account
 from .passwords import password_fits
 
 _LOCAL_NAMES = ("localhost", "127.0.0.1")
+_SESSION = "editions_session"  # the key in the cookie
 
 
 class SignedIn:
-    """Whom the session names, as Flask-Login asks for him. Whether he still exists is asked by who reads his record."""
+    """Whom the cookie names, as Flask-Login asks for him; the server is asked only where it matters who he is."""
 
-    is_authenticated = True
     is_active = True
     is_anonymous = False
 
     def __init__(self, user: str) -> None:
         self._user = user
+
+    @cached_property
+    def is_authenticated(self) -> bool:
+        """Whether his session lives. Raises the driver's errors."""
+        return site().sessions.lives(_session_id(), self._user)
 
     def get_id(self) -> str:
         return self._user
@@ -69,8 +76,11 @@ def sign_in_sample() -> AnyResponse:
 
 
 def sign_out() -> AnyResponse:
+    """Forgotten by this browser first: it is so even where the database does not answer."""
+    session_id = _session_id()
     logout_user()
     forget_session()
+    site().sessions.end(session_id)
     tell("You are signed out.", "note")
     return redirect(url_for(f"{NAME}.projects"), 303)
 
@@ -87,9 +97,21 @@ def buttons_allowed(settings: Settings, asked: Request) -> bool:
 
 
 def _enter(account: Account) -> AnyResponse:
+    sessions = site().sessions
+    sessions.end(_session_id())
     forget_session()
+    session_id = sessions.begin(account.person)
+    # A new password ends all sessions there are; one begun with the old password just after that must not stay.
+    if site().records.account(account.person.user) != account:
+        sessions.end(session_id)
+        raise InvalidError("Your name or password was changed at this very moment.", hint="Sign in again.")
     login_user(SignedIn(account.person.user))
+    session[_SESSION] = session_id
     return redirect(safe_next(request.form.get("next"), url_for(f"{NAME}.projects")), 303)
+
+
+def _session_id() -> str:
+    return str(session.get(_SESSION, ""))
 
 
 def _form(mistake: str = "") -> str:

@@ -41,6 +41,7 @@ _INDEXES = {
     "projectUser": ("user", "projectId"),
     "editionUser": ("user", "editionId"),
 }
+_NOBODYS = "session"  # who is signed in: no content, and no reason to leave a site alone
 _UNIQUE = ("user", "projectUser", "editionUser")
 
 
@@ -157,7 +158,8 @@ def _others(database: Site, working: Path) -> Iterator[str]:
 
 def _counts(database: Site) -> dict[str, bool]:
     names = database.list_collection_names(filter={"type": "collection"})
-    return {name: database[name].find_one() is not None for name in names if not name.startswith("system.")}
+    counted = (name for name in names if name != _NOBODYS and not name.startswith("system."))
+    return {name: database[name].find_one() is not None for name in counted}
 
 
 def _live_files(working: Path) -> Iterator[str]:
