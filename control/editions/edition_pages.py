@@ -8,7 +8,7 @@ from urllib.parse import unquote
 from flask import Blueprint, Response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from ..errors import NotFoundError
+from ..errors import KeyframeError, NotFoundError
 from . import metadata
 from .answers import MODEL_POLICY
 from .context import NAME, demand, edition_seen, project_seen, site, tell, viewer
@@ -130,6 +130,10 @@ def _create(project: Project, title: str) -> AnyResponse:
     edition_id = site().records.create_edition(project, title, new_metadata(title))
     created = site().records.edition(project, edition_id)
     if created is not None:
-        site().folder(created).create()
+        try:
+            site().folder(created).create()
+        except KeyframeError:
+            site().records.delete_edition(created)
+            raise
     tell(f"The edition “{title}” is there. Upload its files below.")
     return redirect(url_for(f"{NAME}.edition", project_id=project.id, edition_id=edition_id), 303)

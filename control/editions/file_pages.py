@@ -8,7 +8,10 @@ Rules:
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, redirect, render_template, request, send_from_directory, url_for
+import os
+from typing import BinaryIO
+
+from flask import Blueprint, Response, redirect, render_template, request, send_file, url_for
 from werkzeug.datastructures import FileStorage
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -66,12 +69,8 @@ def register(blueprint: Blueprint) -> None:
 def content(project_id: str, edition_id: str, path: str) -> Answer:
     """The file itself."""
     _, edition = edition_seen(project_id, edition_id)
-    folder = site().folder(edition)
-    folder.find(path)
     kind = kind_of(path)
-    response: Response = send_from_directory(
-        folder.path, path, mimetype=kind, conditional=True, as_attachment=kind == _OTHER
-    )
+    response = _sent(site().folder(edition).open(path), path.rpartition("/")[2], kind)
     response.headers["Cache-Control"] = "no-cache, private"
     if kind in _ACTIVE:
         response.headers["Content-Security-Policy"] = ARTICLE_POLICY
@@ -139,6 +138,25 @@ def kind_of(path: str) -> str:
     return _KINDS.get(path.rpartition(".")[2].lower(), _OTHER)
 
 
+def _sent(file: BinaryIO, name: str, kind: str) -> Response:
+    """The answer with an open file, the part that was asked for, or that it has not changed.
+
+    Flask would want a path for the latter two, and open it itself.
+    """
+    status = os.fstat(file.fileno())
+    try:
+        response = send_file(
+            file, kind, kind == _OTHER, name, conditional=False, last_modified=status.st_mtime,
+            etag=f"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}",
+        )  # fmt: skip
+        response.content_length = status.st_size
+        response.make_conditional(request, accept_ranges=True, complete_length=status.st_size)
+    except BaseException:
+        file.close()
+        raise
+    return response
+
+
 def _uploaded() -> list[FileStorage]:
     files = [one for one in request.files.getlist("file") if one.filename]
     if not files:
@@ -154,7 +172,7 @@ def _file_page(project: Project, edition: Edition, path: str, mistake: str = "")
         edition=edition,
         path=path,
         name=path.rpartition("/")[2],
-        size_bytes=found.stat().st_size,
+        size_bytes=found.bytes,
         is_picture=kind_of(path).startswith("image/"),
         mistake=mistake,
     )

@@ -7,7 +7,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from . import metadata
 from .context import NAME, demand, project_seen, site, tell, viewer
-from .folder import EditionFolder, project_sizes, remove_project
+from .folder import project_sizes, remove_project
 from .nouns import Edition, Project
 
 Answer = str | AnyResponse | tuple[str, int]
@@ -114,8 +114,7 @@ def delete_project(project_id: str) -> Answer:
 
 def icon_of(edition: Edition) -> str:
     """The path of the edition's picture, empty if it has none."""
-    folder: EditionFolder = site().folder(edition)
-    return "icon.png" if (folder.path / "icon.png").is_file() else ""
+    return "icon.png" if site().folder(edition).holds("icon.png") else ""
 
 
 def new_metadata(title: str) -> dict[str, object]:
