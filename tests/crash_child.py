@@ -30,7 +30,7 @@ STEPS = {
     "add link": ("stores.draft", "Draft", "add_link", ""),
     "second pass": ("backup.copying", "Copying", "second_pass", ""),
     "pin": ("stores.mongo", "Mongo", "pinned", ""),
-    "dump": ("backup.make", "Make", "_dump_collection", ""),
+    "dump": ("backup.dumping", "Dumping", "_collection", ""),
     "manifest": ("stores.manifest", "ManifestWriter", "close", ""),
     "finish": ("stores.draft", "Draft", "finish", ""),
     "flush draft": ("stores.repository", "", "flush", ""),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from keyframe.model import OutcomeStatus, Scope
-from keyframe.stores.draft import stem_of
+from keyframe.stores.dump import stem_of
 from keyframe.stores.mongo import Mongo
 from whole import documents, require_whole
 from world import ONE, PROJECT, SITE, World

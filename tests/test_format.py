@@ -16,7 +16,7 @@ import bson
 import pytest
 from bson import json_util
 from keyframe.model import OutcomeStatus, Scope, Snapshot, Status
-from keyframe.stores.draft import stem_of
+from keyframe.stores.dump import stem_of
 from world import EDITION, ONE, PROJECT, SITE, TWO, World
 
 DOCUMENT = (Path(__file__).parents[1] / "docs/snapshot-format.md").read_text(encoding="utf-8")

@@ -15,40 +15,23 @@ from __future__ import annotations
 
 import contextlib
 import platform
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from ..errors import ChangedError, NotFoundError, Problem, UnavailableError
-from ..model import FORMAT, CollectionEntry, Part, Progress, Reason, Scope, Snapshot, Status, utc_text
-from ..stores.draft import CollectionWriter, Draft
+from ..model import FORMAT, Part, Progress, Reason, Scope, Snapshot, Status, utc_text
+from ..stores.draft import Draft
 from ..stores.files import require_room, translate
-from ..stores.manifest import ManifestWriter
-from ..stores.mongo import CollectionInfo, ReadAgainError, Reader
+from ..stores.mongo import CollectionInfo, Reader
 from ..version import VERSION
 from .copying import Copying
+from .dumping import STEPS, Dump, Dumping
 from .stores import Stores
 from .watches import Watch
 
 _TRIES = 3
-_STEPS = 4
-
-
-@dataclass(slots=True)
-class _Dump:
-    """What one reading at one instant has put into the draft, and how the gate fared."""
-
-    manifest: ManifestWriter
-    closed_seconds: float = 0.0
-    gate_tries: int = 1
-    problems: list[Problem] = field(default_factory=list)
-    unknown: list[str] = field(default_factory=list)  # names of collections
-    entries: list[CollectionEntry] = field(default_factory=list)
-    writers: list[CollectionWriter] = field(default_factory=list)
-    documents: Counter[str] = field(default_factory=Counter)  # by project
-    bytes: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +91,7 @@ class Make:
                     unchanged = stores.repository.note(scope, unchanged.name, note)
                 return Made(unchanged, is_new=False)
             self._watch.check()
-            self._watch.progress(Progress("committing", 4, _STEPS))
+            self._watch.progress(Progress("committing", 4, STEPS))
             try:
                 draft.finish(header)
             except OSError as error:
@@ -123,16 +106,16 @@ class Make:
     def _is_there(self) -> bool:
         return self._stores.mongo.project_exists(self._scope) or self._stores.live_tree(self._scope).exists()
 
-    def _read_all(self, draft: Draft, copying: Copying) -> tuple[_Dump, Reader]:
+    def _read_all(self, draft: Draft, copying: Copying) -> tuple[Dump, Reader]:
         for attempt in range(_TRIES):
             with contextlib.ExitStack() as stack:
                 draft.begin_records()
                 dump, reader, infos = self._pin(draft, copying, stack)
-                if self._is_dumped(draft, dump, reader, infos):
+                if Dumping(self._stores, self._scope, draft, self._watch).run(dump, reader, infos):
                     draft.keep_sums(dump.writers)
                     return dump, reader
             dump.manifest.close()
-            self._watch.progress(Progress(f"collections changed, reading again ({attempt + 2})", 3, _STEPS))
+            self._watch.progress(Progress(f"collections changed, reading again ({attempt + 2})", 3, STEPS))
         raise ChangedError(
             "changed its collections or indexes each time it was read.",
             subject="database",
@@ -141,12 +124,12 @@ class Make:
 
     def _pin(
         self, draft: Draft, copying: Copying, stack: contextlib.ExitStack
-    ) -> tuple[_Dump, Reader, dict[str, CollectionInfo]]:
+    ) -> tuple[Dump, Reader, dict[str, CollectionInfo]]:
         """With the gate closed: copy what changed meanwhile, describe the collections, fix the instant."""
-        self._watch.progress(Progress("second look at the files", 2, _STEPS))
+        self._watch.progress(Progress("second look at the files", 2, STEPS))
         with self._closed_gate() as gate:
             began = self._stores.now()
-            dump = _Dump(draft.manifest(), gate_tries=gate.tries)
+            dump = Dump(draft.manifest(), gate_tries=gate.tries)
             copying.second_pass(dump.manifest)
             infos = self._stores.mongo.collections(self._scope)
             reader = stack.enter_context(self._stores.mongo.pinned())
@@ -180,45 +163,7 @@ class Make:
                 return
         yield _GateTry(_TRIES, is_closed=False)
 
-    def _is_dumped(self, draft: Draft, dump: _Dump, reader: Reader, infos: dict[str, CollectionInfo]) -> bool:
-        """Dump the collections; False where one of them was changed meanwhile."""
-        try:
-            for info in infos.values():
-                self._watch.check()
-                self._dump_collection(draft, dump, reader, info)
-        except ReadAgainError:
-            return False
-        return self._stores.mongo.collections(self._scope) == infos
-
-    def _dump_collection(self, draft: Draft, dump: _Dump, reader: Reader, info: CollectionInfo) -> None:
-        if not info.is_kept:
-            dump.unknown.append(info.name)
-            dump.problems.append(
-                Problem(
-                    "unavailable",
-                    "is capped or a time series; those are not kept yet.",
-                    info.name,
-                    "It stays as it is.",
-                )
-            )
-            return
-        writer = draft.collection(info)
-        if info.kind == "collection":
-            mongo = self._stores.mongo
-            owners = () if self._scope.is_site else (self._scope,)
-            for raw in reader.documents(info.name, mongo.where(owners, info.name)):
-                writer.add(raw)
-                if self._scope.is_site and (project_id := mongo.project_of(info.name, raw)) is not None:
-                    dump.documents[project_id] += 1
-                    dump.bytes[project_id] += len(raw)
-                if writer.documents % 1000 == 0:
-                    self._watch.progress(
-                        Progress("reading the database", 3, _STEPS, writer.documents, 0, "records", info.name)
-                    )
-        dump.writers.append(writer)
-        dump.entries.append(writer.close())
-
-    def _header(self, copying: Copying, dump: _Dump, reader: Reader) -> dict[str, Any]:
+    def _header(self, copying: Copying, dump: Dump, reader: Reader) -> dict[str, Any]:
         """`snapshot.json`, without who and why; the manifest is complete afterwards."""
         for entry in dump.entries:
             dump.manifest.collection(entry)
@@ -252,7 +197,7 @@ class Make:
             "manifest": {"bytes": dump.manifest.bytes, "sha256": sha256},
         }
 
-    def _parts(self, copying: Copying, dump: _Dump, titles: dict[str, str]) -> dict[str, dict[str, Any]]:
+    def _parts(self, copying: Copying, dump: Dump, titles: dict[str, str]) -> dict[str, dict[str, Any]]:
         if not self._scope.is_site:
             return {}
         ids = sorted(set(copying.project_files) | set(dump.documents))

@@ -12,42 +12,22 @@ Rules:
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import hashlib
 import os
 import shutil
 import stat as modes
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
-from urllib.parse import quote
+from typing import Any
 
-import bsonjs
-import msgspec
-from bson import decode, json_util
-
-from ..model import CollectionEntry, FileEntry
+from ..model import FileEntry
+from .dump import CollectionWriter, Sum
 from .files import Tree, copy_file, copy_link, dress_folder
 from .headers import write_json
 from .manifest import ManifestWriter, read_manifest
 from .mongo import CollectionInfo
-from .raw import LENIENT
 from .readme import readme_text
-
-# mongorestore takes the full name from the metadata where a stem has exactly 238 bytes: 208 of the name, `%24`, 27 of
-# the checksum.
-_LONGEST_STEM = 238
-_CUT_STEM = 208
-
-
-@dataclass(frozen=True, slots=True)
-class _Sum:
-    """One line of manifest-sha256.txt that is not of a file below files/."""
-
-    path: str
-    sha256: str
 
 
 class Draft:
@@ -57,7 +37,7 @@ class Draft:
         self.folder = folder
         self.files = Tree(folder / "files")
         self.scratch = folder / ".bulk"  # notes of the copying, gone before the commit
-        self._sums: list[_Sum] = []
+        self._sums: list[Sum] = []
         self._manifest: ManifestWriter | None = None
         self._collection: CollectionWriter | None = None
         for name in ("files", "db/bson", "db/json"):
@@ -144,7 +124,7 @@ class Draft:
         write_json(self.folder / "snapshot.json", header)
         for name in ("README.txt", "snapshot.json", "manifest.jsonl"):
             with open(self.folder / name, "rb") as content:
-                self._sums.append(_Sum(name, hashlib.file_digest(content, "sha256").hexdigest()))
+                self._sums.append(Sum(name, hashlib.file_digest(content, "sha256").hexdigest()))
         folders = []
         with open(self.folder / "manifest-sha256.txt", "wb") as file:
             for entry in read_manifest(self.folder / "manifest.jsonl"):
@@ -157,109 +137,6 @@ class Draft:
                 file.write(sum_line(one.path, one.sha256))
         for entry in reversed(folders):
             dress_folder(self.folder / "files" / entry.path, entry)
-
-
-class CollectionWriter:
-    """Writes one collection twice: BSON as mongorestore reads it, and extended JSON, a line per document."""
-
-    def __init__(self, folder: Path, info: CollectionInfo) -> None:
-        self.info = info
-        self.stem = stem_of(info.name)
-        self.documents = 0
-        self.bytes = 0
-        self._inexact = 0
-        self.sums: list[_Sum] = []
-        self._bson = _Hashed(folder / "bson" / f"{self.stem}.bson")
-        self._json = _Hashed(folder / "json" / f"{self.stem}.json")
-        self._metadata = folder / "bson" / f"{self.stem}.metadata.json"
-
-    def add(self, raw: bytes) -> None:
-        """Write one document."""
-        self._bson.write(raw)
-        self._json.write(self._line(raw).encode("utf-8", "surrogatepass") + b"\n")
-        self.documents += 1
-        self.bytes += len(raw)
-
-    def close(self) -> CollectionEntry:
-        """End both files and write what describes the collection."""
-        bson_sum, json_sum = self._bson.close(), self._json.close()
-        metadata = metadata_json(self.info)
-        self._metadata.write_bytes(metadata)
-        self.sums = [
-            _Sum(f"db/bson/{self.stem}.bson", bson_sum),
-            _Sum(f"db/bson/{self.stem}.metadata.json", hashlib.sha256(metadata).hexdigest()),
-            _Sum(f"db/json/{self.stem}.json", json_sum),
-        ]
-        return CollectionEntry(
-            name=self.info.name,
-            stem=self.stem,
-            kind=self.info.kind,
-            documents=self.documents,
-            bytes=self.bytes,
-            sha256=bson_sum,
-            options=self.info.options,
-            indexes=self.info.indexes,
-            json_inexact=self._inexact,
-        )
-
-    def abandon(self) -> None:
-        """Close both files, half as they are."""
-        with contextlib.suppress(OSError):
-            self._bson.close()
-        self._json.close()
-
-    def _line(self, raw: bytes) -> str:
-        # bsonjs raises on invalid UTF-8 and alters a few values: each line is read back and compared.
-        try:
-            line: str = bsonjs.dumps(raw, mode=bsonjs.CANONICAL)
-            if bsonjs.loads(line) == raw:
-                return line
-        except (ValueError, UnicodeError):
-            pass
-        document = decode(raw, LENIENT)
-        self._inexact += 1
-        return json_util.dumps(document, json_options=json_util.CANONICAL_JSON_OPTIONS)
-
-
-class _Hashed:
-    """A file that is hashed while it is written."""
-
-    def __init__(self, path: Path) -> None:
-        self._file: IO[bytes] = open(path, "wb", buffering=1 << 20)  # noqa: SIM115  (closed by close)
-        self._digest = hashlib.sha256()
-
-    def write(self, content: bytes) -> None:
-        self._file.write(content)
-        self._digest.update(content)
-
-    def close(self) -> str:
-        self._file.close()
-        return self._digest.hexdigest()
-
-
-def metadata_json(info: CollectionInfo) -> bytes:
-    """`<collection>.metadata.json` as mongorestore reads it: options, indexes, uuid, name and type."""
-    document = {
-        "options": msgspec.Raw(info.options.encode()),
-        "indexes": msgspec.Raw(info.indexes.encode()),
-        "uuid": info.uuid,
-        "collectionName": info.name,
-        "type": info.kind,
-    }
-    return msgspec.json.encode(document)
-
-
-def stem_of(collection: str) -> str:
-    """The name of a collection's files: escaped, and shortened where it is long, as mongodump does.
-
-    Source: mongo-tools, common/util, EscapeCollectionName: percent-escapes; longer names are cut and end in `%24` and
-    the SHA-1 of the whole name in URL-safe base64.
-    """
-    stem = quote(collection, safe="$&+=:@")
-    if len(stem) <= _LONGEST_STEM:
-        return stem
-    checksum = hashlib.sha1(collection.encode(), usedforsecurity=False).digest()
-    return f"{stem[:_CUT_STEM]}%24{base64.urlsafe_b64encode(checksum).decode('ascii').rstrip('=')}"
 
 
 def sum_line(path: str, sha256: str) -> bytes:
