@@ -26,6 +26,7 @@ from keyframe.backup import finishing, staging
 from keyframe.backup.staging import Staging
 from keyframe.model import OutcomeStatus
 from keyframe.stores import draft, dump, files, headers, repository
+from keyframe.stores.disk import translate
 from keyframe.stores.intents import Intents
 from keyframe.stores.manifest import ManifestWriter
 from keyframe.stores.plans import PlanWriter
@@ -122,7 +123,7 @@ def test_a_restore_that_cannot_be_prepared_changes_nothing(
     snapshot, good, bad = spoilt(world)
     world.make(PROJECT)
     error = (
-        disk(number) if place is not Intents else lambda: files.translate(disk(number)(), "it", "nothing was changed")
+        disk(number) if place is not Intents else lambda: translate(disk(number)(), "it", "nothing was changed")
     )
     faults.at(place, name, error)
 

@@ -562,7 +562,7 @@ def test_a_deleted_project_keeps_its_title(world: World) -> None:
 def test_a_make_without_room_names_both_numbers(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.make()
     world.write("big.bin", "x" * 2_000_000)
-    monkeypatch.setattr("keyframe.stores.files.free_bytes", lambda _: 1_500_000)
+    monkeypatch.setattr("keyframe.stores.disk.free_bytes", lambda _: 1_500_000)
 
     outcome = world.done(world.office.desk.make(world.ask, PROJECT))
 

@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from ..errors import NotFoundError, Problem
 from ..model import Change, Plan, PlanItem, Progress, Scope, Selection, Snapshot, Status
 from ..plan import Record, Slice, Tally, file_items, record_item, record_pairs
-from ..stores.files import path_key, translate
+from ..stores.disk import translate
+from ..stores.files import path_key
 from .inventory import Inventory, Part, Shape
 from .stores import Stores
 from .watches import Watch

@@ -19,8 +19,9 @@ import msgspec
 
 from ..errors import ChangedError, Problem
 from ..model import FileEntry, Progress, Scope, Snapshot
+from ..stores.copies import TargetError, is_as_written
 from ..stores.draft import Draft
-from ..stores.files import Look, TargetError, Tree, is_as_written, path_key, with_digest
+from ..stores.files import Look, Tree, path_key, with_digest
 from ..stores.manifest import ManifestWriter, file_line, file_of_line
 from ..stores.seen import RACY_NS
 from .stores import Stores

@@ -21,7 +21,7 @@ import structlog
 
 from ..errors import CancelledError, DamagedError, KeyframeError, NoRoomError, NotFoundError, Problem, UnavailableError
 from ..model import Order, Outcome, OutcomeStatus, Plan, Progress, Scope
-from ..stores.files import flush, translate
+from ..stores.disk import flush, translate
 from ..stores.intents import Intent
 from .compare import Compare, Target
 from .edited import edited_in, problems_of, without

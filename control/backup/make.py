@@ -22,8 +22,8 @@ from typing import Any
 
 from ..errors import ChangedError, NotFoundError, Problem, UnavailableError
 from ..model import FORMAT, Part, Progress, Reason, Scope, Snapshot, Status, utc_text
+from ..stores.disk import require_room, translate
 from ..stores.draft import Draft
-from ..stores.files import require_room, translate
 from ..stores.mongo import CollectionInfo, Reader
 from ..version import VERSION
 from .copying import Copying

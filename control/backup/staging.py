@@ -20,17 +20,9 @@ from pathlib import Path
 from ..errors import ChangedError, DamagedError
 from ..model import Change, FileEntry, Plan, PlanItem, Progress, Scope
 from ..plan import entry_of
-from ..stores.files import (
-    RESERVED,
-    TargetError,
-    Tree,
-    copy_file,
-    copy_link,
-    require_room,
-    scratch_name,
-    sweep_scratch,
-    translate,
-)
+from ..stores.copies import TargetError, copy_file, copy_link
+from ..stores.disk import require_room, scratch_name, sweep_scratch, translate
+from ..stores.files import RESERVED, Tree
 from .compare import Target
 from .edited import is_as_planned
 from .inventory import StoredInventory

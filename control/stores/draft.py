@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from ..model import FileEntry
+from .copies import copy_file, copy_link, dress_folder
 from .dump import CollectionWriter, Sum
-from .files import Tree, copy_file, copy_link, dress_folder
+from .files import Tree
 from .headers import write_json
 from .manifest import ManifestWriter, read_manifest
 from .mongo import CollectionInfo

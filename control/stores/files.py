@@ -15,29 +15,24 @@ Rules:
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import hashlib
 import os
-import shutil
 import stat as modes
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import ChangedError, KeyframeError, NoRoomError, Problem, UnavailableError
-from ..model import FileEntry, Scope
+from ..errors import ChangedError, Problem
+from ..model import FileEntry
 
 RESERVED = ".keyframe"
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_KEPT_OPEN = 64  # directories of a walk: a tree may be deeper than a process may have files open
+_KEPT_KINDS = (modes.S_IFREG, modes.S_IFDIR, modes.S_IFLNK)
 _CHUNK = 1 << 20
-_TRIES = 3
-FULL = (errno.ENOSPC, errno.EDQUOT)
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-class TargetError(OSError):
-    """A copy could not be written: the fault of where it goes to, not of what is copied."""
+TRIES = 3
 
 
 ProblemSink = Callable[[str, Problem], None]  # the exact path, and what is wrong with it
@@ -57,57 +52,69 @@ def path_key(path: str) -> bytes:
     return b"" if path == "." else os.fsencode(path)
 
 
-def translate(error: OSError, subject: str, state: str) -> KeyframeError:
-    """The error of ours that a failed system call means; `state` says what state the data is in now."""
-    if error.errno in FULL:
-        return NoRoomError(
-            f"the disk is full ({error.strerror}).", subject=subject, hint=f"Make room, then try again; {state}."
-        )
-    return UnavailableError(
-        f"cannot be read or written ({error.strerror}).",
-        subject=subject,
-        hint=f"Look at the disk and its rights; {state}.",
-    )
+class Descent:
+    """Reaches paths below a folder, one after the other, without following links; close it in the end.
+
+    Only the directory of the last path is kept open: of files that come sorted, most lie in it too.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._folder: str | None = None
+        self._descriptor = -1
+
+    def __enter__(self) -> Descent:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def parent(self, path: str) -> tuple[int, str]:
+        """The open directory that holds `path`, valid until the next call, and the last name."""
+        folder, _, name = path.rpartition("/")
+        if folder != self._folder:
+            self._enter(folder)
+        return self._descriptor, name
+
+    def _enter(self, folder: str) -> None:
+        last, descriptor = self._folder, self._descriptor
+        if last is not None and last and folder.startswith(last + "/"):
+            names = folder[len(last) + 1 :].split("/")
+        else:
+            self.close()
+            descriptor = os.open(self._root, _FOLDER)
+            names = folder.split("/") if folder else []
+        self._folder, self._descriptor = None, -1
+        try:
+            for name in names:
+                below = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=descriptor)
+                os.close(descriptor)
+                descriptor = below
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._folder, self._descriptor = folder, descriptor
+
+    def close(self) -> None:
+        """Let go of the directory that is open."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._folder, self._descriptor = None, -1
 
 
-def flush(folder: Path) -> None:
-    """Bring everything written to the file system of `folder` to the disk (syncfs), its names included."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        if _libc.syncfs(descriptor) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), str(folder))
-    finally:
-        os.close(descriptor)
+@dataclass(slots=True)
+class _Frame:
+    """One directory on the way of a walk: its descriptor (-1: not open now), what stands before its names, the names
+    that are still to come; a name with "/" at its end means: go down there."""
 
+    descriptor: int
+    prefix: str
+    names: Iterator[str]
 
-def scratch_name(scope: Scope, key: str) -> str:
-    """The name of a folder that a job of this scope works in; `key` (the job's id) holds no hyphen."""
-    return f"{scope.key.replace(':', '.')}-{key}"
-
-
-def sweep_scratch(folder: Path, scope: Scope) -> None:
-    """Remove what interrupted jobs of this very scope left in `folder`; call it with the scope's lock held."""
-    for name in names_in(folder):
-        # The whole name up to the key: "project.a-b-1" is no leftover of the project "a".
-        if name.rpartition("-")[0] == scratch_name(scope, "").removesuffix("-"):
-            shutil.rmtree(folder / name, ignore_errors=True)
-
-
-def names_in(folder: Path) -> list[str]:
-    """The names in a folder; none where it cannot be listed."""
-    with contextlib.suppress(OSError):
-        return os.listdir(folder)
-    return []
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    def close(self) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+        self.descriptor = -1
 
 
 class Tree:
@@ -127,15 +134,19 @@ class Tree:
     def parent(self, path: str) -> Iterator[tuple[int, str]]:
         """The directory that holds `path`, as an open descriptor, and the last name; no component is a link."""
         *folders, name = path.split("/")
-        descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = os.open(self.root, _FOLDER)
         try:
             for folder in folders:
-                below = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
+                below = os.open(folder, _FOLDER | os.O_NOFOLLOW, dir_fd=descriptor)
                 os.close(descriptor)
                 descriptor = below
             yield descriptor, name
         finally:
             os.close(descriptor)
+
+    def descent(self) -> Descent:
+        """For whoever reaches one path after the other: directories stay open from one to the next."""
+        return Descent(self.root)
 
     def walk(self, problem: ProblemSink) -> Iterator[Look]:
         """All files, directories and links, sorted by the bytes of the path.
@@ -143,6 +154,11 @@ class Tree:
         What cannot be listed, and what is neither file, directory nor link, goes to `problem` with its path.
         Nothing is yielded where the root is not there.
         """
+        for path, stat, at_ns, target in self.paths(problem):
+            yield Look(entry_of_stat(path, stat, target), stat, at_ns)
+
+    def paths(self, problem: ProblemSink) -> Iterator[tuple[str, os.stat_result, int, str]]:
+        """As `walk`, undressed: path, stat, when it was taken (wall clock), target of a link."""
         try:
             stat = os.lstat(self.root)
         except FileNotFoundError:
@@ -150,60 +166,88 @@ class Tree:
         if not modes.S_ISDIR(stat.st_mode):
             problem(".", Problem("unavailable", "is not a folder.", ".", "It was left out."))
             return
-        yield Look(_entry(".", stat), stat, time.time_ns())
+        yield ".", stat, time.time_ns(), ""
+        top = _Frame(-1, "", iter(()))
+        if self._open(top, None, ".", problem):
+            try:
+                yield from self._below([top], problem)
+            finally:
+                top.close()
+
+    def _below(self, stack: list[_Frame], problem: ProblemSink) -> Iterator[tuple[str, os.stat_result, int, str]]:
         # A directory is listed under its own name and descended under its name plus "/": so that the whole stream is
         # in the order of the path's bytes ("a", "a.txt", "a/b").
-        stack = [iter(self._listing("", problem))]
-        while stack:
-            for _, path, descend in stack[-1]:
-                if descend:
-                    stack.append(iter(self._listing(path + "/", problem)))
-                    break
-                look = self._look(path, problem)
-                if look is not None:
-                    yield look
-            else:
-                stack.pop()
-
-    def _listing(self, prefix: str, problem: ProblemSink) -> list[tuple[bytes, str, bool]]:
         try:
-            with self.parent(prefix + ".") as (descriptor, _), os.scandir(descriptor) as found:
-                names = [(one.name, one.is_dir(follow_symlinks=False)) for one in found]
+            while stack:
+                frame = stack[-1]
+                for name in frame.names:
+                    if name[-1] == "/":
+                        below = _Frame(-1, frame.prefix + name, iter(()))
+                        if self._open(below, frame, name[:-1], problem):
+                            stack.append(below)
+                            if len(stack) > _KEPT_OPEN:
+                                stack[-_KEPT_OPEN - 1].close()
+                            break
+                        continue
+                    found = self._look(frame, name, problem)
+                    if found is not None:
+                        yield found
+                else:
+                    stack.pop().close()
+        finally:
+            for frame in stack:
+                frame.close()
+
+    def _open(self, frame: _Frame, above: _Frame | None, name: str, problem: ProblemSink) -> bool:
+        """Open the directory of a frame and list it; False where that cannot be."""
+        path = frame.prefix.rstrip("/") or "."
+        try:
+            if above is None:
+                frame.descriptor = os.open(self.root, _FOLDER)
+            else:
+                frame.descriptor = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=self._descriptor(above))
+            with os.scandir(frame.descriptor) as found:
+                names = []
+                for one in found:
+                    if not frame.prefix and one.name == self.reserved:
+                        continue
+                    names.append(one.name)
+                    if one.is_dir(follow_symlinks=False):
+                        names.append(one.name + "/")
         except OSError as error:
-            path = prefix.rstrip("/") or "."
+            frame.close()
             if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                 what = f"cannot be listed ({error.strerror})."
                 problem(path, Problem("unavailable", what, path, "Look at its rights."))
-            return []
-        rows = []
-        for name, is_folder in names:
-            if not prefix and name == self.reserved:
-                continue
-            rows.append((os.fsencode(name), prefix + name, False))
-            if is_folder:
-                rows.append((os.fsencode(name) + b"/", prefix + name, True))
-        rows.sort()
-        return rows
+            return False
+        # Text is in the order of its bytes already, unless there are undecodable ones (surrogates) among them.
+        names.sort(key=None if all(map(str.isascii, names)) else os.fsencode)
+        frame.names = iter(names)
+        return True
 
-    def _look(self, path: str, problem: ProblemSink) -> Look | None:
-        at_ns = time.time_ns()
+    def _descriptor(self, frame: _Frame) -> int:
+        """The open directory of a frame; of a very deep tree only the last ones are kept open."""
+        if frame.descriptor < 0:
+            with self.parent(frame.prefix + ".") as (folder, _):
+                frame.descriptor = os.dup(folder)
+        return frame.descriptor
+
+    def _look(self, frame: _Frame, name: str, problem: ProblemSink) -> tuple[str, os.stat_result, int, str] | None:
+        path, at_ns = frame.prefix + name, time.time_ns()
         try:
-            with self.parent(path) as (descriptor, name):
-                stat = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-                target = os.readlink(name, dir_fd=descriptor) if modes.S_ISLNK(stat.st_mode) else ""
+            folder = self._descriptor(frame)
+            stat = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            target = os.readlink(name, dir_fd=folder) if modes.S_ISLNK(stat.st_mode) else ""
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EINVAL):
-                problem(
-                    path, Problem("unavailable", f"cannot be read ({error.strerror}).", path, "Look at its rights.")
-                )
+                what = f"cannot be read ({error.strerror})."
+                problem(path, Problem("unavailable", what, path, "Look at its rights."))
             return None
-        if not (modes.S_ISREG(stat.st_mode) or modes.S_ISDIR(stat.st_mode) or modes.S_ISLNK(stat.st_mode)):
-            problem(
-                path,
-                Problem("unavailable", "is a pipe, socket or device; those are not kept.", path, "It stays as it is."),
-            )
+        if modes.S_IFMT(stat.st_mode) not in _KEPT_KINDS:
+            what = "is a pipe, socket or device; those are not kept."
+            problem(path, Problem("unavailable", what, path, "It stays as it is."))
             return None
-        return Look(_entry(path, stat, target), stat, at_ns)
+        return path, stat, at_ns, target
 
     def read(self, path: str, sink: Callable[[bytes], object] | None = None) -> tuple[os.stat_result, str]:
         """Read a regular file once: its stat and SHA-256; `sink` gets the bytes.
@@ -233,121 +277,13 @@ class Tree:
 
     def digest(self, path: str) -> tuple[os.stat_result, str]:
         """`read` without a sink, tried three times."""
-        for attempt in range(_TRIES):
+        for attempt in range(TRIES):
             try:
                 return self.read(path)
             except ChangedError:
-                if attempt == _TRIES - 1:
+                if attempt == TRIES - 1:
                     raise
         raise AssertionError("unreachable")
-
-
-def is_as_written(tree: Tree, entry: FileEntry) -> bool:
-    """Whether the file of `entry` is there with the size and time it was stored with; its bytes are not read."""
-    try:
-        with tree.parent(entry.path) as (folder, name):
-            stat = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except OSError:
-        return False
-    return modes.S_ISREG(stat.st_mode) and (stat.st_size, stat.st_mtime_ns) == (entry.size, entry.mtime_ns)
-
-
-def copy_file(
-    source: Tree, path: str, target: Path | str, folder: int | None = None
-) -> tuple[FileEntry, os.stat_result]:
-    """Copy one regular file, hashing what is written; mode, times and, as root, owner are those of the source.
-
-    Parameters
-    ----------
-    target: is replaced if it exists (unlinked first: it may share its inode with an older snapshot).
-    folder: the open directory that holds `target`, which then is a name.
-
-    Raises
-    ------
-    ChangedError: the source changed while it was read, three times in a row.
-    TargetError: the copy cannot be written. OSError: the source cannot be read. A half copy is removed.
-    """
-    for attempt in range(_TRIES):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(target, dir_fd=folder)
-        with _writing():
-            descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
-        try:
-            with open(descriptor, "wb", buffering=0) as out:
-                stat, sha256 = source.read(path, lambda chunk, out=out: _write_all(out.fileno(), chunk))  # type: ignore[misc]
-                with _writing():
-                    _dress_file(out.fileno(), stat)
-        except ChangedError:
-            os.unlink(target, dir_fd=folder)
-            if attempt == _TRIES - 1:
-                raise
-            continue
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(target, dir_fd=folder)
-            raise
-        entry = _entry(path, stat)
-        return with_digest(entry, sha256), stat
-    raise AssertionError("unreachable")
-
-
-def copy_link(entry: FileEntry, target: Path | str, folder: int | None = None) -> None:
-    """Make a symbolic link like `entry`; an existing one is replaced. `folder` as in `copy_file`."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(target, dir_fd=folder)
-    os.symlink(entry.target, target, dir_fd=folder)
-    if os.geteuid() == 0:
-        os.chown(target, entry.uid, entry.gid, dir_fd=folder, follow_symlinks=False)
-    os.utime(target, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=folder, follow_symlinks=False)
-
-
-def dress_folder(folder: Path, entry: FileEntry) -> None:
-    """Give a directory the owner (as root) and mode of `entry`."""
-    if os.geteuid() == 0:
-        os.chown(folder, entry.uid, entry.gid, follow_symlinks=False)
-    os.chmod(folder, entry.mode)
-
-
-def require_room(folder: Path, needed: int, what: str) -> None:
-    """Raise NoRoomError, with both numbers, where `folder` has less room than `needed` bytes."""
-    free = free_bytes(folder)
-    if needed > free:
-        raise NoRoomError(
-            f"{what} needs about {needed / 1e6:.1f} MB, the disk has {free / 1e6:.1f} MB free.",
-            subject=str(folder),
-            hint="Make room there, then try again; nothing was changed.",
-        )
-
-
-def free_bytes(folder: Path) -> int:
-    """Room on the file system of `folder` for whoever runs this process."""
-    there = folder
-    while not there.exists():
-        there = there.parent
-    room = os.statvfs(there)
-    return room.f_bavail * room.f_frsize
-
-
-def _write_all(descriptor: int, chunk: bytes) -> None:
-    view = memoryview(chunk)
-    with _writing():
-        while view:
-            view = view[os.write(descriptor, view) :]
-
-
-@contextlib.contextmanager
-def _writing() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise TargetError(error.errno, error.strerror) from error
-
-
-def _dress_file(descriptor: int, stat: os.stat_result) -> None:
-    if os.geteuid() == 0:
-        os.fchown(descriptor, stat.st_uid, stat.st_gid)
-    os.fchmod(descriptor, modes.S_IMODE(stat.st_mode))
-    os.utime(descriptor, ns=(stat.st_mtime_ns, stat.st_mtime_ns))
 
 
 def _moving(stat: os.stat_result) -> tuple[int, int, int, int]:
@@ -355,7 +291,7 @@ def _moving(stat: os.stat_result) -> tuple[int, int, int, int]:
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
 
 
-def _entry(path: str, stat: os.stat_result, target: str = "") -> FileEntry:
+def entry_of_stat(path: str, stat: os.stat_result, target: str = "") -> FileEntry:
     folder, link = modes.S_ISDIR(stat.st_mode), modes.S_ISLNK(stat.st_mode)
     return FileEntry(
         path=path,

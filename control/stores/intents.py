@@ -22,7 +22,7 @@ from typing import Any
 
 from ..errors import KeyframeError
 from ..model import Order, Scope
-from .files import sync_folder, translate
+from .disk import sync_folder, translate
 from .headers import write_json
 
 

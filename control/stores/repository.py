@@ -29,8 +29,8 @@ from pathlib import Path
 
 from ..errors import BusyError, DamagedError, NotFoundError
 from ..model import CollectionEntry, FileEntry, RestoreMark, Scope, Snapshot, is_snapshot_name
+from .disk import FULL, flush, names_in, scratch_name, sweep_scratch, sync_folder, translate
 from .draft import Draft
-from .files import FULL, flush, names_in, scratch_name, sweep_scratch, sync_folder, translate
 from .headers import Labels, damaged_header, labels_of, read_header, read_labels, write_json
 from .manifest import read_manifest
 

@@ -1,0 +1,92 @@
+"""The disk: bringing things to it durably, room on it, folders for work in progress, its errors as ours.
+
+>>> require_room(settings.data, 4_200_000_000, "the snapshot")      # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import shutil
+from pathlib import Path
+
+from ..errors import KeyframeError, NoRoomError, UnavailableError
+from ..model import Scope
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def translate(error: OSError, subject: str, state: str) -> KeyframeError:
+    """The error of ours that a failed system call means; `state` says what state the data is in now."""
+    if error.errno in FULL:
+        return NoRoomError(
+            f"the disk is full ({error.strerror}).", subject=subject, hint=f"Make room, then try again; {state}."
+        )
+    return UnavailableError(
+        f"cannot be read or written ({error.strerror}).",
+        subject=subject,
+        hint=f"Look at the disk and its rights; {state}.",
+    )
+
+
+def flush(folder: Path) -> None:
+    """Bring everything written to the file system of `folder` to the disk (syncfs), its names included."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if _libc.syncfs(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(folder))
+    finally:
+        os.close(descriptor)
+
+
+def scratch_name(scope: Scope, key: str) -> str:
+    """The name of a folder that a job of this scope works in; `key` (the job's id) holds no hyphen."""
+    return f"{scope.key.replace(':', '.')}-{key}"
+
+
+def sweep_scratch(folder: Path, scope: Scope) -> None:
+    """Remove what interrupted jobs of this very scope left in `folder`; call it with the scope's lock held."""
+    for name in names_in(folder):
+        # The whole name up to the key: "project.a-b-1" is no leftover of the project "a".
+        if name.rpartition("-")[0] == scratch_name(scope, "").removesuffix("-"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def names_in(folder: Path) -> list[str]:
+    """The names in a folder; none where it cannot be listed."""
+    with contextlib.suppress(OSError):
+        return os.listdir(folder)
+    return []
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def require_room(folder: Path, needed: int, what: str) -> None:
+    """Raise NoRoomError, with both numbers, where `folder` has less room than `needed` bytes."""
+    free = free_bytes(folder)
+    if needed > free:
+        raise NoRoomError(
+            f"{what} needs about {needed / 1e6:.1f} MB, the disk has {free / 1e6:.1f} MB free.",
+            subject=str(folder),
+            hint="Make room there, then try again; nothing was changed.",
+        )
+
+
+def free_bytes(folder: Path) -> int:
+    """Room on the file system of `folder` for whoever runs this process."""
+    there = folder
+    while not there.exists():
+        there = there.parent
+    room = os.statvfs(there)
+    return room.f_bavail * room.f_frsize
