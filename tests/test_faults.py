@@ -122,9 +122,7 @@ def test_a_restore_that_cannot_be_prepared_changes_nothing(
 ) -> None:
     snapshot, good, bad = spoilt(world)
     world.make(PROJECT)
-    error = (
-        disk(number) if place is not Intents else lambda: translate(disk(number)(), "it", "nothing was changed")
-    )
+    error = disk(number) if place is not Intents else lambda: translate(disk(number)(), "it", "nothing was changed")
     faults.at(place, name, error)
 
     outcome = world.restore(snapshot)

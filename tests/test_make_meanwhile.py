@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from keyframe.backup import bulk, copying
 from keyframe.backup.copying import Copying
 from keyframe.model import OutcomeStatus, Snapshot
 from keyframe.stores.gate import Gate
@@ -143,21 +144,23 @@ def test_what_becomes_something_else_while_it_is_read_is_named(
     world: World, monkeypatch: pytest.MonkeyPatch, other: str
 ) -> None:
     model = world.folder(PROJECT) / TOP / "model.glb"
-    take, passes = Copying._take, 0
+    take, passes = copying.take, 0
 
-    def swapping(copying: Copying, look: Any, *args: Any) -> Any:
+    def swapping(row: Any, *args: Any) -> Any:
         nonlocal passes
-        if look.entry.path == f"{TOP}/model.glb":
-            passes += 1
-            model.unlink(missing_ok=True) if not model.is_dir() else model.rmdir()
-            model.symlink_to("/etc/hostname") if other == "link" else model.mkdir()
-            found = take(copying, look, *args)
+        if row.path.decode() != f"{TOP}/model.glb":
+            return take(row, *args)
+        passes += 1
+        model.unlink(missing_ok=True)
+        model.symlink_to("/etc/hostname") if other == "link" else model.mkdir()
+        try:
+            return take(row, *args)
+        finally:
             model.unlink() if other == "link" else model.rmdir()
             model.write_text("again")
-            return found
-        return take(copying, look, *args)
 
-    monkeypatch.setattr(Copying, "_take", swapping)
+    monkeypatch.setattr(bulk, "take", swapping)
+    monkeypatch.setattr(copying, "take", swapping)
     snapshot = world.make(PROJECT)
 
     assert passes == 2

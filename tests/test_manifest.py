@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from keyframe.errors import DamagedError
 from keyframe.model import FileEntry, OutcomeStatus, Snapshot
+from keyframe.stores.file_lines import file_line
 from keyframe.stores.manifest import ManifestWriter, read_manifest
 from world import EDITION, PROJECT, SITE, World
 
@@ -172,7 +173,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     ]
     writer = ManifestWriter(tmp_path / "manifest.jsonl")
     for entry in entries:
-        writer.file(entry)
+        writer.file(file_line(entry))
     writer.close()
 
     assert list(read_manifest(tmp_path / "manifest.jsonl")) == entries

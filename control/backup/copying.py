@@ -1,246 +1,251 @@
-"""The directory copy of a snapshot: a bulk pass, and a second one over the stats with the gate closed.
+"""The directory copy of a snapshot: a look, a bulk copy, a second look with the gate closed, then what can be shared.
 
 Rules:
 
-- The bulk pass leaves a line per path with the stat it saw; the second pass walks again, side by side with those
-  lines, and takes again only what is no longer as it was seen. Neither holds a list of the tree.
-- A file that is as it was seen and is in the newest snapshot is linked to the stored copy there, never to the live one.
-- Problems are those of the second pass: what could not be read at first gets a second chance.
+- Before the gate is closed only what has no stored copy is copied; in it only what is no longer as it was seen; what
+  is shared with older snapshots is linked afterwards, and not at all where nothing changed.
+- Each step reads the rows of the one before and writes its own, side by side with the tree; no list of it is held.
+- Problems are those of the second look: what could not be read at first gets a second chance.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
-
-import msgspec
 
 from ..errors import ChangedError, Problem
 from ..model import FileEntry, Progress, Scope, Snapshot
-from ..stores.copies import TargetError, is_as_written
+from ..stores.copies import TargetError
 from ..stores.draft import Draft
-from ..stores.files import Look, Tree, path_key, with_digest
-from ..stores.manifest import ManifestWriter, file_line, file_of_line
-from ..stores.seen import RACY_NS
+from ..stores.draft_files import DraftFiles
+from ..stores.files import Descent, path_key
+from ..stores.manifest import ManifestWriter
+from ..stores.seen import RACY_NS, SeenKey
+from .bulk import Bulk, take
+from .looking import Looking, Shelf
+from .rows import Row, RowWriter, read_rows, row_of
 from .stores import Stores
 from .watches import Watch
 
+_TOLD = 100  # files between two words about them
 _ANOTHER_KIND = (errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO)  # than when it was listed
-
-_encode = msgspec.json.Encoder().encode
 
 
 class Copying:
     """Fills the `files` folder of a draft."""
 
     def __init__(
-        self, stores: Stores, scope: Scope, draft: Draft, newest: Snapshot | None, watch: Watch, *, may_be_absent: bool
+        self,
+        stores: Stores,
+        scope: Scope,
+        draft: Draft,
+        newest: Snapshot | None,
+        watch: Watch,
+        *,
+        may_be_absent: bool,
+        shares: bool,
     ) -> None:
         self._stores = stores
         self._live = stores.live_tree(scope)
         self._draft = draft
-        self._newest = newest
-        self._older = None if newest is None else Tree(stores.repository.folder(scope, newest.name) / "files")
         self._watch = watch
         self._may_be_absent = may_be_absent
-        self._seen_lines = draft.scratch
         self._is_site = scope.is_site
-        self._touched: set[str] = set()  # what the draft no longer has as the first pass left it
-        self.is_newest_whole = True
+        self._looking = Looking(stores, self._live, newest, watch, shares=shares)
+        self._place = stores.seen.place()
+        self._passes = 0
         self._reset()
 
     def _reset(self) -> None:
         self.problems: list[Problem] = []
         self.unknown: set[str] = set()
-        self.files = 0
-        self.bytes = 0
-        self.project_files: Counter[str] = Counter()
-        self.project_bytes: Counter[str] = Counter()
 
     def _problem(self, path: str, code: str, what: str, hint: str) -> None:
         self.problems.append(Problem(code, what, path, hint))
         self.unknown.add(path)
 
-    def _walk(self) -> Iterator[Look]:
-        def note(path: str, problem: Problem) -> None:
-            self._problem(path, problem.code, problem.what, problem.hint)
+    def _note(self, path: str, problem: Problem) -> None:
+        self._problem(path, problem.code, problem.what, problem.hint)
 
-        return self._live.walk(note)
+    @property
+    def damaged(self) -> list[Problem]:
+        """Stored copies of the newest snapshot that are not as they were written, and were copied anew."""
+        return self._looking.damaged
 
-    def bytes_needed(self) -> int:
-        """About how many bytes of files are not in the newest snapshot as they are now; told by their stats."""
-        older = self._older_entries()
-        needed = 0
-        for look in self._walk():
-            before = older.find(look.entry.path)
-            if look.entry.kind == "file" and (before is None or with_digest(look.entry, before.sha256) != before):
-                needed += look.entry.size
-        self._reset()
-        return needed
+    # --- before the gate is closed
 
-    # --- first pass
+    def look(self) -> int:
+        """Look at all live paths; about how many bytes have to be copied."""
+        self._looking.run(self._draft.rows(0))
+        return self._looking.bytes_needed
 
     def bulk(self) -> None:
-        """Copy or link everything; nobody is kept from writing meanwhile."""
-        older = self._older_entries()
-        # How many there will be is known from the newest snapshot, about; without one the total is left open.
-        done, known = 0, self._newest.files if self._newest is not None else 0
-        with open(self._seen_lines, "wb", buffering=1 << 18) as lines:  # noqa: PTH123
-            for look in self._walk():
-                self._watch.check()
-                entry = self._take(look, older)
-                if entry is None:
-                    continue
-                lines.write(_encode({**file_line(entry), "seen": _stat(look), "at": look.at_ns}) + b"\n")
-                done += 1
-                total = max(done, known) if known else 0
-                self._watch.progress(Progress("copying files", 1, 4, done, total, "files", entry.path))
+        """Copy what has no stored copy; nobody is kept from writing meanwhile."""
+        bulk = Bulk(self._draft.files, self._live, self._watch, self._keep)
+        with RowWriter(self._draft.rows(1)) as out:
+            bulk.run(read_rows(self._draft.rows(0)), out, self._looking.paths)
+        self._passes = 1
         self._stores.seen.flush()
 
-    def _older_entries(self) -> _Merge:
-        if self._newest is None:
-            return _Merge(iter(()))
-        entries = self._stores.repository.manifest(self._newest)
-        return _Merge(entry for entry in entries if isinstance(entry, FileEntry))
+    def _keep(self, row: Row) -> None:
+        """Remember a file that was read, and where its copy lies."""
+        stat = row.stat
+        key: SeenKey = (stat.device, stat.inode, stat.ctime_ns, stat.mtime_ns, stat.size)
+        path = row.path if row.folder in ("", self._looking.folder) else row.copy
+        place = self._stores.seen.place(row.folder) if row.folder else self._place
+        self._stores.seen.remember(key, row.sha256, row.at, place=place, path=os.fsdecode(path))
 
-    # --- second pass
+    # --- with the gate closed
 
-    def second_pass(self, manifest: ManifestWriter) -> None:
-        """Bring the copy to the state now and write the manifest's lines; the gate is closed meanwhile."""
+    def second_pass(self) -> None:
+        """Bring the copy to the state now. May be repeated."""
         self._reset()
         if not self._live.exists() and not self._may_be_absent:
-            self._problem(
-                ".",
-                "unavailable",
-                "the folder of the files is missing; only records were kept.",
-                "Is its disk mounted?",
-            )
-        first = self._first_lines()
-        before = next(first, None)
-        gone = set(self._touched)  # of an earlier second pass, whose dump was given up
-        older = self._older_entries()
-        for look in self._walk():
-            path = look.entry.path
-            gone.discard(path)
-            while before is not None and path_key(before[0].path) < path_key(path):
-                gone.add(before[0].path)
-                before = next(first, None)
-            if before is not None and before[0].path == path:
-                entry = before[0] if self._is_still(*before, look) else self._take_again(look, older)
-                before = next(first, None)
-            else:
-                entry = self._take_again(look, older)
-            if entry is not None:
-                manifest.file(entry)
-                self._count(entry)
-        gone |= {before[0].path} if before is not None else set()
-        gone |= {entry.path for entry, _, _ in first}
-        for path in sorted(gone, key=path_key, reverse=True):
-            self._draft.remove(path)
-        self._touched |= gone
+            what, hint = "the folder of the files is missing; only records were kept.", "Is its disk mounted?"
+            self._problem(".", "unavailable", what, hint)
+        rows = read_rows(self._draft.rows(self._passes))
+        before = next(rows, None)
+        with (
+            RowWriter(self._draft.rows(self._passes + 1)) as out,
+            DraftFiles(self._draft.files.root) as files,
+            self._live.descent() as live,
+        ):
+            for path, stat, at_ns, target in self._live.paths(self._note):
+                key = path_key(path)
+                while before is not None and _key(before) < key:
+                    self._remove(files, before)
+                    before = next(rows, None)
+                was = before if before is not None and _key(before) == key else None
+                if was is not None:
+                    before = next(rows, None)
+                    if was.is_same(stat) and self._is_settled(was, live):
+                        out.add(was)
+                        continue
+                row = self._take_again(was, row_of(path, stat, at_ns, target), files, live)
+                if row is not None:
+                    out.add(row)
+            while before is not None:
+                self._remove(files, before)
+                before = next(rows, None)
+        self._draft.rows(self._passes).unlink()
+        self._passes += 1
         self._stores.seen.flush()
 
-    def _is_still(self, entry: FileEntry, seen: list[int], at_ns: int, look: Look) -> bool:
-        """Whether a path is as the first pass saw it. A stamp too young to be trusted is settled by the bytes."""
-        if seen != _stat(look) or entry.path in self._touched:
-            return False
-        if entry.kind != "file" or at_ns - look.stat.st_ctime_ns >= RACY_NS:
+    def _is_settled(self, row: Row, live: Descent) -> bool:
+        """Whether a stamp is old enough to be trusted; a younger one is settled by the bytes."""
+        if not row.is_file or row.at - row.stat.ctime_ns >= RACY_NS:
             return True
         try:
-            return self._live.digest(entry.path)[1] == entry.sha256
+            return live.digest(os.fsdecode(row.path))[1] == row.sha256
         except (ChangedError, OSError):
             return False
 
-    def _first_lines(self) -> Iterator[tuple[FileEntry, list[int], int]]:
-        with open(self._seen_lines, "rb") as lines:  # noqa: PTH123
-            for line in lines:
-                document: dict[str, Any] = msgspec.json.decode(line)
-                yield file_of_line(document), document["seen"], document["at"]
+    def _remove(self, files: DraftFiles, row: Row) -> None:
+        """Take out of the draft what is not there any more."""
+        if not row.folder:
+            files.remove(os.fsdecode(row.path))
 
-    def _take_again(self, look: Look, older: _Merge) -> FileEntry | None:
-        self._touched.add(look.entry.path)
-        self._draft.make_way(look.entry)
-        entry = self._take(look, older)
-        if entry is None:  # what the first pass stored is not what is there now
-            self._draft.remove(look.entry.path)
-        return entry
-
-    def _count(self, entry: FileEntry) -> None:
-        if entry.kind == "directory":
-            return
-        self.files += 1
-        self.bytes += entry.size
-        if self._is_site and entry.path.startswith("project/") and entry.path.count("/") > 1:
-            project_id = entry.path.split("/")[1]
-            self.project_files[project_id] += 1
-            self.project_bytes[project_id] += entry.size
-
-    # --- one path
-
-    def _take(self, look: Look, older: _Merge) -> FileEntry | None:
-        """Put one path into the draft; None where it vanished or was named as a problem."""
-        entry = look.entry
-        before = older.find(entry.path)
+    def _take_again(self, was: Row | None, row: Row, files: DraftFiles, live: Descent) -> Row | None:
+        path = os.fsdecode(row.path)
+        if was is None or was.is_folder != row.is_folder or not row.is_file:
+            if not (row.is_folder and was is not None and was.is_folder):
+                files.remove(path)
+            if not row.is_file:
+                return row
         try:
-            if entry.kind == "directory":
-                self._draft.add_folder(entry)
-                return entry
-            if entry.kind == "link":
-                self._draft.add_link(entry)
-                return entry
-            return self._take_file(look, before)
+            found = take(row, live, files)
+            self._keep(found)
+            return found
         except TargetError:
             raise
         except ChangedError as error:
-            self._problem(entry.path, error.code, error.what, error.hint)
+            self._problem(path, error.code, error.what, error.hint)
         except OSError as error:
-            if error.errno == errno.ENOENT:
-                return None
             if error.errno in _ANOTHER_KIND:
-                self._problem(entry.path, "changed", "became something else while it was read.", "Make another one.")
-                return None
-            if entry.kind != "file":
-                raise
-            self._problem(entry.path, "unavailable", f"cannot be read ({error.strerror}).", "Look at its rights.")
+                self._problem(path, "changed", "became something else while it was read.", "Make another one.")
+            elif error.errno != errno.ENOENT:
+                self._problem(path, "unavailable", f"cannot be read ({error.strerror}).", "Look at its rights.")
+        files.remove(path)  # what the first pass stored is not what is there now
         return None
 
-    def _take_file(self, look: Look, before: FileEntry | None) -> FileEntry:
-        entry, stat = look.entry, look.stat
-        if before is not None and self._older is not None and before == with_digest(entry, before.sha256):
-            # Everything but the bytes is known to be equal: look at the bytes only if their stat was not seen.
-            sha256 = self._stores.seen.digest(stat)
-            if sha256 is None:
-                stat, sha256 = self._live.digest(entry.path)
-                self._stores.seen.remember(stat, sha256)
-            if sha256 == before.sha256:
-                if not is_as_written(self._older, before):
-                    self.is_newest_whole = False
-                elif self._draft.link_file(before, self._older):
-                    return before
-        copied, stat = self._draft.add_file(entry, self._live)
-        self._stores.seen.remember(stat, copied.sha256)
-        return copied
+    # --- afterwards
+
+    def rows(self) -> Iterator[Row]:
+        """What the copy consists of."""
+        return read_rows(self._draft.rows(self._passes))
+
+    def fill(self) -> None:
+        """Complete the draft: directories, links, and what is shared with older snapshots; and note all sums.
+
+        Raises
+        ------
+        ChangedError: a stored copy that was there when the gate was closed is not any more.
+        """
+        done = 0
+        open_folders: list[FileEntry] = []
+        with DraftFiles(self._draft.files.root) as files, Shelf(self._stores.repository.root) as shelf:
+            for row in self.rows():
+                while open_folders and not _is_below(row, open_folders[-1]):
+                    files.dress(open_folders.pop())
+                if row.is_file:
+                    self._complete(row, files, shelf)
+                    self._draft.add_sum(b"files/" + row.path, row.sha256)
+                elif row.is_folder:
+                    open_folders.append(row.entry())
+                    files.add_folder(open_folders[-1])
+                else:
+                    files.add_link(row.entry())
+                done += 1
+                if done % _TOLD == 0:
+                    self._watch.progress(Progress("sharing files", 4, 4, done, self._looking.paths, "files"))
+            for folder in reversed(open_folders):
+                files.dress(folder)
+
+    def _complete(self, row: Row, files: DraftFiles, shelf: Shelf) -> None:
+        if row.folder:
+            files.share(shelf.of(row.folder), os.fsdecode(row.copy), os.fsdecode(row.path), row.sha256)
+        elif row.copy:
+            files.twin(os.fsdecode(row.copy), os.fsdecode(row.path), row.sha256)
+        if row.folder and row.folder != self._looking.folder:
+            self._keep(row)
+
+    def committed(self, folder: str) -> None:
+        """The draft is a snapshot now."""
+        self._stores.seen.flush()
+        self._stores.seen.committed(self._place, folder, self._looking.folder)
 
 
-class _Merge:
-    """Looks up paths that are asked for in ascending order, in a stream of that order."""
+class Tally:
+    """Writes the lines of the files into a manifest, and counts them."""
 
-    def __init__(self, entries: Iterator[FileEntry]) -> None:
-        self._entries = entries
-        self._head = next(entries, None)
+    def __init__(self, *, is_site: bool) -> None:
+        self._is_site = is_site
+        self.files = 0
+        self.bytes = 0
+        self.project_files: Counter[str] = Counter()
+        self.project_bytes: Counter[str] = Counter()
 
-    def find(self, path: str) -> FileEntry | None:
-        key = path_key(path)
-        while self._head is not None and path_key(self._head.path) < key:
-            self._head = next(self._entries, None)
-        return self._head if self._head is not None and self._head.path == path else None
+    def write(self, copying: Copying, manifest: ManifestWriter) -> None:
+        for row in copying.rows():
+            manifest.file(row.line())
+            if not row.is_folder:
+                self._count(row.path, row.stat.size if row.is_file else 0)
+
+    def _count(self, path: bytes, size: int) -> None:
+        self.files += 1
+        self.bytes += size
+        if self._is_site and path.startswith(b"project/") and path.count(b"/") > 1:
+            project_id = os.fsdecode(path.split(b"/", 2)[1])
+            self.project_files[project_id] += 1
+            self.project_bytes[project_id] += size
 
 
-def _stat(look: Look) -> list[int]:
-    """What tells a changed path from an unchanged one. A directory's times say only that its names changed."""
-    stat = look.stat
-    if look.entry.kind == "directory":
-        return [stat.st_mode, stat.st_uid, stat.st_gid]
-    return [stat.st_mode, stat.st_uid, stat.st_gid, stat.st_ino, stat.st_ctime_ns, stat.st_mtime_ns, stat.st_size]
+def _key(row: Row) -> bytes:
+    return b"" if row.path == b"." else row.path
+
+
+def _is_below(row: Row, folder: FileEntry) -> bool:
+    # "a" < "a-b" < "a/b" < "a0": as long as something below "a" may still come, it is not dressed.
+    return folder.path == "." or row.path < os.fsencode(folder.path) + b"0"

@@ -16,7 +16,6 @@ from ..errors import Problem
 from ..model import CollectionEntry, Progress, Scope
 from ..stores.draft import Draft
 from ..stores.dump import CollectionWriter
-from ..stores.manifest import ManifestWriter
 from ..stores.mongo import CollectionInfo, ReadAgainError, Reader
 from .stores import Stores
 from .watches import Watch
@@ -28,7 +27,6 @@ STEPS = 4  # of a make; reading the database is the third
 class Dump:
     """What one reading at one instant has put into the draft, and how the gate fared."""
 
-    manifest: ManifestWriter
     closed_seconds: float = 0.0
     gate_tries: int = 1
     problems: list[Problem] = field(default_factory=list)

@@ -24,6 +24,7 @@ from ..plan import Record, Slice
 from ..stores.files import with_digest
 from ..stores.mongo import Reader
 from ..stores.raw import NotBsonError, id_bytes, id_text, title_of
+from ..stores.seen import seen_key
 from .stores import Stores
 from .watches import Watch
 
@@ -97,7 +98,7 @@ class LiveInventory:
                 except (ChangedError, OSError) as error:
                     note(entry.path, Problem("changed", str(error), entry.path))
                     continue
-                self._stores.seen.remember(stat, sha256)
+                self._stores.seen.remember(seen_key(stat), sha256)
             yield _owned(with_digest(entry, sha256))
         self._stores.seen.flush()
 

@@ -26,7 +26,7 @@ from ..stores.disk import require_room, translate
 from ..stores.draft import Draft
 from ..stores.mongo import CollectionInfo, Reader
 from ..version import VERSION
-from .copying import Copying
+from .copying import Copying, Tally
 from .dumping import STEPS, Dump, Dumping
 from .stores import Stores
 from .watches import Watch
@@ -75,33 +75,37 @@ class Make:
         whole = (one for one in stores.repository.snapshots(scope) if one.status is not Status.DAMAGED)
         newest = None if self._afresh else next(whole, None)
         with stores.repository.draft(scope, key) as draft:
-            copying = Copying(stores, scope, draft, newest, self._watch, may_be_absent=is_safety)
+            copying = Copying(
+                stores, scope, draft, newest, self._watch, may_be_absent=is_safety, shares=not self._afresh
+            )
             try:
-                self._require_room(draft, copying)
+                self._require_room(draft, copying.look())
                 copying.bulk()
                 made_at = stores.now()
                 dump, reader = self._read_all(draft, copying)
-                header = self._header(copying, dump, reader)
+                header = self._header(draft, copying, dump, reader)
             except OSError as error:
                 raise translate(error, "the snapshot's draft", "nothing was stored") from error
             header |= {"made_at": utc_text(made_at), "made_by": user, "reason": reason.value, "note": note}
-            unchanged = self._same_as(newest, header) if copying.is_newest_whole else None
+            unchanged = self._same_as(newest, header) if not copying.damaged else None
             if unchanged is not None and (is_safety or not note or not unchanged.note):
                 if note and not is_safety:
                     unchanged = stores.repository.note(scope, unchanged.name, note)
                 return Made(unchanged, is_new=False)
-            self._watch.check()
-            self._watch.progress(Progress("committing", 4, STEPS))
             try:
+                copying.fill()
                 draft.finish(header)
             except OSError as error:
                 raise translate(error, "the snapshot's draft", "nothing was stored") from error
-            return Made(stores.repository.commit(draft, scope, made_at), is_new=True)
+            self._watch.progress(Progress("committing", 4, STEPS))
+            made = stores.repository.commit(draft, scope, made_at)
+            copying.committed(stores.repository.place_of(scope, made.name))
+            return Made(made, is_new=True)
 
-    def _require_room(self, draft: Draft, copying: Copying) -> None:
+    def _require_room(self, draft: Draft, needed: int) -> None:
         """Room for what is new, before anything is copied: files by their stats, records twice (BSON and JSON)."""
         records = self._stores.mongo.data_bytes() * 5 // 2 if self._scope.is_site else 0
-        require_room(draft.folder, copying.bytes_needed() + records, "the snapshot")
+        require_room(draft.folder, needed + records, "the snapshot")
 
     def _is_there(self) -> bool:
         return self._stores.mongo.project_exists(self._scope) or self._stores.live_tree(self._scope).exists()
@@ -110,11 +114,10 @@ class Make:
         for attempt in range(_TRIES):
             with contextlib.ExitStack() as stack:
                 draft.begin_records()
-                dump, reader, infos = self._pin(draft, copying, stack)
+                dump, reader, infos = self._pin(copying, stack)
                 if Dumping(self._stores, self._scope, draft, self._watch).run(dump, reader, infos):
                     draft.keep_sums(dump.writers)
                     return dump, reader
-            dump.manifest.close()
             self._watch.progress(Progress(f"collections changed, reading again ({attempt + 2})", 3, STEPS))
         raise ChangedError(
             "changed its collections or indexes each time it was read.",
@@ -122,15 +125,13 @@ class Make:
             hint="Try again when the application is not being upgraded; nothing was stored.",
         )
 
-    def _pin(
-        self, draft: Draft, copying: Copying, stack: contextlib.ExitStack
-    ) -> tuple[Dump, Reader, dict[str, CollectionInfo]]:
+    def _pin(self, copying: Copying, stack: contextlib.ExitStack) -> tuple[Dump, Reader, dict[str, CollectionInfo]]:
         """With the gate closed: copy what changed meanwhile, describe the collections, fix the instant."""
         self._watch.progress(Progress("second look at the files", 2, STEPS))
         with self._closed_gate() as gate:
             began = self._stores.now()
-            dump = Dump(draft.manifest(), gate_tries=gate.tries)
-            copying.second_pass(dump.manifest)
+            dump = Dump(gate_tries=gate.tries)
+            copying.second_pass()
             infos = self._stores.mongo.collections(self._scope)
             reader = stack.enter_context(self._stores.mongo.pinned())
             dump.closed_seconds = (self._stores.now() - began) / timedelta(seconds=1) if gate.is_closed else 0.0
@@ -163,11 +164,13 @@ class Make:
                 return
         yield _GateTry(_TRIES, is_closed=False)
 
-    def _header(self, copying: Copying, dump: Dump, reader: Reader) -> dict[str, Any]:
+    def _header(self, draft: Draft, copying: Copying, dump: Dump, reader: Reader) -> dict[str, Any]:
         """`snapshot.json`, without who and why; the manifest is complete afterwards."""
+        manifest, tally = draft.manifest(), Tally(is_site=self._scope.is_site)
+        tally.write(copying, manifest)
         for entry in dump.entries:
-            dump.manifest.collection(entry)
-        sha256 = dump.manifest.close()
+            manifest.collection(entry)
+        sha256 = manifest.close()
         settings, mongo = self._stores.settings, self._stores.mongo
         project = settings.scopes.project
         problems = dump.problems
@@ -178,6 +181,7 @@ class Make:
             "title": titles.get(self._scope.project_id or "", ""),
             "run_mode": settings.run_mode,
             "status": (Status.PARTIAL if problems else Status.DONE).value,
+            "warnings": [problem.as_dict() for problem in copying.damaged],
             "problems": [problem.as_dict() for problem in problems],
             "unknown": {
                 "paths": sorted(copying.unknown),
@@ -185,27 +189,27 @@ class Make:
             },
             "instant": reader.instant.as_dict(),
             "gate": {"closed_seconds": round(dump.closed_seconds, 4), "tries": dump.gate_tries},
-            "files": copying.files,
+            "files": tally.files,
             "documents": sum(entry.documents for entry in dump.entries),
-            "bytes": copying.bytes + sum(entry.bytes for entry in dump.entries),
-            "projects": self._parts(copying, dump, titles),
+            "bytes": tally.bytes + sum(entry.bytes for entry in dump.entries),
+            "projects": self._parts(tally, dump, titles),
             "left_out": {"collections": list(settings.scopes.site.leave)},
             "database": mongo.name,
             "project_id_kind": project.id,
             "project_fields": {name: one.field for name, one in project.collections.items()},
             "versions": {"keyframe": VERSION, "mongodb": mongo.version(), "python": platform.python_version()},
-            "manifest": {"bytes": dump.manifest.bytes, "sha256": sha256},
+            "manifest": {"bytes": manifest.bytes, "sha256": sha256},
         }
 
-    def _parts(self, copying: Copying, dump: Dump, titles: dict[str, str]) -> dict[str, dict[str, Any]]:
+    def _parts(self, tally: Tally, dump: Dump, titles: dict[str, str]) -> dict[str, dict[str, Any]]:
         if not self._scope.is_site:
             return {}
-        ids = sorted(set(copying.project_files) | set(dump.documents))
+        ids = sorted(set(tally.project_files) | set(dump.documents))
         return {
             one: Part(
-                copying.project_files[one],
+                tally.project_files[one],
                 dump.documents[one],
-                copying.project_bytes[one] + dump.bytes[one],
+                tally.project_bytes[one] + dump.bytes[one],
                 titles.get(one, ""),
             ).as_dict()
             for one in ids

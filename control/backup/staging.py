@@ -22,7 +22,7 @@ from ..model import Change, FileEntry, Plan, PlanItem, Progress, Scope
 from ..plan import entry_of
 from ..stores.copies import TargetError, copy_file, copy_link
 from ..stores.disk import require_room, scratch_name, sweep_scratch, translate
-from ..stores.files import RESERVED, Tree
+from ..stores.files import RESERVED, Descent, Tree
 from .compare import Target
 from .edited import is_as_planned
 from .inventory import StoredInventory
@@ -68,8 +68,10 @@ class Staging:
         """
         require_room(self._folder, plan.bytes_needed, "the restore")
         stored = StoredInventory(self._stores, self._target.snapshot, self._target.scope, watch)
-        source = Tree(stored.folder / "files")
-        prefix = stored.prefix(self._target.scope)
+        with Tree(stored.folder / "files").descent() as source:
+            self._stage_all(plan, stored.prefix(self._target.scope), source, watch, step)
+
+    def _stage_all(self, plan: Plan, prefix: str, source: Descent, watch: Watch, step: tuple[int, int]) -> None:
         total = plan.creates.files + plan.replaces.files
         done = 0
         for number, item in self._items(plan):
@@ -88,7 +90,7 @@ class Staging:
             done += 1
             watch.progress(Progress("preparing files", *step, done, total, "files", entry.path))
 
-    def _stage(self, source: Tree, path: str, entry: FileEntry, target: Path) -> None:
+    def _stage(self, source: Descent, path: str, entry: FileEntry, target: Path) -> None:
         if entry.kind == "link":
             copy_link(entry, target)
             return

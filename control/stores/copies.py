@@ -6,7 +6,7 @@ Rules:
 - A file that changed while it was read is copied again, three times, then named; a half copy is removed.
 - Whose fault it was can be told: `TargetError` is about where the copy goes to, any other `OSError` about the source.
 
->>> copy_file(tree, "edition/1/a.txt", Path("staged/1"))        # doctest: +SKIP
+>>> copy_file(tree.descent(), "edition/1/a.txt", Path("staged/1"))        # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from pathlib import Path
 
 from ..errors import ChangedError
 from ..model import FileEntry
-from .files import TRIES, Tree, entry_of_stat, with_digest
+from .files import TRIES, Descent, Sink, entry_of_stat, pour, with_digest
 
 
 class TargetError(OSError):
     """A copy could not be written: the fault of where it goes to, not of what is copied."""
 
 
-def is_as_written(tree: Tree, entry: FileEntry) -> bool:
-    """Whether the file of `entry` is there with the size and time it was stored with; its bytes are not read."""
+def is_as_written(descent: Descent, path: str, size: int, mtime_ns: int) -> bool:
+    """Whether a file is there with the size and time it was stored with; its bytes are not read."""
     try:
-        with tree.parent(entry.path) as (folder, name):
-            stat = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        folder, name = descent.parent(path)
+        stat = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except OSError:
         return False
-    return modes.S_ISREG(stat.st_mode) and (stat.st_size, stat.st_mtime_ns) == (entry.size, entry.mtime_ns)
+    return modes.S_ISREG(stat.st_mode) and (stat.st_size, stat.st_mtime_ns) == (size, mtime_ns)
 
 
 def copy_file(
-    source: Tree, path: str, target: Path | str, folder: int | None = None
+    source: Descent, path: str, target: Path | str, folder: int | None = None, alive: Sink | None = None
 ) -> tuple[FileEntry, os.stat_result]:
     """Copy one regular file, hashing what is written; mode, times and, as root, owner are those of the source.
 
@@ -45,6 +45,7 @@ def copy_file(
     ----------
     target: is replaced if it exists (unlinked first: it may share its inode with an older snapshot).
     folder: the open directory that holds `target`, which then is a name.
+    alive: told of each piece; may raise to stop the copy.
 
     Raises
     ------
@@ -52,27 +53,52 @@ def copy_file(
     TargetError: the copy cannot be written. OSError: the source cannot be read. A half copy is removed.
     """
     for attempt in range(TRIES):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(target, dir_fd=folder)
-        with _writing():
-            descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
+        descriptor, stat = source.open(path)
         try:
-            with open(descriptor, "wb", buffering=0) as out:
-                stat, sha256 = source.read(path, lambda chunk, out=out: _write_all(out.fileno(), chunk))  # type: ignore[misc]
-                with _writing():
-                    _dress_file(out.fileno(), stat)
+            sha256 = _copy_open(descriptor, stat, path, (target, folder), alive)
         except ChangedError:
-            os.unlink(target, dir_fd=folder)
             if attempt == TRIES - 1:
                 raise
             continue
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(target, dir_fd=folder)
-            raise
-        entry = entry_of_stat(path, stat)
-        return with_digest(entry, sha256), stat
+        finally:
+            os.close(descriptor)
+        return with_digest(entry_of_stat(path, stat), sha256), stat
     raise AssertionError("unreachable")
+
+
+def _copy_open(
+    descriptor: int, stat: os.stat_result, path: str, place: tuple[Path | str, int | None], alive: Sink | None
+) -> str:
+    target, folder = place
+    out = _created(target, folder, modes.S_IMODE(stat.st_mode))
+
+    def write(chunk: bytes) -> None:
+        _write_all(out, chunk)
+        if alive is not None:
+            alive(chunk)
+
+    try:
+        sha256 = pour(descriptor, stat, path, write)
+        with _writing():
+            _dress_file(out, stat)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(target, dir_fd=folder)
+        raise
+    finally:
+        os.close(out)
+    return sha256
+
+
+def _created(target: Path | str, folder: int | None, mode: int) -> int:
+    """A new file, open to be written; what was there under its name is gone."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    with _writing():
+        try:
+            return os.open(target, flags, mode, dir_fd=folder)
+        except FileExistsError:
+            os.unlink(target, dir_fd=folder)
+            return os.open(target, flags, mode, dir_fd=folder)
 
 
 def copy_link(entry: FileEntry, target: Path | str, folder: int | None = None) -> None:
@@ -85,11 +111,15 @@ def copy_link(entry: FileEntry, target: Path | str, folder: int | None = None) -
     os.utime(target, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=folder, follow_symlinks=False)
 
 
-def dress_folder(folder: Path, entry: FileEntry) -> None:
-    """Give a directory the owner (as root) and mode of `entry`."""
-    if os.geteuid() == 0:
-        os.chown(folder, entry.uid, entry.gid, follow_symlinks=False)
-    os.chmod(folder, entry.mode)
+def dress_folder(name: str, entry: FileEntry, folder: int) -> None:
+    """Give the directory `name` in the open directory `folder` the owner (as root) and mode of `entry`."""
+    descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        if os.geteuid() == 0:
+            os.fchown(descriptor, entry.uid, entry.gid)
+        os.fchmod(descriptor, entry.mode)
+    finally:
+        os.close(descriptor)
 
 
 def _write_all(descriptor: int, chunk: bytes) -> None:
@@ -108,7 +138,10 @@ def _writing() -> Iterator[None]:
 
 
 def _dress_file(descriptor: int, stat: os.stat_result) -> None:
-    if os.geteuid() == 0:
+    now = os.fstat(descriptor)
+    given = os.geteuid() == 0 and (now.st_uid, now.st_gid) != (stat.st_uid, stat.st_gid)
+    if given:
         os.fchown(descriptor, stat.st_uid, stat.st_gid)
-    os.fchmod(descriptor, modes.S_IMODE(stat.st_mode))
+    if given or now.st_mode != stat.st_mode:  # a new owner takes away the set-user-id bit
+        os.fchmod(descriptor, modes.S_IMODE(stat.st_mode))
     os.utime(descriptor, ns=(stat.st_mtime_ns, stat.st_mtime_ns))

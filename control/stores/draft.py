@@ -6,27 +6,21 @@ Rules:
 - Stored and live files never share an inode; stored files of different snapshots may.
 - Everything that is written is hashed as it is written; the sums at the end are of what was written.
 
->>> draft.add_file(entry, live)[0].sha256        # doctest: +SKIP
-'9f86d081884c7d65…'
+>>> draft.add_sum(b"files/edition/1/model.glb", "9f86d081884c7d65…")        # doctest: +SKIP
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import shutil
-import stat as modes
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from ..model import FileEntry
-from .copies import copy_file, copy_link, dress_folder
 from .dump import CollectionWriter, Sum
 from .files import Tree
 from .headers import write_json
-from .manifest import ManifestWriter, read_manifest
+from .manifest import ManifestWriter
 from .mongo import CollectionInfo
 from .readme import readme_text
 
@@ -37,58 +31,22 @@ class Draft:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.files = Tree(folder / "files")
-        self.scratch = folder / ".bulk"  # notes of the copying, gone before the commit
         self._sums: list[Sum] = []
+        self._sum_file: IO[bytes] | None = None
         self._manifest: ManifestWriter | None = None
         self._collection: CollectionWriter | None = None
         for name in ("files", "db/bson", "db/json"):
             (folder / name).mkdir(parents=True)
 
-    # The draft holds links as they were: what is written and removed goes below open directories (`Tree.parent`), or
-    # a path that was a directory in the first pass and is a link in the second one would lead out of it.
+    def rows(self, step: int) -> Path:
+        """Where a step of the copying keeps its notes; gone before the commit."""
+        return self.folder / f".rows-{step}"
 
-    def add_folder(self, entry: FileEntry) -> None:
-        """Make the directory of `entry`; it is writable until `finish`."""
-        with contextlib.suppress(FileExistsError), self.files.parent(entry.path) as (folder, name):
-            os.mkdir(name, 0o700, dir_fd=folder)
-
-    def add_link(self, entry: FileEntry) -> None:
-        """Make the symbolic link of `entry`."""
-        with self.files.parent(entry.path) as (folder, name):
-            copy_link(entry, name, folder)
-
-    def add_file(self, entry: FileEntry, live: Tree) -> tuple[FileEntry, os.stat_result]:
-        """Copy the live file of `entry`; what was copied, and its stat. Errors as `copy_file`."""
-        with self.files.parent(entry.path) as (folder, name):
-            return copy_file(live, entry.path, name, folder)
-
-    def link_file(self, entry: FileEntry, older: Tree) -> bool:
-        """Share the stored file of an older snapshot; False where that cannot be."""
-        try:
-            with older.parent(entry.path) as (source, name), self.files.parent(entry.path) as (folder, _):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(name, dir_fd=folder)
-                os.link(name, name, src_dir_fd=source, dst_dir_fd=folder, follow_symlinks=False)
-        except OSError:
-            return False
-        return True
-
-    def remove(self, path: str) -> None:
-        """Take out again what vanished from the live files meanwhile; a directory only when it is empty."""
-        with contextlib.suppress(OSError), self.files.parent(path) as (folder, name):
-            try:
-                os.unlink(name, dir_fd=folder)
-            except IsADirectoryError:
-                os.rmdir(name, dir_fd=folder)
-
-    def make_way(self, entry: FileEntry) -> None:
-        """Take out what was stored under a path of another kind than `entry`."""
-        with contextlib.suppress(OSError), self.files.parent(entry.path) as (folder, name):
-            is_folder = modes.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
-            if is_folder and entry.kind != "directory":
-                shutil.rmtree(name, dir_fd=folder)
-            elif not is_folder and entry.kind == "directory":
-                os.unlink(name, dir_fd=folder)
+    def add_sum(self, path: bytes, sha256: str) -> None:
+        """Note the digest of a file, for the list of sums."""
+        if self._sum_file is None:
+            self._sum_file = open(self.folder / "manifest-sha256.txt", "wb", buffering=1 << 18)  # noqa: SIM115
+        self._sum_file.write(sum_line(path, sha256))
 
     def begin_records(self) -> None:
         """Forget the collections dumped so far: one of them may not be there at the next try."""
@@ -117,32 +75,28 @@ class Draft:
             if one is not None:
                 with contextlib.suppress(OSError):  # a full disk does not take the rest
                     one.abandon()
+        if self._sum_file is not None:
+            with contextlib.suppress(OSError):
+                self._sum_file.close()
 
     def finish(self, header: Mapping[str, Any]) -> None:
-        """Write README.txt, snapshot.json and the list of sums; give directories their modes. The draft is complete."""
-        self.scratch.unlink(missing_ok=True)
+        """Write README.txt, snapshot.json and the end of the list of sums: the draft is complete."""
+        for path in self.folder.glob(".rows-*"):
+            path.unlink()
         (self.folder / "README.txt").write_text(readme_text(header), encoding="utf-8")
         write_json(self.folder / "snapshot.json", header)
         for name in ("README.txt", "snapshot.json", "manifest.jsonl"):
             with open(self.folder / name, "rb") as content:
                 self._sums.append(Sum(name, hashlib.file_digest(content, "sha256").hexdigest()))
-        folders = []
-        with open(self.folder / "manifest-sha256.txt", "wb") as file:
-            for entry in read_manifest(self.folder / "manifest.jsonl"):
-                if isinstance(entry, FileEntry):
-                    if entry.kind == "file":
-                        file.write(sum_line(f"files/{entry.path}", entry.sha256))
-                    elif entry.kind == "directory":
-                        folders.append(entry)
-            for one in self._sums:
-                file.write(sum_line(one.path, one.sha256))
-        for entry in reversed(folders):
-            dress_folder(self.folder / "files" / entry.path, entry)
+        for one in self._sums:
+            self.add_sum(one.path.encode(), one.sha256)
+        if self._sum_file is not None:
+            self._sum_file.close()
 
 
-def sum_line(path: str, sha256: str) -> bytes:
+def sum_line(name: bytes, sha256: str) -> bytes:
     r"""A line that `sha256sum -c` reads; names with backslash, newline or carriage return are escaped its way."""
-    name = os.fsencode(path)
+    if b"\\" not in name and b"\n" not in name and b"\r" not in name:
+        return b"%s  %s\n" % (sha256.encode("ascii"), name)
     escaped = name.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
-    mark = b"\\" if escaped != name else b""
-    return mark + sha256.encode("ascii") + b"  " + escaped + b"\n"
+    return b"\\%s  %s\n" % (sha256.encode("ascii"), escaped)

@@ -35,6 +35,7 @@ _CHUNK = 1 << 20
 TRIES = 3
 
 
+Sink = Callable[[bytes], object]
 ProblemSink = Callable[[str, Problem], None]  # the exact path, and what is wrong with it
 
 
@@ -94,6 +95,39 @@ class Descent:
             os.close(descriptor)
             raise
         self._folder, self._descriptor = folder, descriptor
+
+    def open(self, path: str) -> tuple[int, os.stat_result]:
+        """Open a regular file to be read: descriptor and stat.
+
+        Raises
+        ------
+        ChangedError: it is no longer a file. OSError: as the system says.
+        """
+        folder, name = self.parent(path)
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        stat = os.fstat(descriptor)
+        if not modes.S_ISREG(stat.st_mode):
+            os.close(descriptor)
+            raise ChangedError("is no longer a file.", subject=path)
+        return descriptor, stat
+
+    def read(self, path: str, sink: Sink | None = None) -> tuple[os.stat_result, str]:
+        """Read a regular file once: its stat and SHA-256; errors as `open` and `pour`."""
+        descriptor, stat = self.open(path)
+        try:
+            return stat, pour(descriptor, stat, path, sink)
+        finally:
+            os.close(descriptor)
+
+    def digest(self, path: str, sink: Sink | None = None) -> tuple[os.stat_result, str]:
+        """`read`, tried three times."""
+        for attempt in range(TRIES):
+            try:
+                return self.read(path, sink)
+            except ChangedError:
+                if attempt == TRIES - 1:
+                    raise
+        raise AssertionError("unreachable")
 
     def close(self) -> None:
         """Let go of the directory that is open."""
@@ -249,41 +283,29 @@ class Tree:
             return None
         return path, stat, at_ns, target
 
-    def read(self, path: str, sink: Callable[[bytes], object] | None = None) -> tuple[os.stat_result, str]:
-        """Read a regular file once: its stat and SHA-256; `sink` gets the bytes.
-
-        Raises
-        ------
-        ChangedError: its stat after reading is not the one before.
-        OSError: as the system says; the caller knows whether it is a live or a stored file.
-        """
-        digest = hashlib.sha256()
-        with self.parent(path) as (folder, name):
-            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-        with open(descriptor, "rb", buffering=0) as file:
-            before = os.fstat(descriptor)
-            if not modes.S_ISREG(before.st_mode):
-                raise ChangedError("is no longer a file.", subject=path)
-            size = 0
-            while size <= before.st_size and (chunk := file.read(_CHUNK)):
-                digest.update(chunk)
-                size += len(chunk)
-                if sink is not None:
-                    sink(chunk)
-            after = os.fstat(descriptor)
-        if size != before.st_size or _moving(before) != _moving(after):
-            raise ChangedError("changed while it was read.", subject=path, hint="Try again when nobody writes to it.")
-        return before, digest.hexdigest()
-
     def digest(self, path: str) -> tuple[os.stat_result, str]:
-        """`read` without a sink, tried three times."""
-        for attempt in range(TRIES):
-            try:
-                return self.read(path)
-            except ChangedError:
-                if attempt == TRIES - 1:
-                    raise
-        raise AssertionError("unreachable")
+        """As `Descent.digest`, for one file."""
+        with self.descent() as descent:
+            return descent.digest(path)
+
+
+def pour(descriptor: int, stat: os.stat_result, path: str, sink: Sink | None = None) -> str:
+    """Read an open file to its end and hash it; `sink` gets the bytes.
+
+    Raises
+    ------
+    ChangedError: its stat afterwards is not `stat`. One that grows without end is read as far as it was long.
+    """
+    digest = hashlib.sha256()
+    size = 0
+    while size < stat.st_size and (chunk := os.read(descriptor, _CHUNK)):
+        digest.update(chunk)
+        size += len(chunk)
+        if sink is not None:
+            sink(chunk)
+    if size != stat.st_size or _moving(stat) != _moving(os.fstat(descriptor)):
+        raise ChangedError("changed while it was read.", subject=path, hint="Try again when nobody writes to it.")
+    return digest.hexdigest()
 
 
 def _moving(stat: os.stat_result) -> tuple[int, int, int, int]:

@@ -26,11 +26,13 @@ import msgspec
 
 from ..errors import DamagedError
 from ..model import CollectionEntry, FileEntry
+from .file_lines import FileLine, encode_line
 from .files import path_key
 
 _KINDS = ("file", "directory", "link")
 _MOST = (1 << 63) - 1
 _MODE = re.compile(r"[0-7]{4}\Z")
+_TOGETHER = 256  # lines that are hashed and written together
 _encode = msgspec.json.Encoder().encode
 
 
@@ -47,16 +49,18 @@ class ManifestWriter:
     def __init__(self, path: Path) -> None:
         self._file = open(path, "wb")  # noqa: SIM115  (closed by close)
         self._digest = hashlib.sha256()
+        self._waiting: list[bytes] = []
         self.bytes = 0
 
-    def file(self, entry: FileEntry) -> None:
-        self._line(file_line(entry))
+    def file(self, line: FileLine) -> None:
+        self._line(encode_line(line))
 
     def collection(self, entry: CollectionEntry) -> None:
-        self._line(_collection_line(entry))
+        self._line(_encode(_collection_line(entry)) + b"\n")
 
     def close(self) -> str:
         """End it; its SHA-256."""
+        self._write()
         self._file.close()
         return self._digest.hexdigest()
 
@@ -64,28 +68,21 @@ class ManifestWriter:
         """Close the file, half as it is."""
         self._file.close()
 
-    def _line(self, document: dict[str, Any]) -> None:
-        line = _encode(document) + b"\n"
-        self._digest.update(line)
-        self._file.write(line)
+    def _line(self, line: bytes) -> None:
+        self._waiting.append(line)
         self.bytes += len(line)
+        if len(self._waiting) == _TOGETHER:
+            self._write()
 
-
-def file_line(entry: FileEntry) -> dict[str, Any]:
-    """The line of a file, directory or link, as a document."""
-    document: dict[str, Any] = {**_text("path", entry.path), "type": entry.kind}
-    if entry.kind == "file":
-        document |= {"size": entry.size, "sha256": entry.sha256}
-    document |= {"mode": f"{entry.mode:04o}", "uid": entry.uid, "gid": entry.gid}
-    if entry.kind != "directory":
-        document["mtime_ns"] = entry.mtime_ns
-    if entry.kind == "link":
-        document |= _text("target", entry.target)
-    return document
+    def _write(self) -> None:
+        lines = b"".join(self._waiting)
+        self._waiting = []
+        self._digest.update(lines)
+        self._file.write(lines)
 
 
 def file_of_line(document: dict[str, Any]) -> FileEntry:
-    """The inverse of `file_line`; raises KeyError, TypeError or ValueError for what is no such line."""
+    """The entry of a line of a file; raises KeyError, TypeError or ValueError for what is no such line."""
     path, kind = _untext("path", document), document["type"]
     if kind not in _KINDS or not _is_safe(path):
         raise ValueError(f"not a path or type: {path!r}")
@@ -205,14 +202,6 @@ def _collection_of_line(document: dict[str, Any]) -> CollectionEntry:
     msgspec.json.decode(indexes, type=list[_Index])
     documents, size, inexact = (_number(document, key, 0, _MOST) for key in ("documents", "bytes", "json_inexact"))
     return CollectionEntry(name, stem, kind, documents, size, document["sha256"], options, indexes, inexact)
-
-
-def _text(key: str, value: str) -> dict[str, str]:
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        return {f"{key}_b64": base64.b64encode(os.fsencode(value)).decode("ascii")}
-    return {key: value}
 
 
 def _untext(key: str, document: dict[str, Any]) -> str:

@@ -31,6 +31,7 @@ from ..errors import BusyError, DamagedError, NotFoundError
 from ..model import CollectionEntry, FileEntry, RestoreMark, Scope, Snapshot, is_snapshot_name
 from .disk import FULL, flush, names_in, scratch_name, sweep_scratch, sync_folder, translate
 from .draft import Draft
+from .file_lines import FileLine, read_lines
 from .headers import Labels, damaged_header, labels_of, read_header, read_labels, write_json
 from .manifest import read_manifest
 
@@ -58,6 +59,10 @@ class Repository:
         if not is_snapshot_name(name) or not folder.is_dir():
             raise NotFoundError("There is no such snapshot.", subject="snapshot", hint="Look at the list of snapshots.")
         return folder
+
+    def place_of(self, scope: Scope, name: str) -> str:
+        """The folder of a snapshot, below `root`."""
+        return str(scope.stored_folder(Path()) / name)
 
     def snapshots(self, scope: Scope, *, trash: bool = False) -> list[Snapshot]:
         """The headers of a scope's snapshots, newest first."""
@@ -97,6 +102,18 @@ class Repository:
         ------
         DamagedError: `manifest-missing`, `manifest-bytes`, `manifest-invalid`.
         """
+        return read_manifest(self._checked_manifest(snapshot))
+
+    def file_lines(self, snapshot: Snapshot) -> Iterator[FileLine]:
+        """The lines of the files of a manifest, quickly: after its digest was checked nothing else is.
+
+        Raises
+        ------
+        DamagedError: as `manifest`.
+        """
+        return read_lines(self._checked_manifest(snapshot))
+
+    def _checked_manifest(self, snapshot: Snapshot) -> Path:
         path = self.folder(snapshot.scope, snapshot.name) / "manifest.jsonl"
         digest = hashlib.sha256()
         try:
@@ -112,7 +129,7 @@ class Repository:
                 subject=snapshot.name,
                 hint="Restore another snapshot; this one is left as it is.",
             )
-        return read_manifest(path)
+        return path
 
     # --- writing
 

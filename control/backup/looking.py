@@ -1,0 +1,171 @@
+"""The first look at the live files of a make: what has to be copied, and of what there is a stored copy already.
+
+Rules:
+
+- A file is taken as unchanged when its stat is what was seen before; where only its bytes, size, mode, owner and time
+  can be the same, they have to be read.
+- A stored copy whose size or time is no longer right is never shared; the file is copied anew, and that is said.
+
+>>> Looking(stores, tree, newest, watch, shares=True).run(path)     # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import DamagedError, Problem
+from ..model import Progress, Snapshot
+from ..stores.file_lines import FileLine, mode_text
+from ..stores.files import Descent, Tree
+from ..stores.seen import Sight
+from .rows import Row, RowWriter, row_of
+from .stores import Stores
+from .watches import Watch
+
+_TOGETHER = 256  # files whose stats are asked for in one question
+_MOST_OPEN = 8
+
+
+class Shelf:
+    """The stored files of all snapshots, reached by folder and path; use it with `with`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._open: dict[str, Descent] = {}
+
+    def __enter__(self) -> Shelf:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for one in self._open.values():
+            one.close()
+
+    def of(self, folder: str) -> Descent:
+        """The files of one snapshot; its folder is below the repository's root."""
+        descent = self._open.get(folder)
+        if descent is None:
+            if len(self._open) == _MOST_OPEN:
+                self._open.pop(next(iter(self._open))).close()
+            descent = self._open[folder] = Descent(self._root / folder / "files")
+        return descent
+
+    def holds(self, folder: str, path: str, row: Row) -> bool:
+        """Whether a stored copy is there that has size, time, mode and owner of a row."""
+        try:
+            parent, name = self.of(folder).parent(path)
+            stored = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        except OSError:
+            return False
+        return (stored.st_mode, stored.st_uid, stored.st_gid, stored.st_size, stored.st_mtime_ns) == (
+            row.stat.mode,
+            row.stat.uid,
+            row.stat.gid,
+            row.stat.size,
+            row.stat.mtime_ns,
+        )
+
+
+class Looking:
+    """One look at a tree."""
+
+    def __init__(self, stores: Stores, live: Tree, newest: Snapshot | None, watch: Watch, *, shares: bool) -> None:
+        self._stores = stores
+        self._live = live
+        self._newest = newest
+        self._watch = watch
+        self._shares = shares
+        self.folder = "" if newest is None else stores.repository.place_of(newest.scope, newest.name)
+        self.bytes_needed = 0
+        self.paths = 0
+        self.damaged: list[Problem] = []  # stored copies that are not what was written
+
+    def run(self, path: Path) -> None:
+        """Write the rows of all live paths; what cannot be looked at is left to the second look."""
+        older = Older(self._lines())
+        with RowWriter(path) as rows, Shelf(self._stores.repository.root) as shelf:
+            for batch in _batches(self._live):
+                self._watch.check()
+                sights = iter(self._stores.seen.find([stat for row, stat in batch if row.is_file]))
+                for row, _ in batch:
+                    before = older.find(row.path)
+                    if row.is_file:
+                        self._place(row, before, next(sights), shelf)
+                    rows.add(row)
+                self.paths += len(batch)
+                known = max(self.paths, self._newest.files if self._newest is not None else 0)
+                self._watch.progress(Progress("looking at files", 1, 4, self.paths, known, "files"))
+
+    def _lines(self) -> Iterator[FileLine]:
+        """The manifest of the newest snapshot; nothing where it is damaged, which is said."""
+        if self._newest is None:
+            return iter(())
+        try:
+            return self._stores.repository.file_lines(self._newest)
+        except DamagedError as error:
+            self.damaged.append(error.problem())
+            return iter(())
+
+    def _place(self, row: Row, before: FileLine | None, sight: Sight | None, shelf: Shelf) -> None:
+        """Say where the stored copy of a file lies; else it has to be copied."""
+        if before is not None and _fits(before, row) and (sight is None or sight.sha256 == before.sha256):
+            if shelf.holds(self.folder, os.fsdecode(row.path), row):
+                row.folder, row.copy = self.folder, row.path
+                row.sha256, row.expected = (sight.sha256, "") if sight else ("", before.sha256 or "")
+                return
+            self.damaged.append(
+                Problem(
+                    "damaged.file-size",
+                    "The stored copy is not as it was written; it was copied anew.",
+                    os.fsdecode(row.path),
+                    f"Verify the snapshot {self.folder.rpartition('/')[2]}, and the older ones.",
+                )
+            )
+        elif sight is not None and sight.folder and self._shares and shelf.holds(sight.folder, sight.path, row):
+            row.folder, row.copy, row.sha256 = sight.folder, os.fsencode(sight.path), sight.sha256
+            return
+        self.bytes_needed += row.stat.size
+
+
+class Older:
+    """Looks up paths that are asked for in ascending order, in a stream of that order."""
+
+    def __init__(self, lines: Iterator[FileLine]) -> None:
+        self._lines = lines
+        self._next()
+
+    def _next(self) -> None:
+        self._head = next(self._lines, None)
+        self._key = self._head.key() if self._head is not None else b""
+
+    def find(self, path: bytes) -> FileLine | None:
+        key = b"" if path == b"." else path
+        while self._head is not None and self._key < key:
+            self._next()
+        return self._head if self._head is not None and self._key == key else None
+
+
+def _batches(tree: Tree) -> Iterator[list[tuple[Row, os.stat_result]]]:
+    batch: list[tuple[Row, os.stat_result]] = []
+    for path, stat, at_ns, target in tree.paths(_nothing):
+        batch.append((row_of(path, stat, at_ns, target), stat))
+        if len(batch) == _TOGETHER:
+            yield batch
+            batch = []
+    yield batch
+
+
+def _nothing(*_: object) -> None:
+    """What is wrong is named by the second look."""
+
+
+def _fits(before: FileLine, row: Row) -> bool:
+    stat = row.stat
+    return before.type == "file" and (before.size, before.mtime_ns, before.mode, before.uid, before.gid) == (
+        stat.size,
+        stat.mtime_ns,
+        mode_text(stat.mode),
+        stat.uid,
+        stat.gid,
+    )

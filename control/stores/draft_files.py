@@ -1,0 +1,127 @@
+"""The files of a draft: copied from the live ones, or shared with an older snapshot.
+
+Rules:
+
+- What is written and removed goes below open directories: a path that was a directory at the first look and is a link
+  at the second would lead out of the draft otherwise.
+- Directories come into being when something is put into them; they are writable until they are dressed.
+- One instance serves one thread.
+
+>>> files.copy(live, "edition/1/model.glb")[0].sha256        # doctest: +SKIP
+'9f86d081884c7d65…'
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import stat as modes
+from pathlib import Path
+
+from ..errors import ChangedError
+from ..model import FileEntry
+from .copies import copy_file, copy_link, dress_folder
+from .files import Descent, Sink
+
+# No more links to this file, another device, a file system without links, one that refuses them.
+_CANNOT_SHARE = (errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES)
+
+
+class DraftFiles:
+    """The folder `files` of a draft; use it with `with`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.shares = True  # False after the first time that a file could not be shared
+        self._descent = Descent(root)
+
+    def __enter__(self) -> DraftFiles:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._descent.close()
+
+    def copy(self, live: Descent, path: str, alive: Sink | None = None) -> tuple[FileEntry, os.stat_result]:
+        """Copy a live file; what was copied, and its stat. Errors as `copy_file`."""
+        folder, name = self._parent(path)
+        return copy_file(live, path, name, folder, alive)
+
+    def share(self, older: Descent, stored: str, path: str, sha256: str) -> None:
+        """Link the file `stored` of an older snapshot as `path`; where that cannot be, copy it.
+
+        Raises
+        ------
+        ChangedError: it is no longer there, or not what it was.
+        """
+        try:
+            if self.shares and self._link(older, stored, path):
+                return
+            folder, name = self._parent(path)
+            copied, _ = copy_file(older, stored, name, folder)
+        except FileNotFoundError as error:
+            raise ChangedError("vanished from an older snapshot.", subject=path, hint="Try again.") from error
+        if copied.sha256 != sha256:
+            raise ChangedError("is damaged in an older snapshot.", subject=path, hint="Verify the older ones.")
+
+    def _link(self, older: Descent, stored: str, path: str) -> bool:
+        source, old_name = older.parent(stored)
+        folder, name = self._parent(path)
+        try:
+            try:
+                os.link(old_name, name, src_dir_fd=source, dst_dir_fd=folder, follow_symlinks=False)
+            except FileExistsError:
+                os.unlink(name, dir_fd=folder)
+                os.link(old_name, name, src_dir_fd=source, dst_dir_fd=folder, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _CANNOT_SHARE:
+                raise
+            # One file may have all the links it can; anything else holds for all of them, and is not tried again.
+            self.shares = error.errno == errno.EMLINK
+            return False
+        return True
+
+    def twin(self, first: str, path: str, sha256: str) -> None:
+        """Store a file that is a hard link to `first`, which is stored already, as a link as well."""
+        with Descent(self.root) as other:
+            self.share(other, first, path, sha256)
+
+    def add_folder(self, entry: FileEntry) -> None:
+        """Make the directory of `entry`."""
+        folder, name = self._parent(entry.path)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=folder)
+
+    def add_link(self, entry: FileEntry) -> None:
+        """Make the symbolic link of `entry`."""
+        folder, name = self._parent(entry.path)
+        copy_link(entry, name, folder)
+
+    def dress(self, entry: FileEntry) -> None:
+        """Give a directory owner and mode of `entry`; nothing is put into it any more."""
+        folder, name = self._parent(entry.path)
+        dress_folder(name, entry, folder)
+
+    def remove(self, path: str) -> None:
+        """Take out again what vanished from the live files, or became something else."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            folder, name = self._descent.parent(path)
+            if modes.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                self._descent.close()
+                with contextlib.closing(Descent(self.root)) as again:
+                    folder, name = again.parent(path)
+                    shutil.rmtree(name, dir_fd=folder)
+            else:
+                os.unlink(name, dir_fd=folder)
+
+    def _parent(self, path: str) -> tuple[int, str]:
+        """The open directory that holds `path`, made if need be."""
+        try:
+            return self._descent.parent(path)
+        except FileNotFoundError:
+            above = path.rpartition("/")[0]
+            folder, name = self._parent(above)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, 0o700, dir_fd=folder)
+            return self._descent.parent(path)

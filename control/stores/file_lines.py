@@ -1,0 +1,99 @@
+"""The line of a manifest for one file, directory or link.
+
+Rules:
+
+- Fields stand in the order of `FileLine`, absent ones are left out: equal content is equal bytes.
+- A path that is not UTF-8 stands in base64 under `path_b64`; so does the target of a link.
+
+>>> encode_line(FileLine(path="a.txt", type="file", size=0, sha256="e3b0…", mode="0644", uid=0, gid=0, mtime_ns=1))
+b'{"path":"a.txt","type":"file","size":0,"sha256":"e3b0…","mode":"0644","uid":0,"gid":0,"mtime_ns":1}\n'
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import msgspec
+
+from ..model import FileEntry
+
+
+class FileLine(msgspec.Struct, omit_defaults=True, gc=False):
+    """One line, as it stands there; nothing of it is checked."""
+
+    path: str | None = None
+    path_b64: str | None = None
+    type: str = ""
+    size: int | None = None
+    sha256: str | None = None
+    mode: str = ""
+    uid: int = -1
+    gid: int = -1
+    mtime_ns: int | None = None
+    target: str | None = None
+    target_b64: str | None = None
+
+    def key(self) -> bytes:
+        """The bytes of the path, as inventories are sorted by; `.` goes before everything."""
+        if self.path is not None:
+            return b"" if self.path == "." else self.path.encode()
+        return base64.b64decode(self.path_b64 or "")
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def encode_line(line: FileLine) -> bytes:
+    """Its bytes, with the end of the line."""
+    return _encode(line) + b"\n"
+
+
+def read_lines(path: Path) -> Iterator[FileLine]:
+    """The lines of the files of a manifest that is known to be as it was written.
+
+    Raises
+    ------
+    msgspec.MsgspecError, OSError: it is not.
+    """
+    decode = msgspec.json.Decoder(FileLine).decode
+    with open(path, "rb", buffering=1 << 18) as file:
+        for text in file:
+            if text.startswith(b'{"collection"'):
+                return
+            yield decode(text)
+
+
+@lru_cache(maxsize=1024)
+def mode_text(mode: int) -> str:
+    """The permission bits of a mode, as four octal digits."""
+    return f"{mode & 0o7777:04o}"
+
+
+def file_line(entry: FileEntry) -> FileLine:
+    """The line of a file, directory or link."""
+    is_file, is_link = entry.kind == "file", entry.kind == "link"
+    line = FileLine(
+        type=entry.kind,
+        size=entry.size if is_file else None,
+        sha256=entry.sha256 if is_file else None,
+        mode=mode_text(entry.mode),
+        uid=entry.uid,
+        gid=entry.gid,
+        mtime_ns=None if entry.kind == "directory" else entry.mtime_ns,
+    )
+    line.path, line.path_b64 = texts(os.fsencode(entry.path))
+    if is_link:
+        line.target, line.target_b64 = texts(os.fsencode(entry.target))
+    return line
+
+
+def texts(name: bytes) -> tuple[str | None, str | None]:
+    """A name as text, or, where it is not UTF-8, in base64."""
+    try:
+        return name.decode(), None
+    except UnicodeDecodeError:
+        return None, base64.b64encode(name).decode("ascii")
