@@ -25,9 +25,10 @@ from typing import Any
 # What is wrapped: the name of a step, the module, the class in it (or none), the function.
 STEPS = {
     "draft": ("backup.make", "Draft", "__init__", "stores.draft"),
-    "copy": ("stores.draft", "Draft", "add_file", ""),
-    "add folder": ("stores.draft", "Draft", "add_folder", ""),
-    "add link": ("stores.draft", "Draft", "add_link", ""),
+    "copy": ("stores.draft_files", "DraftFiles", "copy", ""),
+    "add folder": ("stores.draft_files", "DraftFiles", "add_folder", ""),
+    "share": ("stores.draft_files", "DraftFiles", "share", ""),
+    "add link": ("stores.draft_files", "DraftFiles", "add_link", ""),
     "second pass": ("backup.copying", "Copying", "second_pass", ""),
     "pin": ("stores.mongo", "Mongo", "pinned", ""),
     "dump": ("backup.dumping", "Dumping", "_collection", ""),

@@ -25,7 +25,7 @@ from failing import (
 from keyframe.backup import finishing, staging
 from keyframe.backup.staging import Staging
 from keyframe.model import OutcomeStatus
-from keyframe.stores import draft, dump, files, headers, repository
+from keyframe.stores import draft, draft_files, dump, files, headers, repository
 from keyframe.stores.disk import translate
 from keyframe.stores.intents import Intents
 from keyframe.stores.manifest import ManifestWriter
@@ -46,7 +46,7 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> Faults:
 @pytest.mark.parametrize(
     ("place", "name"),
     [
-        (files.os, "write"), (draft.os, "mkdir"), (draft, "copy_link"), (ManifestWriter, "_line"),
+        (files.os, "write"), (draft_files.os, "mkdir"), (draft_files, "copy_link"), (ManifestWriter, "_write"),
         (draft, "write_json"), (dump._Hashed, "write"), (repository, "flush"), (repository, "_rename_new"),
         (repository, "sync_folder"),
     ],
@@ -79,14 +79,14 @@ def test_a_live_file_that_cannot_be_read_is_named(
     good, before = world.make(PROJECT), world.state()
     bad = f"edition/{EDITION[0]}/model.glb"
     world.write(bad, "changed")
-    read = files.Tree.read
+    read = files.Descent.read
 
-    def failing(tree: files.Tree, path: str, *args: Any) -> Any:
+    def failing(tree: files.Descent, path: str, *args: Any) -> Any:
         if path == bad and tree.root == world.folder(PROJECT):
             raise OSError(BROKEN, "Input/output error")
         return read(tree, path, *args)
 
-    monkeypatch.setattr(files.Tree, "read", failing)
+    monkeypatch.setattr(files.Descent, "read", failing)
     snapshot = world.make(PROJECT)
     world.write("more.txt")
     outcome = world.restore(good)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import stat as modes
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from ..errors import ChangedError, DamagedError
 from ..model import Change, FileEntry, Plan, PlanItem, Progress, Scope
 from ..plan import entry_of
 from ..stores.copies import TargetError, copy_file, copy_link
-from ..stores.disk import require_room, scratch_name, sweep_scratch, translate
+from ..stores.disk import remove_tree, require_room, scratch_name, sweep_scratch, translate
 from ..stores.files import RESERVED, Descent, Tree
 from .compare import Target
 from .edited import is_as_planned
@@ -57,7 +56,7 @@ class Staging:
         return self
 
     def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
+        remove_tree(self._folder)
 
     def fill(self, plan: Plan, watch: Watch, step: tuple[int, int]) -> None:
         """Copy what the plan brings into the staging folder.

@@ -144,6 +144,7 @@ class Snapshot:
     manifest_sha256: str
     title: str = ""  # of the project, when it was made
     problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()  # worth a look, though this snapshot is whole
     unknown_paths: tuple[str, ...] = ()
     unknown_collections: tuple[str, ...] = ()
     projects: Mapping[str, Part] = field(default_factory=dict)
@@ -155,7 +156,11 @@ class Snapshot:
         """The same header with the counts and problems of one project's part; nothing of other projects."""
         part = self.projects.get(project_id, Part())
         top = f"project/{project_id}"
-        mine = tuple(one for one in self.problems if one.subject in ("", ".", top) or one.subject.startswith(top + "/"))
+
+        def own(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+            return tuple(one for one in problems if one.subject in ("", ".", top) or one.subject.startswith(top + "/"))
+
+        mine = own(self.problems)
         status = Status.DONE if self.status is Status.PARTIAL and not mine else self.status
         return replace(
             self,
@@ -165,6 +170,7 @@ class Snapshot:
             status=status,
             projects={},
             problems=mine,
+            warnings=own(self.warnings),
         )
 
     def unknown_in(self, scope: Scope) -> frozenset[str]:
@@ -200,6 +206,7 @@ class Snapshot:
             "bytes": self.bytes,
             "instant": self.instant.as_dict() if self.instant else None,
             "problems": [problem.as_dict() for problem in self.problems],
+            "warnings": [problem.as_dict() for problem in self.warnings],
             "safety_of": None
             if undoable is None
             else {"job": undoable.job, "snapshot": undoable.snapshot, "at": utc_text(undoable.at)},

@@ -53,7 +53,33 @@ def sweep_scratch(folder: Path, scope: Scope) -> None:
     for name in names_in(folder):
         # The whole name up to the key: "project.a-b-1" is no leftover of the project "a".
         if name.rpartition("-")[0] == scratch_name(scope, "").removesuffix("-"):
-            shutil.rmtree(folder / name, ignore_errors=True)
+            remove_tree(folder / name)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder with all that is in it, as far as that goes; a tree may be deeper than recursion can be."""
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+    except RecursionError:
+        _flatten(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _flatten(folder: Path) -> None:
+    """Bring every directory below `folder` directly into it."""
+    waiting, number = [folder], 0
+    while waiting:
+        here = waiting.pop()
+        with contextlib.suppress(OSError), os.scandir(here) as found:
+            below = [Path(one.path) for one in found if one.is_dir(follow_symlinks=False)]
+            for one in below:
+                lifted = folder / f".lifted-{number}"
+                number += 1
+                if here != folder:
+                    one.rename(lifted)
+                    waiting.append(lifted)
+                else:
+                    waiting.append(one)
 
 
 def names_in(folder: Path) -> list[str]:

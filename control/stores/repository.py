@@ -21,7 +21,6 @@ import errno
 import fcntl
 import hashlib
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -29,7 +28,7 @@ from pathlib import Path
 
 from ..errors import BusyError, DamagedError, NotFoundError
 from ..model import CollectionEntry, FileEntry, RestoreMark, Scope, Snapshot, is_snapshot_name
-from .disk import FULL, flush, names_in, scratch_name, sweep_scratch, sync_folder, translate
+from .disk import FULL, flush, names_in, remove_tree, scratch_name, sweep_scratch, sync_folder, translate
 from .draft import Draft
 from .file_lines import FileLine, read_lines
 from .headers import Labels, damaged_header, labels_of, read_header, read_labels, write_json
@@ -138,17 +137,17 @@ class Repository:
         """A new draft; its folder is gone afterwards unless it was committed."""
         folder = self._drafts / scratch_name(scope, key)
         try:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_tree(folder)
             folder.mkdir(parents=True, mode=0o700)
             draft = Draft(folder)
         except OSError as error:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_tree(folder)
             raise translate(error, str(self.root), "nothing was written") from error
         try:
             yield draft
         finally:
             draft.abandon()
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_tree(folder)
 
     def sweep_drafts(self, scope: Scope) -> None:
         """Remove drafts that an interrupted make of this scope left; call it with the scope's lock held."""
