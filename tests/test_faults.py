@@ -79,14 +79,15 @@ def test_a_live_file_that_cannot_be_read_is_named(
     good, before = world.make(PROJECT), world.state()
     bad = f"edition/{EDITION[0]}/model.glb"
     world.write(bad, "changed")
-    read = files.Descent.read
 
-    def failing(tree: files.Descent, path: str, *args: Any) -> Any:
-        if path == bad and tree.root == world.folder(PROJECT):
+    real = files.Descent.open
+
+    def failing(descent: files.Descent, path: str) -> Any:
+        if path == bad and descent.root == world.folder(PROJECT):
             raise OSError(BROKEN, "Input/output error")
-        return read(tree, path, *args)
+        return real(descent, path)
 
-    monkeypatch.setattr(files.Descent, "read", failing)
+    monkeypatch.setattr(files.Descent, "open", failing)
     snapshot = world.make(PROJECT)
     world.write("more.txt")
     outcome = world.restore(good)

@@ -162,6 +162,7 @@ class SnapshotSchema(Schema):
     bytes = fields.Integer()
     instant = fields.Dict(allow_none=True)
     problems = fields.List(fields.Nested(ProblemSchema))
+    warnings = fields.List(fields.Nested(ProblemSchema))
     safety_of = fields.Nested(SafetySchema, allow_none=True)
     deleted_at = fields.String(allow_none=True)
     deleted_by = fields.String(allow_none=True)

@@ -60,7 +60,7 @@ class Descent:
     """
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self.root = root
         self._folder: str | None = None
         self._descriptor = -1
 
@@ -83,7 +83,7 @@ class Descent:
             names = folder[len(last) + 1 :].split("/")
         else:
             self.close()
-            descriptor = os.open(self._root, _FOLDER)
+            descriptor = os.open(self.root, _FOLDER)
             names = folder.split("/") if folder else []
         self._folder, self._descriptor = None, -1
         try:
