@@ -4,6 +4,7 @@ Rules:
 
 - A change writes a record and a file, and notes its number in a record and a file of its client: so a snapshot that
   holds one without the other, or a later change without an earlier one, can be told.
+- It answers a change with its process id and the seconds that the request waited at the gate.
 - It makes it hard: between record and file it waits a little, either may come first, files are replaced as well as
   written in place, and every fifth change removes an older one.
 
@@ -26,6 +27,7 @@ from pymongo import MongoClient, WriteConcern
 from pymongo.database import Database
 
 TOP = "changes"  # the folder in the working directory, and the collection
+_ARRIVED = "host.arrived"  # in the request's WSGI environment
 _BETWEEN = 0.002  # seconds
 _REMOVES = 5  # every such change removes the one that came four before it
 
@@ -69,6 +71,10 @@ class Writing:
             (folder / f"{number - _REMOVES + 1}.txt").unlink()
 
 
+def _arrived() -> None:
+    request.environ[_ARRIVED] = time.monotonic()
+
+
 def create_app(settings: Settings | None = None) -> Flask:
     """The application; `HOST_W` in the environment is the write concern, 1 or majority."""
     settings = settings or load()
@@ -81,10 +87,13 @@ def create_app(settings: Settings | None = None) -> Flask:
     )
     writing = Writing(settings.working / TOP, database)
 
+    app.before_request(_arrived)  # before Keyframe's own, which waits for the gate
+
     @app.post("/change/<int:one>/<int:number>")
     def change(one: int, number: int) -> str:
+        waited = time.monotonic() - request.environ[_ARRIVED]
         writing.change(one, number)
-        return str(os.getpid())
+        return f"{os.getpid()} {waited:.6f}"
 
     @app.get("/read/<int:one>")
     def read(one: int) -> str:

@@ -57,7 +57,7 @@ class Readers:
 def requests_meanwhile(bench: Bench, workload: Workload, part: Part) -> None:
     """Reading and writing requests while a first snapshot of the workload is made, and while nothing is."""
     settings = bench.settings(workload.name, "data-requests")
-    ratios, waits, closed, idles = [], [], [], []
+    ratios, waits, answers, closed, idles = [], [], [], [], []
     with Running(settings) as site:
         for number in range(bench.runs):
             settle()
@@ -70,7 +70,8 @@ def requests_meanwhile(bench: Bench, workload: Workload, part: Part) -> None:
                 raise SystemExit("requests failed")
             ratios.append(busy.percentile / idle.percentile)
             idles.append(idle.percentile)
-            waits.append(max(one.answer.seconds for one in writing.sent()))
+            waits.append(max(one.waited for one in writing.sent()))
+            answers.append(max(one.answer.seconds for one in writing.sent()))
             closed.append(float(site.header(job)["gate"]["closed_seconds"]))
     part.most("reading requests, 95th percentile while one is made, of the idle one", statistics.median(ratios), 2, "x")
     beyond = max(wait - shut for wait, shut in zip(waits, closed, strict=True))
@@ -78,8 +79,9 @@ def requests_meanwhile(bench: Bench, workload: Workload, part: Part) -> None:
     part.remarks.append(
         f"Requests: 40 reading and 10 writing ones a second, to gunicorn with 2 workers on the same machine; idle, the "
         f"95th percentile of reading was {statistics.median(idles) * 1000:.1f} ms. The first of these snapshots stores "
-        f"everything, the others what has changed. The longest answer to a writing request took "
-        f"{max(waits) * 1000:.0f} ms, the gate was closed for {max(closed) * 1000:.0f} ms at most."
+        f"everything, the others what has changed. A writing request waited at the gate for "
+        f"{max(waits) * 1000:.0f} ms at most, its answer took {max(answers) * 1000:.0f} ms at most; the gate was closed "
+        f"for {max(closed) * 1000:.0f} ms at most."
     )
 
 
@@ -192,8 +194,8 @@ def _tell(part: Part, w: str, snapshots: int, proof: Proof) -> None:
         beyond = (proof.longest_wait - proof.longest_closed) * 1000
         part.most(f"{what}: longest wait beyond the longest time the gate was closed", beyond, 100, "ms")
     part.remarks += [
-        f"{what}: {proof.changes / proof.seconds:.0f} changes a second; the longest answer took "
-        f"{proof.longest_wait * 1000:.0f} ms, the gate was closed for {proof.longest_closed * 1000:.0f} ms at most, "
+        f"{what}: {proof.changes / proof.seconds:.0f} changes a second; the longest wait at the gate took "
+        f"{proof.longest_wait * 1000:.0f} ms, the longest answer {proof.longest_answer * 1000:.0f} ms; the gate was closed for {proof.longest_closed * 1000:.0f} ms at most, "
         f"and tried {max(header['gate']['tries'] for header in proof.headers)} times at most.",
         *proof.wrong[:3],
         *proof.refused[:3],
