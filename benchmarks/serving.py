@@ -78,10 +78,9 @@ def requests_meanwhile(bench: Bench, workload: Workload, part: Part) -> None:
     part.most("writing requests, longest wait beyond the time the gate was closed", beyond * 1000, 100, "ms")
     part.remarks.append(
         f"Requests: 40 reading and 10 writing ones a second, to gunicorn with 2 workers on the same machine; idle, the "
-        f"95th percentile of reading was {statistics.median(idles) * 1000:.1f} ms. The first of these snapshots stores "
-        f"everything, the others what has changed. A writing request waited at the gate for "
-        f"{max(waits) * 1000:.0f} ms at most, its answer took {max(answers) * 1000:.0f} ms at most; the gate was closed "
-        f"for {max(closed) * 1000:.0f} ms at most."
+        f"95th percentile of reading was {_ms(statistics.median(idles))}. The first of these snapshots stores "
+        f"everything, the others what has changed. A writing request waited at the gate for {_ms(max(waits))} at most, "
+        f"its answer took {_ms(max(answers))} at most; the gate was closed for {_ms(max(closed))} at most."
     )
 
 
@@ -193,10 +192,15 @@ def _tell(part: Part, w: str, snapshots: int, proof: Proof) -> None:
     if proof.headers:
         beyond = (proof.longest_wait - proof.longest_closed) * 1000
         part.most(f"{what}: longest wait beyond the longest time the gate was closed", beyond, 100, "ms")
+    tries = max((header["gate"]["tries"] for header in proof.headers), default=0)
     part.remarks += [
-        f"{what}: {proof.changes / proof.seconds:.0f} changes a second; the longest wait at the gate took "
-        f"{proof.longest_wait * 1000:.0f} ms, the longest answer {proof.longest_answer * 1000:.0f} ms; the gate was closed for {proof.longest_closed * 1000:.0f} ms at most, "
-        f"and tried {max(header['gate']['tries'] for header in proof.headers)} times at most.",
+        f"{what}: {proof.changes / proof.seconds:.0f} changes a second; the longest wait at the gate was "
+        f"{_ms(proof.longest_wait)}, the longest answer took {_ms(proof.longest_answer)}; the gate was closed for "
+        f"{_ms(proof.longest_closed)} at most, and tried {tries} times at most.",
         *proof.wrong[:3],
         *proof.refused[:3],
     ]
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms"

@@ -72,7 +72,7 @@ class Make:
             raise NotFoundError("There is no such project.", subject="project", hint="Nothing was stored.")
         stores.repository.require_writable()
         stores.repository.sweep_drafts(scope)
-        whole = (one for one in stores.repository.snapshots(scope) if one.status is not Status.DAMAGED)
+        whole = (one for one in stores.repository.newest_first(scope) if one.status is not Status.DAMAGED)
         newest = None if self._afresh else next(whole, None)
         with stores.repository.draft(scope, key) as draft:
             copying = Copying(stores, scope, draft, newest, self._watch, may_be_absent=is_safety)
