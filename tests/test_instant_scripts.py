@@ -9,12 +9,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import bson
 import pytest
 from bson.timestamp import Timestamp
+from keyframe.backup.dumping import Dumping
 from keyframe.model import OutcomeStatus
 from keyframe.stores.gate import Gate
 from pymongo import MongoClient
@@ -174,6 +176,26 @@ def test_what_becomes_of_a_collection_during_a_dump_never_makes_a_wrong_snapshot
         found = stored_shape(world.stored(snapshot))
         # Of an empty collection the generation cannot be told.
         assert found in [shape if shape.records else replace(shape, generation=0) for shape in possible]
+
+
+def test_the_header_tells_of_the_instant_that_was_given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    instants, run = [], Dumping.run
+
+    def reshaped(dumping: Dumping, *args: Any) -> bool:
+        if not instants:  # at the first one only
+            world.db.edition.create_index("another")
+        instants.append(args)
+        return run(dumping, *args)
+
+    monkeypatch.setattr(Dumping, "run", reshaped)
+    header = json.loads((world.stored(world.make(SITE)) / "snapshot.json").read_bytes())
+
+    assert (len(instants), header["retries"], header["passes"]) == (2, 1, 3)
+    assert header["gate"]["tries"] == 1
+    assert header["gate"]["closed_seconds"] > 0
+    assert set(header["instant"]["cluster_time"]) == {"t", "i"}
+    moment = datetime.fromisoformat(header["instant"]["utc"])
+    assert moment.timestamp() == header["instant"]["cluster_time"]["t"]
 
 
 # --- files

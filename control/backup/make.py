@@ -112,6 +112,7 @@ class Make:
                 draft.begin_records()
                 dump, reader, infos = self._pin(draft, copying, stack)
                 if Dumping(self._stores, self._scope, draft, self._watch).run(dump, reader, infos):
+                    dump.retries = attempt
                     draft.keep_sums(dump.writers)
                     return dump, reader
             dump.manifest.close()
@@ -185,6 +186,8 @@ class Make:
             },
             "instant": reader.instant.as_dict(),
             "gate": {"closed_seconds": round(dump.closed_seconds, 4), "tries": dump.gate_tries},
+            "passes": 2 + dump.retries,  # over the files: the bulk, and one for each instant
+            "retries": dump.retries,
             "files": copying.files,
             "documents": sum(entry.documents for entry in dump.entries),
             "bytes": copying.bytes + sum(entry.bytes for entry in dump.entries),
