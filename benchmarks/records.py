@@ -56,7 +56,7 @@ def _annotation(chance: random.Random, number: int) -> Document:
         "at": _moment(chance),
         "by": Binary.from_uuid(uuid.UUID(int=chance.getrandbits(128)), UuidRepresentation.STANDARD),
         "position": {"x": chance.uniform(-9, 9), "y": chance.uniform(-9, 9), "z": chance.uniform(-9, 9)},
-        "text": _text(chance, 13),
+        "text": _text(chance, 11),
         "tags": chance.choices(_WORDS, k=2),
         "views": chance.randrange(10**6),
         "parent": _id(3, number // 2) if number % 3 else None,
