@@ -67,7 +67,7 @@ class Repository:
         """The same, each header read when it is wanted: whoever wants the newest waits for no others."""
         top = scope.stored_folder(self._trash if trash else self.root)
         try:
-            names = sorted(name for name in os.listdir(top) if is_snapshot_name(name))
+            names = sorted(os.listdir(top))
         except FileNotFoundError:
             return
         except OSError as error:
@@ -76,6 +76,9 @@ class Repository:
         # the newest of those that were read is the newest of all once the next name is of an earlier second.
         read: list[Snapshot] = []
         while names or read:
+            if names and not is_snapshot_name(names[-1]):
+                names.pop()
+                continue
             newest = max(read, key=_age, default=None)
             if names and (newest is None or newest.made_at < named_moment(names[-1]) + timedelta(seconds=1)):
                 read.append(self._header(scope, top / names.pop()))
