@@ -9,6 +9,7 @@ import json
 import os
 import random
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from keyframe.model import Snapshot, Status
 from keyframe.stores.repository import Repository
 from recording import Disk, Event, Recording, recorded
 from whole import require_whole
-from world import EDITION, PROJECT, SITE, World
+from world import EDITION, PROJECT, SITE, World, new_world
 
 pytestmark = pytest.mark.skipif(
     shutil.which("strace") is None, reason="strace is missing: what the disk is asked for cannot be recorded"
@@ -50,14 +51,18 @@ def made(world: World, folder: Path) -> tuple[Recording, Snapshot]:
     return Recording(root, before, events), world.office.desk.snapshot(world.ask, SITE, outcome.snapshot)
 
 
-@pytest.fixture(params=["the first", "a later one"])
-def recording(world: World, tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Recording, Snapshot]:
+@pytest.fixture(scope="module", params=["the first", "a later one"])
+def recording(
+    mongo_uri: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[tuple[Recording, Snapshot]]:
     """The record of making a snapshot; a later one shares files with the first."""
-    if request.param == "a later one":
-        world.make(SITE)
-        world.spoil()
-        (world.folder(PROJECT) / f"edition/{EDITION[0]}/new dir/ü\n.txt").unlink()  # strace escapes such a name
-    return made(world, tmp_path)
+    folder = tmp_path_factory.mktemp("power")
+    with new_world(mongo_uri, folder) as world:
+        if request.param == "a later one":
+            world.make(SITE)
+            world.spoil()
+            (world.folder(PROJECT) / f"edition/{EDITION[0]}/new dir/ü\n.txt").unlink()  # strace escapes such a name
+        yield made(world, folder)
 
 
 def commit_of(recording: Recording, snapshot: Snapshot) -> Event:
