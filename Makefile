@@ -7,7 +7,7 @@ BIN = .venv/bin
 READY = .venv/.ready
 APT = DEBIAN_FRONTEND=noninteractive apt-get
 
-.PHONY: run test setup lint lock system browser
+.PHONY: run test bench setup lint lock system browser
 .DEFAULT_GOAL := run
 
 # exec: Ctrl-C and SIGTERM must reach keyframe itself.
@@ -17,6 +17,11 @@ run: setup
 test: lint browser
 	$(BIN)/pytest -n 2 --dist loadfile --timeout 180
 	@$(BIN)/python tests/real_data.py
+
+# Ours and what a user would pick instead, in the same run; writes docs/performance.md. Takes an hour and 40 GB.
+bench: setup
+	@command -v rsync >/dev/null || [ "$$(id -u)" != 0 ] || { $(APT) update -qq && $(APT) install -y -qq rsync >/dev/null; }
+	$(BIN)/python benchmarks/run.py
 
 lint: setup
 	$(BIN)/ruff format --check .

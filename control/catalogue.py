@@ -11,7 +11,10 @@ Rules:
 
 from __future__ import annotations
 
+import heapq
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 
 from .errors import InvalidError, NotFoundError, RefusedError
 from .model import EVERYTHING, Page, Reason, RestoreMark, Scope, Selection, Snapshot, Status, utc_text
@@ -39,14 +42,16 @@ class Catalogue:
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
 
-    def all(self, scope: Scope, *, trash: bool = False) -> list[Snapshot]:
-        """Newest first; a project's list has the site's snapshots that hold it, too (not in the trash)."""
-        found = self._repository.snapshots(scope, trash=trash)
-        if scope.project_id is not None and not trash:
-            site = self._repository.snapshots(Scope.site())
-            found += [one.part_of(scope.project_id) for one in site if scope.project_id in one.projects]
-            found.sort(key=lambda one: (one.made_at, one.name), reverse=True)
-        return found
+    def all(self, scope: Scope, *, trash: bool = False) -> Iterator[Snapshot]:
+        """Newest first, read as they are wanted; a project's has the site's that hold it, too (not in the trash)."""
+        own = self._repository.newest_first(scope, trash=trash)
+        if scope.project_id is None or trash:
+            return own
+        return heapq.merge(own, self._parts(scope.project_id), key=lambda one: (one.made_at, one.name), reverse=True)
+
+    def _parts(self, project_id: str) -> Iterator[Snapshot]:
+        site = self._repository.newest_first(Scope.site())
+        return (one.part_of(project_id) for one in site if project_id in one.projects)
 
     def page(self, scope: Scope, *, trash: bool, cursor: str, limit: int) -> Page[Snapshot]:
         """A stretch of `all`; `cursor` is the `next` of the page before."""
@@ -55,20 +60,16 @@ class Catalogue:
             made_at, _, name = cursor.partition("~")
             if not name:
                 raise InvalidError("is not a cursor of this list.", subject="cursor", hint="Use the `next` of a page.")
-            found = [one for one in found if (utc_text(one.made_at), one.name) < (made_at, name)]
-        items = tuple(found[:limit])
-        more = len(found) > limit
+            found = (one for one in found if (utc_text(one.made_at), one.name) < (made_at, name))
+        items = tuple(islice(found, limit + 1))
+        more = len(items) > limit
+        items = items[:limit]
         return Page(items, f"{utc_text(items[-1].made_at)}~{items[-1].name}" if more else None)
 
     def find(self, scope: Scope, name: str) -> Snapshot:
         """The snapshot of that name as `scope` is shown it; NotFoundError where it is shown none."""
         if name == LATEST:
-            # Who asks for the latest in his worst hour does not mean the state that a restore has just replaced.
-            whole = [one for one in self.all(scope) if one.status is not Status.DAMAGED]
-            found = [one for one in whole if one.reason is not Reason.SAFETY] or whole
-            if not found:
-                raise NotFoundError("There is no snapshot yet.", subject="snapshot", hint="Make one first.")
-            return found[0]
+            return self._latest(scope)
         try:
             return self._repository.get(scope, name)
         except NotFoundError:
@@ -78,6 +79,18 @@ class Catalogue:
             if scope.project_id not in snapshot.projects:
                 raise
             return snapshot.part_of(scope.project_id)
+
+    def _latest(self, scope: Scope) -> Snapshot:
+        """The newest; but in his worst hour nobody means the state that a restore has just replaced, if others are."""
+        safety = None
+        for one in self.all(scope):
+            if one.status is not Status.DAMAGED:
+                if one.reason is not Reason.SAFETY:
+                    return one
+                safety = safety or one
+        if safety is None:
+            raise NotFoundError("There is no snapshot yet.", subject="snapshot", hint="Make one first.")
+        return safety
 
     def own(self, scope: Scope, name: str) -> Snapshot:
         """The scope's own snapshot of that name.
@@ -106,7 +119,8 @@ class Catalogue:
 
     def holds(self, scope: Scope) -> bool:
         """Whether any snapshot of this scope is there, its trash included."""
-        return bool(self.all(scope) or self._repository.snapshots(scope, trash=True))
+        found = chain(self.all(scope), self._repository.newest_first(scope, trash=True))
+        return next(found, None) is not None
 
     def projects(self) -> dict[str, str]:
         """All projects that some snapshot holds: id and what it was called last."""
@@ -114,7 +128,7 @@ class Catalogue:
         for snapshot in reversed(self._repository.snapshots(Scope.site())):
             found |= {one: part.title for one, part in snapshot.projects.items()}
         for one in self._repository.projects():
-            newest = next(iter(self._repository.snapshots(Scope.project(one))), None)
+            newest = next(self._repository.newest_first(Scope.project(one)), None)
             if one not in found or (newest is not None and newest.title):
                 found[one] = newest.title if newest is not None else ""
         return found

@@ -122,7 +122,7 @@ def test_inside_the_package_imports_are_relative() -> None:
 
 
 def test_nothing_imports_the_folder_by_its_own_name() -> None:
-    for path in (ROOT / "app.py", *sources(PACKAGE), *sources(ROOT / "tests")):
+    for path in (ROOT / "app.py", *sources(PACKAGE), *sources(ROOT / "tests"), *sources(ROOT / "benchmarks")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []

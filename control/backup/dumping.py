@@ -29,6 +29,7 @@ class Dump:
 
     closed_seconds: float = 0.0
     gate_tries: int = 1
+    retries: int = 0  # instants that were given up before this one
     problems: list[Problem] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)  # names of collections
     entries: list[CollectionEntry] = field(default_factory=list)

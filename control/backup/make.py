@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import contextlib
 import platform
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from ..errors import ChangedError, NotFoundError, Problem, UnavailableError
@@ -32,6 +32,7 @@ from .stores import Stores
 from .watches import Watch
 
 _TRIES = 3
+_BREATH = 0.1  # seconds between two tries to close the gate: those who wait to write look every few milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class Make:
             raise NotFoundError("There is no such project.", subject="project", hint="Nothing was stored.")
         stores.repository.require_writable()
         stores.repository.sweep_drafts(scope)
-        whole = (one for one in stores.repository.snapshots(scope) if one.status is not Status.DAMAGED)
+        whole = (one for one in stores.repository.newest_first(scope) if one.status is not Status.DAMAGED)
         newest = None if self._afresh else next(whole, None)
         with stores.repository.draft(scope, key) as draft:
             copying = Copying(
@@ -116,6 +117,7 @@ class Make:
                 draft.begin_records()
                 dump, reader, infos = self._pin(copying, stack)
                 if Dumping(self._stores, self._scope, draft, self._watch).run(dump, reader, infos):
+                    dump.retries = attempt
                     draft.keep_sums(dump.writers)
                     return dump, reader
             self._watch.progress(Progress(f"collections changed, reading again ({attempt + 2})", 3, STEPS))
@@ -129,12 +131,11 @@ class Make:
         """With the gate closed: copy what changed meanwhile, describe the collections, fix the instant."""
         self._watch.progress(Progress("second look at the files", 2, STEPS))
         with self._closed_gate() as gate:
-            began = self._stores.now()
             dump = Dump(gate_tries=gate.tries)
             copying.second_pass()
             infos = self._stores.mongo.collections(self._scope)
             reader = stack.enter_context(self._stores.mongo.pinned())
-            dump.closed_seconds = (self._stores.now() - began) / timedelta(seconds=1) if gate.is_closed else 0.0
+            dump.closed_seconds = time.monotonic() - gate.since if gate.is_closed else 0.0
         dump.problems += copying.problems
         if not gate.is_closed:
             dump.problems.append(
@@ -151,18 +152,20 @@ class Make:
     def _closed_gate(self) -> Iterator[_GateTry]:
         """The gate closed, or, after three failed tries, open: the snapshot then says so."""
         if self._gate_closed:
-            yield _GateTry(1, is_closed=True)
+            yield _GateTry(1, is_closed=True, since=time.monotonic())
             return
         for tries in range(1, _TRIES + 1):
+            since = time.monotonic()
             with contextlib.ExitStack() as stack:
                 try:
                     stack.enter_context(self._stores.gate.closed())
                 except UnavailableError:
                     self._watch.check()
+                    time.sleep(_BREATH)
                     continue
-                yield _GateTry(tries, is_closed=True)
+                yield _GateTry(tries, is_closed=True, since=since)
                 return
-        yield _GateTry(_TRIES, is_closed=False)
+        yield _GateTry(_TRIES, is_closed=False, since=time.monotonic())
 
     def _header(self, draft: Draft, copying: Copying, dump: Dump, reader: Reader) -> dict[str, Any]:
         """`snapshot.json`, without who and why; the manifest is complete afterwards."""
@@ -189,6 +192,8 @@ class Make:
             },
             "instant": reader.instant.as_dict(),
             "gate": {"closed_seconds": round(dump.closed_seconds, 4), "tries": dump.gate_tries},
+            "passes": 2 + dump.retries,  # over the files: the bulk, and one for each instant
+            "retries": dump.retries,
             "files": tally.files,
             "documents": sum(entry.documents for entry in dump.entries),
             "bytes": tally.bytes + sum(entry.bytes for entry in dump.entries),
@@ -225,5 +230,8 @@ class Make:
 
 @dataclass(frozen=True, slots=True)
 class _GateTry:
+    """`since` is when writers began to be kept out: those that ran then were waited for (monotonic seconds)."""
+
     tries: int
     is_closed: bool
+    since: float

@@ -130,16 +130,20 @@ def _header(scope: Scope, name: str, document: Mapping[str, Any]) -> Snapshot:
     )
 
 
+def named_moment(name: str) -> datetime:
+    """The second that a snapshot is named after; 1970 where the name is no date at all."""
+    try:
+        return datetime.strptime(name, "%Y-%m-%dT%H-%M-%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return datetime.fromtimestamp(0, UTC)
+
+
 def damaged_header(scope: Scope, folder: Path, error: DamagedError) -> Snapshot:
     """What a list shows of a snapshot whose header cannot be trusted."""
-    try:
-        made_at = datetime.strptime(folder.name, "%Y-%m-%dT%H-%M-%SZ").replace(tzinfo=UTC)
-    except ValueError:
-        made_at = datetime.fromtimestamp(0, UTC)
     return Snapshot(
         scope=scope,
         name=folder.name,
-        made_at=made_at,
+        made_at=named_moment(folder.name),
         made_by="",
         reason=Reason.MANUAL,
         note="",

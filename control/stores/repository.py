@@ -31,7 +31,7 @@ from ..model import CollectionEntry, FileEntry, RestoreMark, Scope, Snapshot, is
 from .disk import FULL, flush, names_in, remove_tree, scratch_name, sweep_scratch, sync_folder, translate
 from .draft import Draft
 from .file_lines import FileLine, read_lines
-from .headers import Labels, damaged_header, labels_of, read_header, read_labels, write_json
+from .headers import Labels, damaged_header, labels_of, named_moment, read_header, read_labels, write_json
 from .manifest import read_manifest
 
 _NAME = "%Y-%m-%dT%H-%M-%SZ"
@@ -65,15 +65,30 @@ class Repository:
 
     def snapshots(self, scope: Scope, *, trash: bool = False) -> list[Snapshot]:
         """The headers of a scope's snapshots, newest first."""
+        return list(self.newest_first(scope, trash=trash))
+
+    def newest_first(self, scope: Scope, *, trash: bool = False) -> Iterator[Snapshot]:
+        """The same, each header read when it is wanted: whoever wants the newest waits for no others."""
         top = scope.stored_folder(self._trash if trash else self.root)
         try:
-            names = [name for name in os.listdir(top) if is_snapshot_name(name)]
+            names = sorted(os.listdir(top))
         except FileNotFoundError:
-            return []
+            return
         except OSError as error:
             raise translate(error, str(top), "the snapshots are as they were") from error
-        found = [self._header(scope, top / name) for name in names]
-        return sorted(found, key=lambda one: (one.made_at, one.name), reverse=True)
+        # A name is the second of `made_at`, or a later one that was free: no snapshot is newer than its name says. So
+        # the newest of those that were read is the newest of all once the next name is of an earlier second.
+        read: list[Snapshot] = []
+        while names or read:
+            if names and not is_snapshot_name(names[-1]):
+                names.pop()
+                continue
+            newest = max(read, key=_age, default=None)
+            if names and (newest is None or newest.made_at < named_moment(names[-1]) + timedelta(seconds=1)):
+                read.append(self._header(scope, top / names.pop()))
+            elif newest is not None:
+                read.remove(newest)
+                yield newest
 
     def get(self, scope: Scope, name: str, *, trash: bool = False) -> Snapshot:
         """One header; NotFoundError as `folder`."""
@@ -275,6 +290,10 @@ class Repository:
             probe.unlink()
         except OSError as error:
             raise translate(error, str(self.root), "nothing was changed") from error
+
+
+def _age(snapshot: Snapshot) -> tuple[datetime, str]:
+    return snapshot.made_at, snapshot.name
 
 
 def _rename_new(source: Path, target: Path) -> bool:

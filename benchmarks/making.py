@@ -1,0 +1,178 @@
+"""The benchmarks of making snapshots: ours as the job in the worker, and what a user would pick instead, in turn.
+
+Rules:
+
+- Ours is timed from the moment in which the worker takes the job to the one in which its end is noted, by the server's
+  clock; the peer's command line as it is.
+- Each repetition has fresh folders; nothing is deleted between runs. What was changed is older than two seconds.
+- Before each run everything is written to the disk, and everything that is read lies in the page cache.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import peers
+from keyframe.model import Job
+from keyframe.settings import Settings
+from measure import Measured, Sampler, cpu_seconds, disk_bytes, run_measured, settle
+from pymongo import MongoClient
+from pymongo.database import Database
+from report import Part
+from running import SITE, Running, fill_people
+from workloads import Workload
+
+_OLD_ENOUGH = 2.5  # seconds after a change
+
+
+@dataclass
+class Bench:
+    """Where things lie and how much is done. `server` is MongoDB's process id."""
+
+    folder: Path
+    uri: str
+    server: int
+    runs: int
+    share: float
+    closed: list[float] = field(default_factory=list)  # seconds that the gate was closed, of all snapshots made
+
+    def settings(self, name: str, data: str) -> Settings:
+        """Of the site of a workload, with a data directory of its own."""
+        return Settings(
+            var=self.folder / name / "var",
+            working_dir=self.folder / name / "live",
+            data_dir=self.folder / name / data,
+            run_mode="test",
+            mongo={"uri": self.uri, "database": f"bench_{name}"},  # type: ignore[arg-type]
+            gate={"wait": 30},  # type: ignore[arg-type]
+        )
+
+
+def filled(bench: Bench, workload: Workload) -> Database[Any]:
+    """The workload's database, filled, its files beside it."""
+    settings = bench.settings(workload.name, "data")
+    client: MongoClient[Any] = MongoClient(bench.uri)
+    database = client[settings.mongo.database]
+    client.drop_database(database.name)
+    client.drop_database(settings.control_database)
+    if workload.name != "S":  # the sample has people of its own
+        fill_people(settings)
+    workload.fill(settings, database, bench.share * workload.times)
+    time.sleep(_OLD_ENOUGH)
+    return database
+
+
+def ours(bench: Bench, site: Running) -> Measured:
+    """One snapshot, made by the worker."""
+    assert site.worker is not None
+    settle()
+    server = cpu_seconds(bench.server)
+    older = _newest(site)
+    with Sampler([site.worker.pid]) as sampler:
+        job = site.make()
+    server = cpu_seconds(bench.server) - server
+    _require_good(job)
+    folder = site.folder(job)
+    is_new = folder != older
+    if is_new:
+        bench.closed.append(float(site.header(job)["gate"]["closed_seconds"]))
+    assert job.started_at is not None and job.ended_at is not None
+    disk = disk_bytes(folder, older) if is_new else 0
+    return Measured((job.ended_at - job.started_at).total_seconds(), sampler.cpu, server, sampler.peak, disk)
+
+
+def _newest(site: Running) -> Path | None:
+    found = site.office.desk.snapshots(site.office.login.shell_actor(), SITE).items
+    return SITE.stored_folder(site.settings.repository) / found[0].name if found else None
+
+
+def _require_good(job: Job) -> None:
+    assert job.outcome is not None
+    if job.outcome.status.value not in ("done", "unchanged"):
+        raise SystemExit(f"a snapshot was not made: {job.outcome}")
+
+
+def make_files(bench: Bench, workload: Workload) -> Part:
+    """F1 or F2: first, nothing changed, one percent changed; against `cp` and `rsync`."""
+    part = Part(workload.name, workload.what)
+    database = filled(bench, workload)
+    live = bench.settings(workload.name, "data").working
+    first, rsync = "peer, first: cp -a, sync -f, sha256sum", "peer, 1 % changed: cp -al, rsync -a --delete, sha256sum"
+    for number in range(bench.runs):
+        copies = bench.folder / workload.name / f"peer-{number}"
+        copies.mkdir()
+        settings = bench.settings(workload.name, f"data-{number}")
+        with Running(settings, web=False) as site:
+            part.add("Keyframe, first", ours(bench, site))
+            settle()
+            part.add(first, run_measured(peers.copy_first(live, copies / "0"), bench.server, copies / "0"))
+            part.add("Keyframe, nothing changed", ours(bench, site))
+            workload.change(settings, database, number)
+            time.sleep(_OLD_ENOUGH)
+            part.add("Keyframe, 1 % changed", ours(bench, site))
+            if shutil.which("rsync") is None:
+                continue
+            settle()
+            again = peers.copy_changed(live, copies / "0", copies / "1")
+            part.add(rsync, run_measured(again, bench.server, copies / "1", copies / "0"))
+    _file_goals(part, first, rsync)
+    if shutil.which("rsync") is None:
+        part.remarks.append("rsync is not on the PATH of this machine: no peer for 1 % changed.")
+    part.remarks.append("rsync's way does not flush what it wrote; ours does, in every run.")
+    _common(bench, part)
+    return part
+
+
+def _file_goals(part: Part, first: str, rsync: str) -> None:
+    if part.name == "F1":
+        part.ratio("first", "Keyframe, first", first, 0.7)
+        part.plus("1 % changed", "Keyframe, 1 % changed", rsync, 0.6)
+        part.plus("nothing changed", "Keyframe, nothing changed", rsync, 0.4)
+    else:
+        part.ratio("first", "Keyframe, first", first, 0.8)
+        part.ratio("1 % changed", "Keyframe, 1 % changed", rsync, 1.1)
+        part.ratio("nothing changed, of the peer's 1 %", "Keyframe, nothing changed", rsync, 0.5)
+
+
+def make_records(bench: Bench, workload: Workload) -> Part:
+    """D1: first, nothing changed, one percent changed; against a straightforward dump."""
+    part = Part(workload.name, workload.what)
+    database = filled(bench, workload)
+    straight, tools = "peer: find, encode, json_util", "peer: mongodump, mongoexport"
+    names = sorted(database.list_collection_names())
+    for number in range(bench.runs):
+        copies = bench.folder / workload.name / f"peer-{number}"
+        copies.mkdir()
+        settings = bench.settings(workload.name, f"data-{number}")
+        with Running(settings, web=False) as site:
+            part.add("Keyframe, first", ours(bench, site))
+            settle()
+            command = peers.dump_straight(bench.uri, database.name, copies / "straight")
+            part.add(straight, run_measured(command, bench.server, copies / "straight"))
+            if command := peers.dump_tools(bench.uri, database.name, names, copies / "tools"):
+                settle()
+                part.add(tools, run_measured(command, bench.server, copies / "tools"))
+            part.add("Keyframe, nothing changed", ours(bench, site))
+            workload.change(settings, database, number)
+            time.sleep(_OLD_ENOUGH)
+            part.add("Keyframe, 1 % changed", ours(bench, site))
+    part.ratio("first", "Keyframe, first", straight, 0.38)
+    part.ratio("first, of mongodump and mongoexport", "Keyframe, first", tools, 0.75)
+    part.ratio("1 % changed", "Keyframe, 1 % changed", straight, 0.14)
+    if tools not in part.runs:
+        part.remarks.append(
+            "mongodump and mongoexport are not on the PATH of this machine: what is measured against them is left "
+            "open, and so is BSON without JSON."
+        )
+    _common(bench, part)
+    return part
+
+
+def _common(bench: Bench, part: Part) -> None:
+    part.most("peak PSS of worker and helpers", part.peak("Keyframe") / 1e6, 250, "MB")
+    part.most("gate closed, longest", max(bench.closed, default=0.0), 1, "s")
+    bench.closed.clear()

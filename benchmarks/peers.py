@@ -1,0 +1,73 @@
+"""What a user would pick instead: shell commands for files, a straightforward pymongo program for records.
+
+Rules: nothing here is slower than it must be, and nothing is ours.
+
+>>> copy_first(live, target)[:2]            # doctest: +SKIP
+['bash', '-c']
+
+As a program it dumps a database: `python peers.py URI DATABASE FOLDER`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import bson
+from bson import json_util
+from pymongo import MongoClient
+
+FIRST = (
+    'set -e; cp -a "$1" "$2"; sync -f "$2"; cd "$2"; '
+    'find . -type f -print0 | xargs -0 -P 2 -n 500 sha256sum > "$2.sums"'
+)
+CHANGED = (
+    'set -e; cp -al "$2" "$3"; rsync -a --delete --out-format=%n "$1/" "$3/" > "$3.changed"; cd "$3"; '
+    'grep -v "^deleting " "$3.changed" | grep -v "/$" | tr "\\n" "\\0" | xargs -0 -r -P 2 -n 500 sha256sum > "$3.sums"'
+)
+
+
+def copy_first(live: Path, target: Path) -> list[str]:
+    """`cp -a`, `sync -f`, then `sha256sum` of all in 2 processes."""
+    return ["bash", "-c", FIRST, "peer", str(live), str(target)]
+
+
+def copy_changed(live: Path, older: Path, target: Path) -> list[str]:
+    """`cp -al`, then `rsync -a --delete`, then `sha256sum` of what changed."""
+    return ["bash", "-c", CHANGED, "peer", str(live), str(older), str(target)]
+
+
+def dump_straight(uri: str, database: str, target: Path) -> list[str]:
+    """Both BSON and JSON of every collection, with pymongo's own means."""
+    return [sys.executable, __file__, uri, database, str(target)]
+
+
+def dump_tools(uri: str, database: str, collections: list[str], target: Path) -> list[str]:
+    """`mongodump`, then `mongoexport` of each collection; empty where they are not on the PATH."""
+    if not (shutil.which("mongodump") and shutil.which("mongoexport")):
+        return []
+    script = 'set -e; mongodump --quiet --uri="$1" --db="$2" --out="$3"; u="$1"; d="$2"; t="$3"; shift 3; '
+    script += 'for c in "$@"; do mongoexport --quiet --uri="$u" --db="$d" --collection="$c" --out="$t/$c.json"; done'
+    return ["bash", "-c", script, "peer", uri, database, str(target), *collections]
+
+
+def rsync_is_there() -> bool:
+    return shutil.which("rsync") is not None
+
+
+def main() -> None:
+    """Dump a database: find, encode, json_util."""
+    uri, name, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+    folder.mkdir(parents=True)
+    client: MongoClient[dict[str, object]] = MongoClient(uri)
+    with client:
+        for collection in sorted(client[name].list_collection_names()):
+            with (folder / f"{collection}.bson").open("wb") as raw, (folder / f"{collection}.json").open("w") as text:
+                for document in client[name][collection].find().sort("_id", 1):
+                    raw.write(bson.encode(document))
+                    text.write(json_util.dumps(document, json_options=json_util.CANONICAL_JSON_OPTIONS) + "\n")
+
+
+if __name__ == "__main__":
+    main()
