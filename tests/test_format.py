@@ -80,6 +80,7 @@ def stored(world: World) -> list[Path]:
     one."""
     whole, of_project = world.make(SITE, "a note"), world.make(PROJECT)
     disturb(world)
+    os.utime(world.stored(whole) / f"files/project/{PROJECT.project_id}/edition/{EDITION[1]}/scene.svx.json", ns=(1, 1))
     partial = world.make(SITE)
     world.spoil()
     outcome = world.restore(of_project)
