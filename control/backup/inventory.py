@@ -22,8 +22,8 @@ from ..errors import ChangedError, DamagedError, Problem
 from ..model import CollectionEntry, FileEntry, Scope, Snapshot
 from ..plan import Record, Slice
 from ..stores.files import with_digest
-from ..stores.mongo import Reader
 from ..stores.raw import NotBsonError, id_bytes, id_text, title_of
+from ..stores.reader import Reader
 from .stores import Stores
 from .watches import Watch
 
@@ -183,13 +183,13 @@ class StoredInventory:
     def raw(self, name: str, offset: int, size: int) -> bytes:
         """One document of a dump, from where an earlier reading found it."""
         entry = self.entries()[name]
-        with open(self.folder / "db" / "bson" / f"{entry.stem}.bson", "rb") as file:  # noqa: PTH123
+        with open(self.folder / "db" / entry.bson_path, "rb") as file:  # noqa: PTH123
             file.seek(offset)
             return file.read(size)
 
     def _raw(self, entry: CollectionEntry) -> Iterator[bytes]:
         try:
-            file = open(self.folder / "db" / "bson" / f"{entry.stem}.bson", "rb")  # noqa: PTH123, SIM115
+            file = open(self.folder / "db" / entry.bson_path, "rb")  # noqa: PTH123, SIM115
         except OSError as error:
             raise self._damage("collection-missing", f"has lost the dump of {entry.name}.") from error
         with file:

@@ -24,7 +24,8 @@ from ..errors import ChangedError, NotFoundError, Problem, UnavailableError
 from ..model import FORMAT, Part, Progress, Reason, Scope, Snapshot, Status, utc_text
 from ..stores.draft import Draft
 from ..stores.files import require_room, translate
-from ..stores.mongo import CollectionInfo, Reader
+from ..stores.mongo import CollectionInfo
+from ..stores.reader import Reader
 from ..version import VERSION
 from .copying import Copying
 from .dumping import STEPS, Dump, Dumping
@@ -80,7 +81,7 @@ class Make:
                 self._require_room(draft, copying)
                 copying.bulk()
                 made_at = stores.now()
-                dump, reader = self._read_all(draft, copying)
+                dump, reader = self._read_all(draft, copying, newest)
                 header = self._header(copying, dump, reader)
             except OSError as error:
                 raise translate(error, "the snapshot's draft", "nothing was stored") from error
@@ -106,12 +107,13 @@ class Make:
     def _is_there(self) -> bool:
         return self._stores.mongo.project_exists(self._scope) or self._stores.live_tree(self._scope).exists()
 
-    def _read_all(self, draft: Draft, copying: Copying) -> tuple[Dump, Reader]:
+    def _read_all(self, draft: Draft, copying: Copying, newest: Snapshot | None) -> tuple[Dump, Reader]:
+        dumping = Dumping(self._stores, self._scope, draft, self._watch, newest)
         for attempt in range(_TRIES):
             with contextlib.ExitStack() as stack:
-                draft.begin_records()
+                draft.begin_records(with_json=self._stores.settings.engine.write_json)
                 dump, reader, infos = self._pin(draft, copying, stack)
-                if Dumping(self._stores, self._scope, draft, self._watch).run(dump, reader, infos):
+                if dumping.run(dump, reader, infos):
                     draft.keep_sums(dump.writers)
                     return dump, reader
             dump.manifest.close()

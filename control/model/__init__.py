@@ -10,9 +10,11 @@ from .jobs import Health, Job, JobState, Order, Outcome, OutcomeStatus, Page, Pr
 from .plans import Change, Counts, Plan, PlanItem
 from .scopes import EVERYTHING, Action, Actor, Permit, Person, Scope, ScopeView, Selection, is_id
 from .snapshots import (
+    BUCKETS,
     FORMAT,
     CollectionEntry,
     FileEntry,
+    Inexact,
     Instant,
     Part,
     Reason,
@@ -24,6 +26,7 @@ from .snapshots import (
 from .times import utc_moment, utc_text
 
 __all__ = [
+    "BUCKETS",
     "EVERYTHING",
     "FORMAT",
     "Action",
@@ -33,6 +36,7 @@ __all__ = [
     "Counts",
     "FileEntry",
     "Health",
+    "Inexact",
     "Instant",
     "Job",
     "JobState",

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ..model import FileEntry
-from .dump import CollectionWriter, Sum
+from .dump import CollectionWriter, Means, Sum
 from .files import Tree, copy_file, copy_link, dress_folder
 from .headers import write_json
 from .manifest import ManifestWriter, read_manifest
@@ -39,8 +39,8 @@ class Draft:
         self.scratch = folder / ".bulk"  # notes of the copying, gone before the commit
         self._sums: list[Sum] = []
         self._manifest: ManifestWriter | None = None
-        self._collection: CollectionWriter | None = None
-        for name in ("files", "db/bson", "db/json"):
+        self._collections: list[CollectionWriter] = []
+        for name in ("files", "db/bson"):
             (folder / name).mkdir(parents=True)
 
     # The draft holds links as they were: what is written and removed goes below open directories (`Tree.parent`), or
@@ -89,18 +89,21 @@ class Draft:
             elif not is_folder and entry.kind == "directory":
                 os.unlink(name, dir_fd=folder)
 
-    def begin_records(self) -> None:
+    def begin_records(self, *, with_json: bool) -> None:
         """Forget the collections dumped so far: one of them may not be there at the next try."""
-        if self._collection is not None:
-            self._collection.abandon()
-        for folder in (self.folder / "db" / "bson", self.folder / "db" / "json"):
+        for writer in self._collections:
+            writer.abandon()
+        self._collections = []
+        for folder in [self.folder / "db" / "bson"] + [self.folder / "db" / "json"] * with_json:
+            folder.mkdir(exist_ok=True)
             for path in folder.iterdir():
                 path.unlink()
 
-    def collection(self, info: CollectionInfo) -> CollectionWriter:
+    def collection(self, info: CollectionInfo, means: Means) -> CollectionWriter:
         """Begin the dump of a collection."""
-        self._collection = CollectionWriter(self.folder / "db", info)
-        return self._collection
+        writer = CollectionWriter(self.folder / "db", info, means)
+        self._collections.append(writer)
+        return writer
 
     def keep_sums(self, writers: list[CollectionWriter]) -> None:
         """Note what was written of the collections, for the list of sums."""
@@ -112,7 +115,7 @@ class Draft:
 
     def abandon(self) -> None:
         """Close what is open still; nothing of it is wanted any more."""
-        for one in (self._manifest, self._collection):
+        for one in (self._manifest, *self._collections):
             if one is not None:
                 with contextlib.suppress(OSError):  # a full disk does not take the rest
                     one.abandon()

@@ -9,7 +9,7 @@ Rules:
 - `system.*` and what the settings leave alone (`scopes.site.leave`) are never read and never written.
 
 >>> with mongo.pinned() as reader:                      # doctest: +SKIP
-...     for raw in reader.documents("edition", {}): ...
+...     for block in reader.blocks("edition", {}): ...
 """
 
 from __future__ import annotations
@@ -17,46 +17,24 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-import bson
 from bson import json_util
-from bson.codec_options import CodecOptions
 from bson.errors import InvalidId
 from bson.objectid import ObjectId
-from bson.raw_bson import RawBSONDocument
-from bson.timestamp import Timestamp
 from pymongo import MongoClient, WriteConcern
-from pymongo.client_session import ClientSession
 from pymongo.database import Database
-from pymongo.errors import (
-    BulkWriteError,
-    ConfigurationError,
-    ConnectionFailure,
-    ExecutionTimeout,
-    InvalidOperation,
-    OperationFailure,
-    PyMongoError,
-    WTimeoutError,
-)
+from pymongo.errors import OperationFailure, PyMongoError
 
-from ..errors import InvalidError, KeyframeError, NotFoundError, UnavailableError
-from ..model import Instant, Scope
+from ..errors import NotFoundError, UnavailableError
+from ..model import Scope
 from ..settings import MongoSettings, ProjectSettings, ScopeSettings
+from .mongo_errors import translated
 from .raw import LENIENT, field, id_bytes, id_text, is_in
+from .reader import RAW, SIMPLE, Reader
 
 _KINDS_OF_ID = {"objectid": (0x07,), "string": (0x02,), "int": (0x10, 0x12)}  # BSON types
-RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
-_BATCH = 50_000  # documents asked for at once; the server ends a batch at 16 MB anyway
-SIMPLE = {"locale": "simple"}
 DURABLE = WriteConcern(w="majority", j=True)
-_OVERTAKEN = 239  # SnapshotTooOld
-_COLLECTION_CHANGED = 246  # SnapshotUnavailable: made, renamed or indexed after the instant
-
-
-class ReadAgainError(UnavailableError):
-    """A collection is no longer what it was at the instant; at another one it can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,41 +53,6 @@ class CollectionInfo:
         return self.kind == "view" or (self.kind == "collection" and not json_util.loads(self.options).get("capped"))
 
 
-@contextlib.contextmanager
-def translated(subject: str) -> Iterator[None]:
-    """Turn the driver's errors into ours."""
-    try:
-        yield
-    except (ConnectionFailure, ExecutionTimeout, WTimeoutError, ConfigurationError, InvalidOperation) as error:
-        raise UnavailableError(
-            f"MongoDB does not answer ({_short(error)}).", subject=subject, hint="Start it or wait, then try again."
-        ) from error
-    except BulkWriteError as error:
-        raise InvalidError(
-            f"a record could not be written ({_short(error)}).",
-            subject=subject,
-            hint="A unique value or an id is held by a record outside the restore; change that one, then try again.",
-        ) from error
-    except OperationFailure as error:
-        if error.code == _COLLECTION_CHANGED:
-            raise ReadAgainError(
-                "was changed by somebody while it was read.", subject=subject, hint="Try again when it is quiet."
-            ) from error
-        if error.code == _OVERTAKEN:
-            raise UnavailableError(
-                "took longer than the server keeps its history.",
-                subject=subject,
-                hint="Raise minSnapshotHistoryWindowInSeconds of the server, or try again when it is quiet.",
-            ) from error
-        if error.has_error_label("TransientTransactionError"):  # after two minutes of trying again
-            raise UnavailableError(
-                f"MongoDB could not carry it out now ({_short(error)}).", subject=subject, hint="Try again later."
-            ) from error
-        raise KeyframeError(f"MongoDB refused ({_short(error)}).", subject=subject) from error
-    except PyMongoError as error:
-        raise KeyframeError(f"MongoDB failed ({_short(error)}).", subject=subject) from error
-
-
 def connect(settings: MongoSettings) -> MongoClient[Any]:
     """A client that reaches for the server when it is first used, and gives up after `mongo.timeout` seconds."""
     return MongoClient(
@@ -119,47 +62,6 @@ def connect(settings: MongoSettings) -> MongoClient[Any]:
         connectTimeoutMS=int(settings.timeout * 1000),
         appname="keyframe",
     )
-
-
-class Reader:
-    """Reads the database at one cluster time. Made by `Mongo.pinned`."""
-
-    def __init__(self, database: Database[Any], session: ClientSession, at: Timestamp) -> None:
-        self._database = database
-        self._session = session
-        self._at = at
-        self.instant = Instant(at.time, at.inc, datetime.fromtimestamp(at.time, UTC))
-
-    def documents(self, collection: str, where: Mapping[str, Any]) -> Iterator[bytes]:
-        """The documents that match, as bytes, in `_id` order."""
-        command = {
-            "find": collection,
-            "filter": where,
-            "sort": {"_id": 1},
-            "collation": SIMPLE,
-            "allowDiskUse": True,
-            "batchSize": _BATCH,
-            "noCursorTimeout": True,
-            "readConcern": {"level": "snapshot", "atClusterTime": self._at},
-        }
-        with translated(f"collection {collection}"):
-            reply: Any = self._database.command(command, codec_options=RAW, session=self._session)
-            cursor = reply["cursor"]
-            batch = cursor["firstBatch"]
-        number = cursor["id"]
-        while True:
-            for document in batch:
-                yield bytes(document.raw)
-            if not number:
-                return
-            with translated(f"collection {collection}"):
-                reply = self._database.command(
-                    {"getMore": bson.Int64(number), "collection": collection, "batchSize": _BATCH},
-                    codec_options=RAW,
-                    session=self._session,
-                )
-                cursor = reply["cursor"]
-                batch, number = cursor["nextBatch"], cursor["id"]
 
 
 class Mongo:
@@ -265,6 +167,10 @@ class Mongo:
             return {}
         return {self._project.collections[collection].field: {"$in": [self.id_of(scope) for scope in owners]}}
 
+    def is_of_projects(self, collection: str) -> bool:
+        """Whether the documents of a collection belong to projects."""
+        return collection in self._project.collections
+
     def project_of(self, collection: str, raw: bytes) -> str | None:
         """The id, as text, of the project that a document belongs to; None where it belongs to none."""
         belongs = self._project.collections.get(collection)
@@ -324,8 +230,3 @@ class Mongo:
 
 class _Vanished(Exception):  # noqa: N818  (a signal inside this room)
     """The collection was dropped since it was listed."""
-
-
-def _short(error: Exception) -> str:
-    """The first sentence of a driver's message; addresses of servers stay, documents and stack do not."""
-    return str(error).split(", full error")[0].split(", Timeout:")[0].split(" (configured timeouts")[0][:200]

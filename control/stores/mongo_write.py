@@ -24,8 +24,10 @@ from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
 from ..model import Scope
-from .mongo import DURABLE, RAW, SIMPLE, Mongo, translated
+from .mongo import DURABLE, Mongo
+from .mongo_errors import translated
 from .raw import has_zero_timestamp, id_bytes, is_in, is_one
+from .reader import RAW, SIMPLE
 
 
 @dataclass(frozen=True, slots=True)

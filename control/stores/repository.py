@@ -32,7 +32,7 @@ from ..model import CollectionEntry, FileEntry, RestoreMark, Scope, Snapshot, is
 from .draft import Draft
 from .files import FULL, flush, names_in, scratch_name, sweep_scratch, sync_folder, translate
 from .headers import Labels, damaged_header, labels_of, read_header, read_labels, write_json
-from .manifest import read_manifest
+from .manifest import read_collections, read_manifest
 
 _NAME = "%Y-%m-%dT%H-%M-%SZ"
 
@@ -97,6 +97,13 @@ class Repository:
         ------
         DamagedError: `manifest-missing`, `manifest-bytes`, `manifest-invalid`.
         """
+        return read_manifest(self._checked(snapshot))
+
+    def collections(self, snapshot: Snapshot) -> dict[str, CollectionEntry]:
+        """The collections of a snapshot by name, without a look at its files; errors as `manifest`."""
+        return {one.name: one for one in read_collections(self._checked(snapshot))}
+
+    def _checked(self, snapshot: Snapshot) -> Path:
         path = self.folder(snapshot.scope, snapshot.name) / "manifest.jsonl"
         digest = hashlib.sha256()
         try:
@@ -112,7 +119,7 @@ class Repository:
                 subject=snapshot.name,
                 hint="Restore another snapshot; this one is left as it is.",
             )
-        return read_manifest(path)
+        return path
 
     # --- writing
 
