@@ -74,6 +74,7 @@ class EngineSettings(_Part):
     """How snapshots are made."""
 
     write_json: bool = Field(default=True, alias="json")
+    capped_in_gate: Annotated[int, Field(ge=0, le=10_000)] = 32
 
 
 class CollectionSettings(_Part):

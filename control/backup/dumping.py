@@ -4,6 +4,8 @@ Rules:
 
 - Names, options and indexes of collections are read with the gate closed and again after the dump; where they
   differ, nothing of the dump counts.
+- Capped collections are read in their own order while the gate is closed; those that are too large for that later, and
+  marked.
 - One thread reads ahead, through all collections, while what it read is hashed and written here, and helper programs
   make the JSON.
 
@@ -17,12 +19,13 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import structlog
 
 from ..errors import DamagedError, NotFoundError, Problem
 from ..model import CollectionEntry, Progress, Scope, Snapshot
-from ..stores.blocks import Block
+from ..stores.blocks import Block, blocks_of
 from ..stores.draft import Draft
 from ..stores.dump import CollectionWriter, Means
 from ..stores.json_pool import JsonPool, helpers_here
@@ -32,6 +35,7 @@ from ..stores.mongo_errors import ReadAgainError
 from ..stores.older_dump import OlderDump
 from ..stores.read_ahead import ReadAhead
 from ..stores.reader import Reader
+from .inventory import is_left
 from .stores import Stores
 from .watches import Watch
 
@@ -66,6 +70,28 @@ class Dumping:
         self._with_json = stores.settings.engine.write_json
         self._newest = newest
         self._older = self._entries_of(newest)
+        self._aside: dict[str, Path] = {}  # capped collections that were read with the gate closed
+
+    def read_capped(self, reader: Reader, infos: dict[str, CollectionInfo]) -> None:
+        """With the gate closed: set aside the capped collections, of which the server has no snapshots.
+
+        Those that are too large are left for later, the smallest go first.
+        """
+        mongo, room = self._stores.mongo, self._stores.settings.engine.capped_in_gate * 1_000_000
+        for path in self._aside.values():
+            path.unlink(missing_ok=True)
+        self._aside = {}
+        capped = [name for name, info in infos.items() if info.is_capped and not is_left(info, self._scope)]
+        for size, name in sorted((mongo.bytes_of(name), name) for name in capped):
+            room -= size
+            if room < 0:
+                return
+            path = self._draft.folder / f".capped-{len(self._aside)}"
+            with open(path, "wb") as file:  # noqa: PTH123
+                for block in reader.natural(name):
+                    file.write(block.raw)
+                    self._watch.check()
+            self._aside[name] = path
 
     def run(self, dump: Dump, reader: Reader, infos: dict[str, CollectionInfo]) -> bool:
         """Dump the collections; False where one of them was changed meanwhile."""
@@ -78,12 +104,14 @@ class Dumping:
                 self._write(dump, kept, means, iter(blocks))
         except ReadAgainError:
             return False
+        for path in self._aside.values():
+            path.unlink()
         return self._stores.mongo.collections(self._scope) == infos
 
     def _is_kept(self, dump: Dump, info: CollectionInfo) -> bool:
-        if info.is_kept:
+        if not is_left(info, self._scope):
             return True
-        what = "is capped or a time series; those are not kept yet."
+        what = "is capped or a time series; only a snapshot of the whole site keeps those."
         dump.unknown.append(info.name)
         dump.problems.append(Problem("unavailable", what, info.name, "It stays as it is."))
         return False
@@ -92,9 +120,16 @@ class Dumping:
         """All documents of the scope with the number of their collection; in the thread that reads ahead."""
         owners = () if self._scope.is_site else (self._scope,)
         for number, info in enumerate(infos):
-            if info.kind != "view":
-                for block in reader.blocks(info.name, self._stores.mongo.where(owners, info.name)):
-                    yield number, block
+            if info.kind == "view":
+                continue
+            if info.name in self._aside:
+                blocks = blocks_of(self._aside[info.name])
+            elif info.is_capped:
+                blocks = reader.natural(info.name)
+            else:
+                blocks = reader.blocks(info.source, self._stores.mongo.where(owners, info.name))
+            for block in blocks:
+                yield number, block
 
     def _write(
         self, dump: Dump, infos: list[CollectionInfo], means: Means, blocks: Iterator[tuple[int, Block]]
@@ -111,7 +146,7 @@ class Dumping:
                     Progress("reading the database", 3, STEPS, writer.documents, 0, "records", info.name)
                 )
                 found = next(blocks, None)
-            dump.entries.append(writer.close())
+            dump.entries.append(writer.close(outside_instant=info.is_capped and info.name not in self._aside))
             dump.writers.append(writer)
 
     def _count(self, dump: Dump, name: str, block: Block) -> None:

@@ -112,7 +112,7 @@ class Make:
         for attempt in range(_TRIES):
             with contextlib.ExitStack() as stack:
                 draft.begin_records(with_json=self._stores.settings.engine.write_json)
-                dump, reader, infos = self._pin(draft, copying, stack)
+                dump, reader, infos = self._pin(draft, copying, dumping, stack)
                 if dumping.run(dump, reader, infos):
                     draft.keep_sums(dump.writers)
                     return dump, reader
@@ -125,7 +125,7 @@ class Make:
         )
 
     def _pin(
-        self, draft: Draft, copying: Copying, stack: contextlib.ExitStack
+        self, draft: Draft, copying: Copying, dumping: Dumping, stack: contextlib.ExitStack
     ) -> tuple[Dump, Reader, dict[str, CollectionInfo]]:
         """With the gate closed: copy what changed meanwhile, describe the collections, fix the instant."""
         self._watch.progress(Progress("second look at the files", 2, STEPS))
@@ -135,6 +135,7 @@ class Make:
             copying.second_pass(dump.manifest)
             infos = self._stores.mongo.collections(self._scope)
             reader = stack.enter_context(self._stores.mongo.pinned())
+            dumping.read_capped(reader, infos)
             dump.closed_seconds = (self._stores.now() - began) / timedelta(seconds=1) if gate.is_closed else 0.0
         dump.problems += copying.problems
         if not gate.is_closed:

@@ -12,6 +12,7 @@ from .scopes import EVERYTHING, Action, Actor, Permit, Person, Scope, ScopeView,
 from .snapshots import (
     BUCKETS,
     FORMAT,
+    SYSTEM_JS,
     CollectionEntry,
     FileEntry,
     Inexact,
@@ -21,6 +22,7 @@ from .snapshots import (
     RestoreMark,
     Snapshot,
     Status,
+    is_capped,
     is_snapshot_name,
 )
 from .times import utc_moment, utc_text
@@ -29,6 +31,7 @@ __all__ = [
     "BUCKETS",
     "EVERYTHING",
     "FORMAT",
+    "SYSTEM_JS",
     "Action",
     "Actor",
     "Change",
@@ -57,6 +60,7 @@ __all__ = [
     "Selection",
     "Snapshot",
     "Status",
+    "is_capped",
     "is_id",
     "is_snapshot_name",
     "utc_moment",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ from .scopes import Scope, Selection
 from .times import utc_text
 
 FORMAT = 1
+SYSTEM_JS = "system.js"  # functions for the server; the only collection of that kind that mongodump keeps
 BUCKETS = "system.buckets."  # before the name of a time series: the collection with its documents
 _NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ\Z", re.ASCII)
 
@@ -32,6 +34,11 @@ class Status(StrEnum):
     DONE = "done"
     PARTIAL = "partial"
     DAMAGED = "damaged"
+
+
+def is_capped(options: str) -> bool:
+    """Whether these options of a collection (canonical extended JSON) say that it is capped."""
+    return bool(json.loads(options).get("capped"))
 
 
 def is_snapshot_name(text: str) -> bool:
@@ -91,6 +98,10 @@ class CollectionEntry:
     json_inexact: int = 0
     json_named: tuple[Inexact, ...] = ()
     outside_instant: bool = False
+
+    @property
+    def is_capped(self) -> bool:
+        return is_capped(self.options)
 
     # Time series lie in the collection of their buckets, and mongodump calls the dump after that.
 

@@ -226,7 +226,7 @@ def metadata_json(info: CollectionInfo) -> bytes:
     document = {
         "options": msgspec.Raw(info.options.encode()),
         "indexes": msgspec.Raw(info.indexes.encode()),
-        "uuid": info.uuid,
+        "uuid": info.uuid if info.kind == "collection" else "",
         "collectionName": info.name,
         "type": info.kind,
     }

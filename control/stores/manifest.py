@@ -25,7 +25,7 @@ from typing import Any
 import msgspec
 
 from ..errors import DamagedError
-from ..model import CollectionEntry, FileEntry, Inexact
+from ..model import SYSTEM_JS, CollectionEntry, FileEntry, Inexact
 from .files import path_key
 
 _KINDS = ("file", "directory", "link")
@@ -211,7 +211,9 @@ def _collection_of_line(document: dict[str, Any]) -> CollectionEntry:
     if not _is_digest(document["sha256"]) or not (document["json_sha256"] == "" or _is_digest(document["json_sha256"])):
         raise ValueError("not a digest")
     name, options, indexes = (document[key] for key in ("collection", "options", "indexes"))
-    if not isinstance(name, str) or not name or "\0" in name or name.startswith(("$", "system.")):
+    if not isinstance(name, str) or not name or "\0" in name or name.startswith("$"):
+        raise ValueError("not the name of a collection")
+    if name.startswith("system.") and name != SYSTEM_JS:
         raise ValueError("not the name of a collection")
     msgspec.json.decode(options, type=dict[str, Any])
     msgspec.json.decode(indexes, type=list[_Index])

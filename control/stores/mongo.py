@@ -6,7 +6,8 @@ Rules:
   sure that every write acknowledged before it is seen (MongoDB manual, "Read Concern snapshot").
 - Documents travel as bytes; they are decoded only to look at a field. They are read in `_id` order, simple collation.
 - Names, options and indexes cannot be read at an instant; who dumps reads them before and after and compares.
-- `system.*` and what the settings leave alone (`scopes.site.leave`) are never read and never written.
+- `system.*` (but for `system.js` and the buckets of time series) and what the settings leave alone
+  (`scopes.site.leave`) are never read and never written.
 
 >>> with mongo.pinned() as reader:                      # doctest: +SKIP
 ...     for block in reader.blocks("edition", {}): ...
@@ -27,7 +28,7 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure, PyMongoError
 
 from ..errors import NotFoundError, UnavailableError
-from ..model import Scope
+from ..model import BUCKETS, SYSTEM_JS, Scope, is_capped
 from ..settings import MongoSettings, ProjectSettings, ScopeSettings
 from .mongo_errors import translated
 from .raw import LENIENT, field, id_bytes, id_text, is_in
@@ -48,9 +49,14 @@ class CollectionInfo:
     uuid: str
 
     @property
-    def is_kept(self) -> bool:
-        """Whether snapshots keep it: capped collections and time series cannot be read at an instant."""
-        return self.kind == "view" or (self.kind == "collection" and not json_util.loads(self.options).get("capped"))
+    def is_capped(self) -> bool:
+        """Whether it is read in natural order, and not at an instant: the server refuses that."""
+        return self.kind == "collection" and is_capped(self.options)
+
+    @property
+    def source(self) -> str:
+        """The collection that its documents lie in."""
+        return f"{BUCKETS}{self.name}" if self.kind == "timeseries" else self.name
 
 
 def connect(settings: MongoSettings) -> MongoClient[Any]:
@@ -114,19 +120,16 @@ class Mongo:
         wanted = None if scope.is_site else set(self._project.collections)
         found = {}
         with translated("database"):
-            for row in self.database.list_collections():
-                name = row["name"]
-                if (
-                    name.startswith("system.")
-                    or name in self._site.leave
-                    or (wanted is not None and name not in wanted)
-                ):
+            rows = {row["name"]: row for row in self.database.list_collections()}
+            for name, row in rows.items():
+                if name in self._site.leave or (wanted is not None and name not in wanted) or self._is_passed(name):
                     continue
                 indexes: list[Mapping[str, Any]] = []
-                if row["type"] == "collection":
+                if row["type"] != "view":
                     with contextlib.suppress(_Vanished):
                         indexes = self._indexes(name)
-                uuid = row.get("info", {}).get("uuid")
+                # A time series has none of its own; that of its buckets tells one from another of the same name.
+                uuid = row.get("info", {}).get("uuid") or rows.get(BUCKETS + name, {}).get("info", {}).get("uuid")
                 found[name] = CollectionInfo(
                     name=name,
                     kind=row["type"],
@@ -135,6 +138,17 @@ class Mongo:
                     uuid=bytes(uuid).hex() if uuid is not None else "",
                 )
         return dict(sorted(found.items()))
+
+    def _is_passed(self, name: str) -> bool:
+        """Whether a collection is the server's own business. An empty system.js is as good as none: it cannot go."""
+        if name == SYSTEM_JS:
+            return self.database[name].find_one({}, {"_id": 1}) is None
+        return name.startswith("system.")
+
+    def bytes_of(self, name: str) -> int:
+        """The size of a collection's documents."""
+        with translated(f"collection {name}"):
+            return int(self.database.command("collStats", name)["size"])
 
     def _indexes(self, name: str) -> list[Mapping[str, Any]]:
         try:

@@ -2,7 +2,8 @@
 
 Rules:
 
-- `_id` order, simple collation: two readings can be merged as streams.
+- `_id` order, simple collation: two readings can be merged as streams. Capped collections are read in their own order,
+  as they are now: the server has no snapshots of them.
 - What the server keeps for a reading (its cursor) goes when the reading ends, however it ends.
 
 >>> for block in reader.blocks("edition", {}): ...        # doctest: +SKIP
@@ -42,11 +43,6 @@ class Reader:
         self._at = at
         self.instant = Instant(at.time, at.inc, datetime.fromtimestamp(at.time, UTC))
 
-    def documents(self, collection: str, where: Mapping[str, Any]) -> Iterator[bytes]:
-        """The documents that match, as bytes, in `_id` order."""
-        for block in self.blocks(collection, where):
-            yield from block.documents()
-
     def blocks(self, collection: str, where: Mapping[str, Any]) -> Iterator[Block]:
         """The documents that match, in stretches, in `_id` order.
 
@@ -66,6 +62,23 @@ class Reader:
                 "batchSize": _FIRST,
                 "noCursorTimeout": True,
                 "readConcern": {"level": "snapshot", "atClusterTime": self._at},
+            },
+        )
+
+    def natural(self, collection: str) -> Iterator[Block]:
+        """All documents of a capped collection, in the order in which they came: as they are now, not at the instant.
+
+        Raises
+        ------
+        ReadAgainError: it was overwritten faster than it could be read.
+        """
+        return self._blocks(
+            collection,
+            {
+                "find": collection,
+                "hint": {"$natural": 1},
+                "batchSize": _FIRST,
+                "readConcern": {"level": "majority", "afterClusterTime": self._at},
             },
         )
 
