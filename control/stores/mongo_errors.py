@@ -22,7 +22,9 @@ from pymongo.errors import (
 from ..errors import InvalidError, KeyframeError, UnavailableError
 
 _OVERTAKEN = 239  # SnapshotTooOld
-_COLLECTION_CHANGED = 246  # SnapshotUnavailable: made, renamed or indexed after the instant
+# SnapshotUnavailable: made, renamed or indexed after the instant. QueryPlanKilled: dropped or renamed while it was
+# read. CappedPositionLost: overwritten while it was read.
+_COLLECTION_CHANGED = (246, 175, 136)
 
 
 class ReadAgainError(UnavailableError):
@@ -45,7 +47,7 @@ def translated(subject: str) -> Iterator[None]:
             hint="A unique value or an id is held by a record outside the restore; change that one, then try again.",
         ) from error
     except OperationFailure as error:
-        if error.code == _COLLECTION_CHANGED:
+        if error.code in _COLLECTION_CHANGED:
             raise ReadAgainError(
                 "was changed by somebody while it was read.", subject=subject, hint="Try again when it is quiet."
             ) from error
