@@ -110,11 +110,21 @@ class Dumping:
 
     def _is_kept(self, dump: Dump, info: CollectionInfo) -> bool:
         if not is_left(info, self._scope):
+            self._look_for_index(info)
             return True
         what = "is capped or a time series; only a snapshot of the whole site keeps those."
         dump.unknown.append(info.name)
         dump.problems.append(Problem("unavailable", what, info.name, "It stays as it is."))
         return False
+
+    def _look_for_index(self, info: CollectionInfo) -> None:
+        """Tell the log where the records of one project cannot be found without a look at those of all."""
+        if self._scope.is_site or info.kind == "view":
+            return
+        field = self._stores.settings.scopes.project.collections[info.name].field
+        if field not in info.index_fields:
+            hint = f"An index on {field} makes snapshots and restores of single projects quicker."
+            log.warning("dump.no-index", collection=info.name, field=field, hint=hint)
 
     def _blocks(self, reader: Reader, infos: list[CollectionInfo]) -> Iterator[tuple[int, Block]]:
         """All documents of the scope with the number of their collection; in the thread that reads ahead."""

@@ -35,6 +35,7 @@ from .raw import LENIENT, field, id_bytes, id_text, is_in
 from .reader import RAW, SIMPLE, Reader
 
 _KINDS_OF_ID = {"objectid": (0x07,), "string": (0x02,), "int": (0x10, 0x12)}  # BSON types
+_OF_SOME = {"partialFilterExpression", "sparse", "hidden"}  # options of indexes that a query may not use
 DURABLE = WriteConcern(w="majority", j=True)
 
 
@@ -52,6 +53,12 @@ class CollectionInfo:
     def is_capped(self) -> bool:
         """Whether it is read in natural order, and not at an instant: the server refuses that."""
         return self.kind == "collection" and is_capped(self.options)
+
+    @property
+    def index_fields(self) -> frozenset[str]:
+        """The fields by which an index of all documents finds them: the first one of each."""
+        whole = [one for one in json_util.loads(self.indexes) if not one.keys() & _OF_SOME]
+        return frozenset(next(iter(one["key"]), "") for one in whole)
 
     @property
     def source(self) -> str:
