@@ -148,9 +148,12 @@ def _field(model: type[BaseModel], loc: tuple[int | str, ...]) -> FieldInfo | No
     field = None
     here: Any = model
     for part in loc:
-        if not (isinstance(here, type) and issubclass(here, BaseModel)) or part not in here.model_fields:
+        if not (isinstance(here, type) and issubclass(here, BaseModel)):
             return None
-        field = here.model_fields[str(part)]
+        fields = {one.alias or name: one for name, one in here.model_fields.items()}
+        field = fields.get(str(part))
+        if field is None:
+            return None
         here = field.annotation
     return field
 

@@ -70,6 +70,13 @@ class GateSettings(_Part):
     close_within: Annotated[float, Field(gt=0, le=30)] = 2.0
 
 
+class EngineSettings(_Part):
+    """How snapshots are made."""
+
+    write_json: bool = Field(default=True, alias="json")
+    capped_in_gate: Annotated[int, Field(ge=0, le=10_000)] = 32
+
+
 class CollectionSettings(_Part):
     field: _FIELD
 
@@ -145,6 +152,7 @@ class Settings(BaseSettings):
     web: WebSettings = WebSettings()
     jobs: JobSettings = JobSettings()
     gate: GateSettings = GateSettings()
+    engine: EngineSettings = EngineSettings()
     scopes: ScopeSettings = ScopeSettings()
     rights: RightsSettings = RightsSettings()
     sample: SampleSettings = SampleSettings()

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from keyframe.model import OutcomeStatus, Scope
+from bson import Code, Timestamp
+from keyframe.model import OutcomeStatus, Scope, Selection
 from keyframe.stores.dump import stem_of
 from keyframe.stores.mongo import Mongo
-from whole import documents, require_whole
+from whole import RAW, documents, require_whole
 from world import ONE, PROJECT, SITE, World
 
 DONE, PARTIAL = OutcomeStatus.DONE, OutcomeStatus.PARTIAL
@@ -93,22 +94,131 @@ def test_options_that_were_changed_are_changed_back(world: World) -> None:
     assert described(world) == changed
 
 
-def test_capped_collections_and_time_series_are_named_and_left_alone(world: World) -> None:
-    world.db.command("create", "capped", capped=True, size=10_000)
-    world.db.command("create", "series", timeseries={"timeField": "at"})
-    world.db.capped.insert_one({"_id": 1})
-    world.db.series.insert_one({"at": EARLY, "x": 1})
+def make_special(world: World) -> None:
+    """Capped collections, time series, functions of the server."""
+    db = world.db
+    db.command("create", "log", capped=True, size=8192, max=50)
+    db.log.insert_many([{"_id": 100 - number, "n": number, "t": Timestamp(5, 5)} for number in range(70)])
+    db.log.update_one({"_id": 50}, [{"$set": {"t": Timestamp(0, 0)}}])
+    db.log.create_index("n", sparse=True)
+    series = {"timeField": "at", "metaField": "m", "granularity": "minutes"}
+    db.command("create", "series/ü", timeseries=series, expireAfterSeconds=10**9)
+    points = [
+        {"at": datetime(2024, 1, 1, number % 24, tzinfo=UTC), "m": number % 3, "x": number} for number in range(99)
+    ]
+    db["series/ü"].insert_many(points)
+    db["series/ü"].create_index([("m", 1), ("at", -1)])
+    db.command("create", "seconds", timeseries={"timeField": "t"}, collation={"locale": "de"})
+    db["system.js"].insert_one({"_id": "f", "value": Code("function () {}")})
+
+
+def special(world: World) -> dict[str, Any]:
+    """All of them, the capped one in its order."""
+    found = described(world)
+    found["log in order"] = [bytes(one.raw) for one in world.db.get_collection("log", codec_options=RAW).find()]
+    for name in ("system.buckets.series/ü", "system.buckets.seconds", "system.js"):
+        found[name] = documents(world.db, name)
+    return found
+
+
+SPOILS: dict[str, Callable[[Any], Any]] = {
+    "nothing left": lambda db: (
+        [db.drop_collection(one) for one in ("log", "series/ü", "seconds")] + [db["system.js"].delete_many({})]
+    ),
+    "more came": lambda db: (
+        db.log.insert_one({"_id": 500}),
+        db["series/ü"].insert_one({"at": EARLY.replace(year=2025), "m": 1}),
+        db["system.js"].insert_one({"_id": "g"}),
+    ),
+    "emptied": lambda db: (db.log.delete_many({}), db["series/ü"].delete_many({"m": {"$gte": 0}})),
+    "another order": lambda db: (
+        (rows := list(db.log.find())),
+        db.log.delete_many({}),
+        db.log.insert_many([rows[1], rows[0], *rows[2:]]),
+    ),
+    "other options": lambda db: (
+        db.drop_collection("log"),
+        db.command("create", "log", capped=True, size=4096),
+        db.command("collMod", "series/ü", timeseries={"granularity": "hours"}),
+    ),
+    "other kinds": lambda db: (
+        db.drop_collection("log"),
+        db.drop_collection("series/ü"),
+        db.log.insert_one({"_id": 99}),
+        db.command("create", "series/ü", viewOn="edition", pipeline=[]),
+    ),
+    "other indexes": lambda db: (db.log.drop_indexes(), db["series/ü"].drop_indexes(), db.seconds.create_index("t")),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILS)
+def test_capped_collections_and_time_series_come_back(world: World, spoil: str) -> None:
+    make_special(world)
+    before = special(world)
     snapshot = world.make(SITE)
-    world.db.capped.insert_one({"_id": 2})
-    world.spoil()
+    require_whole(world.stored(snapshot), snapshot)
+    SPOILS[spoil](world.db)
+    spoilt = special(world)
+    plan = world.preview(snapshot, SITE)
 
-    outcome = world.restore(snapshot, SITE)
+    assert snapshot.status == "done"
+    assert world.restore(snapshot, SITE, plan=plan.digest).status is DONE
+    assert special(world) == before
+    assert world.done(world.office.desk.undo(world.ask, SITE)).status is DONE
+    assert special(world) == spoilt
 
-    assert snapshot.status == "partial"
-    assert {one.subject for one in snapshot.problems} == {"capped", "series"}
-    assert outcome.status is PARTIAL
-    assert [one["_id"] for one in world.db.capped.find()] == [1, 2]
-    assert world.db.series.count_documents({}) == 1
+
+def test_capped_collections_and_time_series_that_came_later_go_again(world: World) -> None:
+    snapshot, before = world.make(SITE), special(world)
+    make_special(world)
+    spoilt = special(world)
+
+    assert world.restore(snapshot, SITE).status is DONE
+    assert special(world) == before
+    assert world.done(world.office.desk.undo(world.ask, SITE)).status is DONE
+    assert special(world) == spoilt
+
+
+def test_capped_collections_and_time_series_that_did_not_change_make_no_snapshot(world: World) -> None:
+    make_special(world)
+    snapshot = world.make(SITE)
+
+    again = world.make(SITE)
+
+    assert again.name == snapshot.name
+    assert world.restore(snapshot, SITE).status is OutcomeStatus.UNCHANGED
+
+
+def test_a_capped_collection_too_large_for_the_gate_is_read_later_and_marked(world: World) -> None:
+    make_special(world)
+    engine = world.settings.engine.model_copy(update={"capped_in_gate": 0})
+    object.__setattr__(world.settings, "engine", engine)
+    before = special(world)
+
+    snapshot = world.make(SITE)
+    world.db.log.insert_one({"_id": 500})
+
+    entries = world.office.work._backup._stores.repository.collections(snapshot)
+    assert {name for name, one in entries.items() if one.outside_instant} == {"log"}
+    require_whole(world.stored(snapshot), snapshot)
+    assert world.restore(snapshot, SITE).status is DONE
+    assert special(world) == before
+
+
+def test_those_of_a_project_are_named_and_left_alone(world: World) -> None:
+    world.db.edition.drop()
+    world.db.command("create", "edition", capped=True, size=10_000)
+    world.db.edition.insert_one({"_id": 1, "projectId": ONE})
+    whole = world.make(SITE)
+    snapshot = world.make(PROJECT)
+    world.db.edition.insert_one({"_id": 2, "projectId": ONE})
+    world.write("new.txt")
+
+    assert (whole.status, snapshot.status) == ("done", "partial")
+    assert {one.subject for one in snapshot.problems} == {"edition"}
+    assert world.restore(snapshot, PROJECT).status is PARTIAL
+    assert world.restore(whole, SITE, Selection(projects=(str(ONE),))).status is PARTIAL
+    assert [one["_id"] for one in world.db.edition.find()] == [1, 2]
 
 
 def test_long_names_have_files_of_their_own() -> None:

@@ -18,7 +18,7 @@ from keyframe.backup import finishing
 from keyframe.backup.staging import Staging
 from keyframe.errors import KeyframeError
 from keyframe.model import Outcome, Snapshot
-from keyframe.stores.mongo import translated
+from keyframe.stores.mongo_errors import translated
 from keyframe.stores.mongo_write import MongoWriter
 from mongod import Mongod
 from pymongo.errors import AutoReconnect, OperationFailure

@@ -14,7 +14,7 @@ from typing import Any
 
 import bson
 import pytest
-from bson import json_util
+from bson import Decimal128, json_util
 from keyframe.model import OutcomeStatus, Scope, Snapshot, Status
 from keyframe.stores.dump import stem_of
 from world import EDITION, ONE, PROJECT, SITE, TWO, World
@@ -70,6 +70,8 @@ def disturb(world: World) -> None:
     os.symlink(b"to\xff", os.path.join(top, b"link\xff"))
     os.mkfifo(os.path.join(top, b"pipe\xff"))
     world.db.create_collection("log", capped=True, size=10_000)
+    world.db.create_collection("series", timeseries={"timeField": "at"})
+    world.db.log.insert_one({"_id": 1, "at": Decimal128("sNaN")})
     world.db.create_collection("titles", viewOn="edition", pipeline=[{"$project": {"title": 1}}])
     world.db["dots.and/slash ü"].insert_one({"_id": 1})
 
@@ -88,7 +90,9 @@ def stored(world: World) -> list[Path]:
     world.office.desk.delete(world.ask, SITE, partial.name)
     top = world.settings.repository
     folders = [world.stored(whole), world.stored(of_project), top / ".trash/site" / partial.name]
-    return [*folders, PROJECT.stored_folder(top) / str(outcome.safety)]
+    world.db.edition.drop()
+    world.db.create_collection("edition", capped=True, size=10_000)  # a project's snapshot does not keep it
+    return [*folders, PROJECT.stored_folder(top) / str(outcome.safety), world.stored(world.make(PROJECT))]
 
 
 # --- the tables
@@ -126,7 +130,7 @@ def test_the_lines_of_the_manifest_have_the_documented_fields_and_no_others(stor
     for line in of_collections:
         assert list(line) == list(table("Lines of collections"))
     assert {line["type"] for line in of_files} == {"file", "directory", "link"}
-    assert {line["type"] for line in of_collections} == {"collection", "view"}
+    assert {line["type"] for line in of_collections} == {"collection", "timeseries", "view"}
 
 
 def test_metadata_has_what_mongorestore_reads_and_the_documented_fields(stored: list[Path]) -> None:
@@ -147,8 +151,13 @@ def test_the_folder_holds_the_documented_files_and_no_others(stored: list[Path])
     rows = table("What lies in a snapshot", "path")
 
     for folder in stored:
-        stems = {line["stem"] for line in lines(folder) if "collection" in line}
-        expected = {name.replace("<stem>", stem) for name in rows for stem in stems} - {"files/", "labels.json"}
+        expected = set(rows) - {"files/", "labels.json"}
+        expected -= {name for name in rows if "<stem>" in name}
+        for line in (one for one in lines(folder) if "collection" in one):
+            metadata, dump = line["stem"], "system.buckets." * (line["type"] == "timeseries") + line["stem"]
+            expected |= {
+                name.replace("<stem>", metadata if "metadata" in name else dump) for name in rows if "<stem>" in name
+            }
         found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
         assert {path for path in found if not path.startswith("files/")} - {"labels.json"} == expected
         assert (folder / "files").is_dir()
@@ -198,7 +207,8 @@ def test_the_sums_are_in_the_documented_order_and_leave_out_what_they_must(store
         expected = [b"files/" + path_of(line) for line in found if line["type"] == "file"]
         for line in found:
             if "collection" in line:
-                kinds = ("bson/{}.bson", "bson/{}.metadata.json", "json/{}.json")
+                of_buckets = "system.buckets." * (line["type"] == "timeseries")
+                kinds = (f"bson/{of_buckets}{{}}.bson", "bson/{}.metadata.json", f"json/{of_buckets}{{}}.json")
                 expected += [f"db/{kind.format(line['stem'])}".encode() for kind in kinds]
         expected += [b"README.txt", b"snapshot.json", b"manifest.jsonl"]
 

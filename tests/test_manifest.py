@@ -30,7 +30,8 @@ LINK: dict[str, Any] = {
 }  # fmt: skip
 COLLECTION: dict[str, Any] = {
     "collection": "edition", "stem": "edition", "type": "collection", "documents": 1, "bytes": 5, "sha256": DIGEST,
-    "options": "{}", "indexes": '[{"v":2,"key":{"_id":1},"name":"_id_"}]', "json_inexact": 0,
+    "options": "{}", "indexes": '[{"v":2,"key":{"_id":1},"name":"_id_"}]', "json_bytes": 5, "json_sha256": DIGEST,
+    "json_inexact": 1, "json_named": [{"line": 1, "_id": "5", "reason": "is odd"}], "outside_instant": False,
 }  # fmt: skip
 
 
@@ -76,13 +77,17 @@ BAD_VALUES: dict[str, list[Any]] = {
 BAD_COLLECTIONS: dict[str, list[Any]] = {
     "collection": ["", "system.users", "$cmd", "a\0b", None],
     "stem": ["a/b", "../x", "..", ".", "", "a\0", 5],
-    "type": ["timeseries"],
+    "type": ["bucket"],
     "documents": [-1, True],
     "bytes": [1 << 63],
     "sha256": ["x"],
     "options": ["{", "[]", {}],
     "indexes": ["{}", "[5]", '[{"key":{}}]', '[{"name":5,"key":{}}]'],
     "json_inexact": [None],
+    "json_bytes": [-1, None],
+    "json_sha256": [None, "0" * 63],
+    "json_named": [None, [{"line": 0, "_id": "5", "reason": ""}], [{"line": 1, "_id": 5, "reason": ""}]],
+    "outside_instant": [None, 0],
 }
 BAD = {
     **{f"path {path!r}": lines({**FILE, "path": path}) for path in BAD_PATHS},

@@ -42,6 +42,7 @@ def mistakes(text: str, folder: Path) -> tuple[str, ...]:
 
 def keys(model: type[BaseModel], above: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
+        name = field.alias or name
         yield above + name
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from keys(field.annotation, f"{above}{name}.")

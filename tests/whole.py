@@ -25,12 +25,13 @@ def require_whole(folder: Path, snapshot: Snapshot) -> None:
     paths = [line for line in lines if "type" in line and "collection" not in line]
     collections = [line for line in lines if "collection" in line]
     stored = [name for _, folders, names in os.walk(os.fsencode(folder / "files")) for name in [*folders, *names]]
-    dumps = {f"{one['stem']}{end}" for one in collections for end in (".bson", ".metadata.json")}
+    stems = {one["stem"]: "system.buckets." * (one["type"] == "timeseries") + one["stem"] for one in collections}
+    dumps = {f"{stem}.bson" for stem in stems.values()} | {f"{stem}.metadata.json" for stem in stems}
     assert len(paths) - (paths[:1] != [] and paths[0].get("path") == ".") == len(stored)
     assert {one.name for one in (folder / "db/bson").iterdir()} == dumps
-    assert {one.name for one in (folder / "db/json").iterdir()} == {f"{one['stem']}.json" for one in collections}
+    assert {one.name for one in (folder / "db/json").iterdir()} == {f"{stem}.json" for stem in stems.values()}
     for one in collections:
-        assert (folder / "db/json" / f"{one['stem']}.json").read_bytes().count(b"\n") == one["documents"]
+        assert (folder / "db/json" / f"{stems[one['stem']]}.json").read_bytes().count(b"\n") == one["documents"]
     assert snapshot.files == sum(line["type"] != "directory" for line in paths)
     assert snapshot.documents == sum(one["documents"] for one in collections)
     sums_lines = (folder / "manifest-sha256.txt").read_bytes().count(b"\n")

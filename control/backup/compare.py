@@ -11,21 +11,20 @@ Rules:
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..errors import NotFoundError, Problem
-from ..model import Change, Plan, PlanItem, Progress, Scope, Selection, Snapshot, Status
+from ..model import BUCKETS, Change, Plan, PlanItem, Progress, Scope, Selection, Snapshot, Status
 from ..plan import Record, Slice, Tally, file_items, record_item, record_pairs
 from ..stores.disk import translate
 from ..stores.files import path_key
 from .inventory import Inventory, Part, Shape
 from .stores import Stores
+from .structure import Content, is_whole, structure_items, whole_items
 from .watches import Watch
 
-_MODIFIABLE = {"validator", "validationLevel", "validationAction", "viewOn", "pipeline"}
 _LOOKUP = 500  # ids looked up at once
 
 
@@ -68,6 +67,7 @@ class _Draft:
     new_projects: dict[str, str] = field(default_factory=dict)  # id -> title, of those that come back
     new_editions: dict[str, str] = field(default_factory=dict)
     rewritten: set[str] = field(default_factory=set)  # collections that are dropped and made again
+    whole: set[str] = field(default_factory=set)  # collections without records of their own in the plan
 
     def add(self, item: PlanItem) -> None:
         self.tally.add(item)
@@ -146,11 +146,17 @@ class Compare:
     ) -> Iterator[PlanItem]:
         wanted, there = want.collections(draft.part), have.collections(draft.part)
         unknown = want.unknown_collections | have.unknown_collections | leave_collections
+        if not self._target.is_whole_site:
+            shapes = [*wanted.items(), *there.items()]
+            have.unknown_collections |= {name for name, one in shapes if one.kind == "timeseries" or one.is_capped}
+            unknown |= have.unknown_collections
         names = [name for name in sorted(set(wanted) | set(there)) if name not in unknown and self._is_meant(name)]
         if self._target.is_whole_site:
             for name in names:
-                yield from self._structure(name, wanted.get(name), there.get(name), draft)
+                yield from self._structure(name, want, have, wanted.get(name), there.get(name), draft)
         for name in names:
+            if name in draft.whole:
+                continue
             if not self._target.selection.editions or name == self._project.editions.collection:
                 yield from self._records(name, want, have, wanted.get(name), there.get(name), draft)
         files, there_files = want.files(draft.part), have.files(draft.part)
@@ -173,41 +179,31 @@ class Compare:
             return self._target.people and self._target.is_whole_site
         return self._target.is_whole_site or name in self._project.collections
 
-    # --- collections
+    # --- collections and records
 
-    def _structure(self, name: str, want: Shape | None, have: Shape | None, draft: _Draft) -> Iterator[PlanItem]:
-        if want is None:
-            yield PlanItem(Change.DELETE, "collection", name, 0)
-            return
-        detail = {"options": want.options}
-        if have is None:
-            yield PlanItem(Change.CREATE, "collection", name, 0, detail=detail)
-        elif (want.kind, _fixed(want)) != (have.kind, _fixed(have)):
+    def _structure(
+        self, name: str, want: Inventory, have: Inventory, wanted: Shape | None, there: Shape | None, draft: _Draft
+    ) -> Iterator[PlanItem]:
+        if not is_whole(name, wanted, there):
+            items = list(structure_items(name, wanted, there))
+        else:
+            draft.whole.add(name)
+            contents = [
+                Content.of(self._chosen(name, one, draft) if shape is not None and shape.kind != "view" else iter(()))
+                for one, shape in ((want, wanted), (have, there))
+            ]
+            items = list(whole_items(name, wanted, there, *contents))
+            if contents[0] == contents[1]:
+                draft.tally.unchanged = contents[0].added_to(draft.tally.unchanged)
+        if any(item.kind == "collection" for item in items):
             draft.rewritten.add(name)
-            yield PlanItem(Change.REPLACE, "collection", name, 0, detail=detail)
-        elif _options(want) != _options(have):
-            yield PlanItem(Change.REPLACE, "options", name, 0, detail=detail)
-        wanted = _by_name(want)
-        there = {} if have is None or name in draft.rewritten else _by_name(have)
-        for index in sorted(set(wanted) | set(there)):
-            if wanted.get(index) == there.get(index) or index == "_id_":
-                continue
-            change = Change.DELETE if index not in wanted else Change.CREATE if index not in there else Change.REPLACE
-            yield PlanItem(
-                change,
-                "index",
-                f"{name}/{index}",
-                0,
-                detail={"collection": name, "index": wanted.get(index), "name": index},
-            )
-
-    # --- records
+        yield from items
 
     def _records(
         self, name: str, want: Inventory, have: Inventory, wanted: Shape | None, there: Shape | None, draft: _Draft
     ) -> Iterator[PlanItem]:
-        left = self._chosen(name, want, draft) if wanted is not None and wanted.kind == "collection" else iter(())
-        right = self._chosen(name, have, draft) if there is not None and there.kind == "collection" else iter(())
+        left = self._chosen(name, want, draft) if wanted is not None and wanted.kind != "view" else iter(())
+        right = self._chosen(name, have, draft) if there is not None and there.kind != "view" else iter(())
         waiting: list[Record] = []
         for want_record, have_record in record_pairs(left, right):
             if want_record is not None and have_record is not None:
@@ -220,7 +216,9 @@ class Compare:
                     yield from self._without_conflicts(name, waiting, draft)
                     waiting = []
                 continue
-            item = record_item(name, want_record, have_record)
+            shape = wanted if want_record is not None else there
+            source = f"{BUCKETS}{name}" if shape is not None and shape.kind == "timeseries" else name
+            item = record_item(source, want_record, have_record)
             if name in self._site.people:
                 draft.people[item.change] += 1
             yield item
@@ -291,7 +289,13 @@ class Compare:
                 warnings.append(Problem("left", "is left as it is: it could not be read.", path, "Look at it by hand."))
         for name in sorted(unknown_collections):
             if self._is_meant(name):
-                warnings.append(Problem("left", "is left as it is: its kind is not kept yet.", f"collection {name}"))
+                warnings.append(
+                    Problem(
+                        "left",
+                        "is left as it is: capped collections and time series come back with the whole site only.",
+                        f"collection {name}",
+                    )
+                )
         if draft.people:
             come, go, change = (draft.people[one] for one in (Change.CREATE, Change.DELETE, Change.REPLACE))
             what = f"People and roles change: {come} come back, {go} are removed, {change} become as they were."
@@ -320,18 +324,3 @@ def _names(titles: dict[str, str], chosen: frozenset[str]) -> str:
     names = [title for ident, title in titles.items() if ident in chosen]
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return ", ".join(names[:5]) + more
-
-
-def _fixed(shape: Shape) -> dict[str, object]:
-    return {key: value for key, value in json.loads(shape.options).items() if key not in _MODIFIABLE}
-
-
-def _options(shape: Shape) -> dict[str, str]:
-    """All options as texts, with what the server means where validation was never set: it cannot be unset again."""
-    unset = {"validator": {}, "validationLevel": "strict", "validationAction": "error"} if shape.kind != "view" else {}
-    return {key: json.dumps(value) for key, value in {**unset, **json.loads(shape.options)}.items()}
-
-
-def _by_name(shape: Shape) -> dict[str, str]:
-    """The indexes but that of a clustered collection, which is one of its options."""
-    return {index["name"]: json.dumps(index) for index in json.loads(shape.indexes) if not index.get("clustered")}

@@ -1,24 +1,44 @@
 """The records of a snapshot: every collection of the scope, read at one instant into a draft.
 
-Rule: names, options and indexes of collections are read with the gate closed and again after the dump; where they
-differ, nothing of the dump counts.
+Rules:
 
->>> Dumping(stores, scope, draft, watch).run(dump, reader, infos)       # doctest: +SKIP
+- Names, options and indexes of collections are read with the gate closed and again after the dump; where they
+  differ, nothing of the dump counts.
+- Capped collections are read in their own order while the gate is closed; those that are too large for that later, and
+  marked.
+- One thread reads ahead, through all collections, while what it read is hashed and written here, and helper programs
+  make the JSON.
+
+>>> Dumping(stores, scope, draft, watch, newest).run(dump, reader, infos)       # doctest: +SKIP
 True
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from ..errors import Problem
-from ..model import CollectionEntry, Progress, Scope
+import structlog
+
+from ..errors import DamagedError, NotFoundError, Problem
+from ..model import CollectionEntry, Progress, Scope, Snapshot
+from ..stores.blocks import Block, blocks_of
 from ..stores.draft import Draft
-from ..stores.dump import CollectionWriter
-from ..stores.mongo import CollectionInfo, ReadAgainError, Reader
+from ..stores.dump import CollectionWriter, Means
+from ..stores.json_pool import JsonPool, helpers_here
+from ..stores.mongo import CollectionInfo
+from ..stores.mongo_errors import ReadAgainError
+from ..stores.older_dump import OlderDump
+from ..stores.read_ahead import ReadAhead
+from ..stores.reader import Reader
+from .inventory import is_left
 from .stores import Stores
 from .watches import Watch
+
+log = structlog.get_logger(__name__)
 
 STEPS = 4  # of a make; reading the database is the third
 
@@ -39,48 +59,130 @@ class Dump:
 
 
 class Dumping:
-    """Reads the collections of one scope into a draft."""
+    """Reads the collections of one scope into a draft; takes over what did not change since `newest`."""
 
-    def __init__(self, stores: Stores, scope: Scope, draft: Draft, watch: Watch) -> None:
+    def __init__(self, stores: Stores, scope: Scope, draft: Draft, watch: Watch, newest: Snapshot | None) -> None:
         self._stores = stores
         self._scope = scope
         self._draft = draft
         self._watch = watch
+        self._with_json = stores.settings.engine.write_json
+        self._newest = newest
+        self._older = self._entries_of(newest)
+        self._aside: dict[str, Path] = {}  # capped collections that were read with the gate closed
+
+    def read_capped(self, reader: Reader, infos: dict[str, CollectionInfo]) -> None:
+        """With the gate closed: set aside the capped collections, of which the server has no snapshots.
+
+        Those that are too large are left for later, the smallest go first.
+        """
+        mongo, room = self._stores.mongo, self._stores.settings.engine.capped_in_gate * 1_000_000
+        for path in self._aside.values():
+            path.unlink(missing_ok=True)
+        self._aside = {}
+        capped = [name for name, info in infos.items() if info.is_capped and not is_left(info, self._scope)]
+        for size, name in sorted((mongo.bytes_of(name), name) for name in capped):
+            room -= size
+            if room < 0:
+                return
+            path = self._draft.folder / f".capped-{len(self._aside)}"
+            with open(path, "wb") as file:  # noqa: PTH123
+                for block in reader.natural(name):
+                    file.write(block.raw)
+                    self._watch.check()
+            self._aside[name] = path
 
     def run(self, dump: Dump, reader: Reader, infos: dict[str, CollectionInfo]) -> bool:
         """Dump the collections; False where one of them was changed meanwhile."""
+        kept = [info for info in infos.values() if self._is_kept(dump, info)]
         try:
-            for info in infos.values():
-                self._watch.check()
-                self._collection(dump, reader, info)
+            with contextlib.ExitStack() as stack:
+                pool = stack.enter_context(JsonPool(helpers_here())) if self._with_json else None
+                means = Means(pool, self._older_dump, self._watch.check)
+                blocks = stack.enter_context(ReadAhead(self._blocks(reader, kept), self._watch.check))
+                self._write(dump, kept, means, iter(blocks))
         except ReadAgainError:
             return False
+        for path in self._aside.values():
+            path.unlink()
         return self._stores.mongo.collections(self._scope) == infos
 
-    def _collection(self, dump: Dump, reader: Reader, info: CollectionInfo) -> None:
-        if not info.is_kept:
-            dump.unknown.append(info.name)
-            dump.problems.append(
-                Problem(
-                    "unavailable",
-                    "is capped or a time series; those are not kept yet.",
-                    info.name,
-                    "It stays as it is.",
-                )
-            )
+    def _is_kept(self, dump: Dump, info: CollectionInfo) -> bool:
+        if not is_left(info, self._scope):
+            self._look_for_index(info)
+            return True
+        what = "is capped or a time series; only a snapshot of the whole site keeps those."
+        dump.unknown.append(info.name)
+        dump.problems.append(Problem("unavailable", what, info.name, "It stays as it is."))
+        return False
+
+    def _look_for_index(self, info: CollectionInfo) -> None:
+        """Tell the log where the records of one project cannot be found without a look at those of all."""
+        if self._scope.is_site or info.kind == "view":
             return
-        writer = self._draft.collection(info)
-        if info.kind == "collection":
-            mongo = self._stores.mongo
-            owners = () if self._scope.is_site else (self._scope,)
-            for raw in reader.documents(info.name, mongo.where(owners, info.name)):
-                writer.add(raw)
-                if self._scope.is_site and (project_id := mongo.project_of(info.name, raw)) is not None:
-                    dump.documents[project_id] += 1
-                    dump.bytes[project_id] += len(raw)
-                if writer.documents % 1000 == 0:
-                    self._watch.progress(
-                        Progress("reading the database", 3, STEPS, writer.documents, 0, "records", info.name)
-                    )
-        dump.writers.append(writer)
-        dump.entries.append(writer.close())
+        field = self._stores.settings.scopes.project.collections[info.name].field
+        if field not in info.index_fields:
+            hint = f"An index on {field} makes snapshots and restores of single projects quicker."
+            log.warning("dump.no-index", collection=info.name, field=field, hint=hint)
+
+    def _blocks(self, reader: Reader, infos: list[CollectionInfo]) -> Iterator[tuple[int, Block]]:
+        """All documents of the scope with the number of their collection; in the thread that reads ahead."""
+        owners = () if self._scope.is_site else (self._scope,)
+        for number, info in enumerate(infos):
+            if info.kind == "view":
+                continue
+            if info.name in self._aside:
+                blocks = blocks_of(self._aside[info.name])
+            elif info.is_capped:
+                blocks = reader.natural(info.name)
+            else:
+                blocks = reader.blocks(info.source, self._stores.mongo.where(owners, info.name))
+            for block in blocks:
+                yield number, block
+
+    def _write(
+        self, dump: Dump, infos: list[CollectionInfo], means: Means, blocks: Iterator[tuple[int, Block]]
+    ) -> None:
+        found = next(blocks, None)
+        for number, info in enumerate(infos):
+            self._watch.check()
+            writer = self._draft.collection(info, means)
+            while found is not None and found[0] == number:
+                writer.add(found[1])
+                self._count(dump, info.name, found[1])
+                self._watch.check()
+                self._watch.progress(
+                    Progress("reading the database", 3, STEPS, writer.documents, 0, "records", info.name)
+                )
+                found = next(blocks, None)
+            dump.entries.append(writer.close(outside_instant=info.is_capped and info.name not in self._aside))
+            dump.writers.append(writer)
+
+    def _count(self, dump: Dump, name: str, block: Block) -> None:
+        """In a snapshot of the site: whose documents these are."""
+        mongo = self._stores.mongo
+        if not self._scope.is_site or not mongo.is_of_projects(name):
+            return
+        for raw in block.documents():
+            if (project_id := mongo.project_of(name, raw)) is not None:
+                dump.documents[project_id] += 1
+                dump.bytes[project_id] += len(raw)
+
+    # --- what was stored before
+
+    def _entries_of(self, newest: Snapshot | None) -> dict[str, CollectionEntry]:
+        """The collections of the newest snapshot; none where its manifest is damaged."""
+        if newest is None:
+            return {}
+        try:
+            return self._stores.repository.collections(newest)
+        except (DamagedError, NotFoundError) as error:
+            log.warning("dump.newest-damaged", snapshot=newest.name, why=str(error))
+            return {}
+
+    def _older_dump(self, name: str) -> OlderDump | None:
+        entry = self._older.get(name)
+        if entry is None or self._newest is None:
+            return None
+        folder = self._stores.repository.folder(self._newest.scope, self._newest.name)
+        return OlderDump.of(folder, entry, with_json=self._with_json)

@@ -19,11 +19,12 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ..errors import ChangedError, DamagedError, Problem
-from ..model import CollectionEntry, FileEntry, Scope, Snapshot
+from ..model import BUCKETS, CollectionEntry, FileEntry, Scope, Snapshot
 from ..plan import Record, Slice
 from ..stores.files import with_digest
-from ..stores.mongo import Reader
+from ..stores.mongo import CollectionInfo
 from ..stores.raw import NotBsonError, id_bytes, id_text, title_of
+from ..stores.reader import Reader
 from ..stores.seen import seen_key
 from .stores import Stores
 from .watches import Watch
@@ -50,6 +51,14 @@ class Shape(Protocol):
     @property
     def indexes(self) -> str: ...
 
+    @property
+    def is_capped(self) -> bool: ...
+
+
+def is_left(shape: Shape, scope: Scope) -> bool:
+    """Whether a collection is left alone: of a project only what can be read and written record by record is kept."""
+    return not scope.is_site and (shape.kind == "timeseries" or shape.is_capped)
+
 
 class Inventory(Protocol):
     """What there is: files, collections, records."""
@@ -73,6 +82,7 @@ class LiveInventory:
         self._watch = watch
         self.unknown_paths: set[str] = set()
         self.unknown_collections: set[str] = set()
+        self._infos: dict[str, CollectionInfo] = {}
 
     def files(self, part: Part) -> Iterator[FileEntry]:
         tree = self._stores.live_tree(part.scope)
@@ -104,13 +114,17 @@ class LiveInventory:
 
     def collections(self, part: Part) -> dict[str, Shape]:
         found = self._stores.mongo.collections(part.scope)
-        self.unknown_collections = {name for name, info in found.items() if not info.is_kept}
-        return {name: info for name, info in found.items() if info.is_kept}
+        self.unknown_collections = {name for name, one in found.items() if is_left(one, part.scope)}
+        self._infos = {name: one for name, one in found.items() if name not in self.unknown_collections}
+        return dict(self._infos)
 
     def records(self, name: str, part: Part) -> Iterator[Record]:
-        mongo = self._stores.mongo
-        for raw in self._reader.documents(name, mongo.where(part.owners, name)):
-            yield _record(raw, mongo.project_of(name, raw), -1)
+        mongo, info = self._stores.mongo, self._infos[name]
+        where = mongo.where(part.owners, name)
+        blocks = self._reader.natural(name) if info.is_capped else self._reader.blocks(info.source, where)
+        for block in blocks:
+            for raw in block.documents():
+                yield _record(raw, mongo.project_of(name, raw), -1)
 
 
 class StoredInventory:
@@ -183,14 +197,18 @@ class StoredInventory:
 
     def raw(self, name: str, offset: int, size: int) -> bytes:
         """One document of a dump, from where an earlier reading found it."""
-        entry = self.entries()[name]
-        with open(self.folder / "db" / "bson" / f"{entry.stem}.bson", "rb") as file:  # noqa: PTH123
+        entry = self.entries()[name.removeprefix(BUCKETS)]
+        with open(self.folder / "db" / entry.bson_path, "rb") as file:  # noqa: PTH123
             file.seek(offset)
             return file.read(size)
 
+    def all_raw(self, name: str) -> Iterator[bytes]:
+        """All documents of a dump, in its order; DamagedError as `records`, but for their digest."""
+        return self._raw(self.entries()[name])
+
     def _raw(self, entry: CollectionEntry) -> Iterator[bytes]:
         try:
-            file = open(self.folder / "db" / "bson" / f"{entry.stem}.bson", "rb")  # noqa: PTH123, SIM115
+            file = open(self.folder / "db" / entry.bson_path, "rb")  # noqa: PTH123, SIM115
         except OSError as error:
             raise self._damage("collection-missing", f"has lost the dump of {entry.name}.") from error
         with file:

@@ -24,7 +24,8 @@ from ..errors import ChangedError, NotFoundError, Problem, UnavailableError
 from ..model import FORMAT, Part, Progress, Reason, Scope, Snapshot, Status, utc_text
 from ..stores.disk import require_room, translate
 from ..stores.draft import Draft
-from ..stores.mongo import CollectionInfo, Reader
+from ..stores.mongo import CollectionInfo
+from ..stores.reader import Reader
 from ..version import VERSION
 from .copying import Copying, Tally
 from .dumping import STEPS, Dump, Dumping
@@ -83,7 +84,7 @@ class Make:
                 self._require_room(draft, copying.look())
                 copying.bulk()
                 made_at = stores.now()
-                dump, reader = self._read_all(draft, copying)
+                dump, reader = self._read_all(draft, copying, newest)
                 header = self._header(draft, copying, dump, reader)
             except OSError as error:
                 raise translate(error, "the snapshot's draft", "nothing was stored") from error
@@ -111,12 +112,13 @@ class Make:
     def _is_there(self) -> bool:
         return self._stores.mongo.project_exists(self._scope) or self._stores.live_tree(self._scope).exists()
 
-    def _read_all(self, draft: Draft, copying: Copying) -> tuple[Dump, Reader]:
+    def _read_all(self, draft: Draft, copying: Copying, newest: Snapshot | None) -> tuple[Dump, Reader]:
+        dumping = Dumping(self._stores, self._scope, draft, self._watch, newest)
         for attempt in range(_TRIES):
             with contextlib.ExitStack() as stack:
-                draft.begin_records()
-                dump, reader, infos = self._pin(copying, stack)
-                if Dumping(self._stores, self._scope, draft, self._watch).run(dump, reader, infos):
+                draft.begin_records(with_json=self._stores.settings.engine.write_json)
+                dump, reader, infos = self._pin(copying, dumping, stack)
+                if dumping.run(dump, reader, infos):
                     dump.retries = attempt
                     draft.keep_sums(dump.writers)
                     return dump, reader
@@ -127,7 +129,9 @@ class Make:
             hint="Try again when the application is not being upgraded; nothing was stored.",
         )
 
-    def _pin(self, copying: Copying, stack: contextlib.ExitStack) -> tuple[Dump, Reader, dict[str, CollectionInfo]]:
+    def _pin(
+        self, copying: Copying, dumping: Dumping, stack: contextlib.ExitStack
+    ) -> tuple[Dump, Reader, dict[str, CollectionInfo]]:
         """With the gate closed: copy what changed meanwhile, describe the collections, fix the instant."""
         self._watch.progress(Progress("second look at the files", 2, STEPS))
         with self._closed_gate() as gate:
@@ -135,6 +139,7 @@ class Make:
             copying.second_pass()
             infos = self._stores.mongo.collections(self._scope)
             reader = stack.enter_context(self._stores.mongo.pinned())
+            dumping.read_capped(reader, infos)
             dump.closed_seconds = time.monotonic() - gate.since if gate.is_closed else 0.0
         dump.problems += copying.problems
         if not gate.is_closed:

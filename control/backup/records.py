@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ..model import Change, Plan, PlanItem, Progress
+from ..model import BUCKETS, Change, Plan, PlanItem, Progress
 from ..stores.mongo_write import RecordChange
 from .compare import Target
 from .inventory import StoredInventory
@@ -30,8 +30,9 @@ _STRUCTURE = ("collection", "options", "index")
 
 def change_database(stores: Stores, target: Target, plan: Plan, watch: Watch, step: tuple[int, int]) -> None:
     """Carry out what a plan says about the database; can be repeated."""
+    stored = StoredInventory(stores, target.snapshot, target.scope, Silent())
     for item in _items(stores, plan, _STRUCTURE):
-        _before_records(stores, item)
+        _before_records(stores, item, stored)
     _change_records(stores, target, plan, watch, step)
     for item in _items(stores, plan, _STRUCTURE):
         _after_records(stores, item)
@@ -41,12 +42,15 @@ def _items(stores: Stores, plan: Plan, kinds: tuple[str, ...]) -> Iterator[PlanI
     return (item for item in stores.plans.items(plan.digest) if item.kind in kinds)
 
 
-def _before_records(stores: Stores, item: PlanItem) -> None:
+def _before_records(stores: Stores, item: PlanItem, stored: StoredInventory) -> None:
     writer = stores.writer
     if item.kind == "collection" and item.change is not Change.DELETE:
-        if item.change is Change.REPLACE:
+        whole = bool(item.detail.get("whole"))
+        if item.change is Change.REPLACE or whole:  # half of it may be there, of an earlier try
             writer.drop(item.name)
         writer.create(item.name, item.detail["options"])
+        if whole:
+            writer.fill(item.name, stored.all_raw(item.name))
     elif item.kind == "options":
         writer.modify(item.name, item.detail["options"])
     elif item.kind == "index" and item.change is not Change.CREATE:
@@ -101,7 +105,7 @@ def _changes(stores: Stores, target: Target, plan: Plan, *, with_bytes: bool = T
     stored = StoredInventory(stores, target.snapshot, target.scope, Silent())
     for item in _items(stores, plan, ("record",)):
         detail = item.detail
-        if detail["collection"] in dropped:
+        if detail["collection"].removeprefix(BUCKETS) in dropped:
             continue
         wanted = item.change is not Change.DELETE
         raw = stored.raw(detail["collection"], detail["offset"], detail["size"]) if wanted and with_bytes else None

@@ -16,7 +16,7 @@ import pwd
 from ..errors import SignInError
 from ..model import Actor, Person
 from ..settings import ShellSettings
-from ..stores.mongo import translated
+from ..stores.mongo_errors import translated
 from ..stores.people import SITE_ROLES, People
 from ..stores.tokens import Tokens
 

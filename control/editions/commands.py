@@ -8,7 +8,7 @@ import click
 
 from ..doors.cli_frame import Opener, print_document
 from ..errors import InvalidError, NotFoundError
-from ..stores.mongo import translated
+from ..stores.mongo_errors import translated
 from .passwords import password_hash
 from .records import Records
 from .sessions import Sessions

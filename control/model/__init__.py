@@ -10,22 +10,28 @@ from .jobs import Health, Job, JobState, Order, Outcome, OutcomeStatus, Page, Pr
 from .plans import Change, Counts, Plan, PlanItem
 from .scopes import EVERYTHING, Action, Actor, Permit, Person, Scope, ScopeView, Selection, is_id
 from .snapshots import (
+    BUCKETS,
     FORMAT,
+    SYSTEM_JS,
     CollectionEntry,
     FileEntry,
+    Inexact,
     Instant,
     Part,
     Reason,
     RestoreMark,
     Snapshot,
     Status,
+    is_capped,
     is_snapshot_name,
 )
 from .times import utc_moment, utc_text
 
 __all__ = [
+    "BUCKETS",
     "EVERYTHING",
     "FORMAT",
+    "SYSTEM_JS",
     "Action",
     "Actor",
     "Change",
@@ -33,6 +39,7 @@ __all__ = [
     "Counts",
     "FileEntry",
     "Health",
+    "Inexact",
     "Instant",
     "Job",
     "JobState",
@@ -53,6 +60,7 @@ __all__ = [
     "Selection",
     "Snapshot",
     "Status",
+    "is_capped",
     "is_id",
     "is_snapshot_name",
     "utc_moment",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,8 @@ from .scopes import Scope, Selection
 from .times import utc_text
 
 FORMAT = 1
+SYSTEM_JS = "system.js"  # functions for the server; the only collection of that kind that mongodump keeps
+BUCKETS = "system.buckets."  # before the name of a time series: the collection with its documents
 _NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ\Z", re.ASCII)
 
 
@@ -31,6 +34,11 @@ class Status(StrEnum):
     DONE = "done"
     PARTIAL = "partial"
     DAMAGED = "damaged"
+
+
+def is_capped(options: str) -> bool:
+    """Whether these options of a collection (canonical extended JSON) say that it is capped."""
+    return bool(json.loads(options).get("capped"))
 
 
 def is_snapshot_name(text: str) -> bool:
@@ -59,23 +67,61 @@ class FileEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Inexact:
+    """A document that JSON cannot hold exactly: its line in the file (from 1), its `_id` as JSON, and why."""
+
+    line: int
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class CollectionEntry:
     """One collection of a manifest: what was dumped of it, and what it takes to create it again.
 
     `stem` is the name of its files below `db/`, without extension; `options` and `indexes` are as MongoDB lists them,
-    in canonical extended JSON; `sha256` and `bytes` are of the BSON file; `json_inexact` counts the documents that
-    extended JSON cannot hold exactly.
+    in canonical extended JSON; `sha256` and `bytes` are of the BSON file, `json_sha256` (empty: there is none) and
+    `json_bytes` of the JSON file; `json_inexact` counts the documents that JSON cannot hold exactly, `json_named` are
+    the first of them. `outside_instant`: a capped collection, too large to be read while the gate was closed.
     """
 
     name: str
     stem: str
-    kind: str  # collection or view
+    kind: str  # collection, timeseries or view
     documents: int
     bytes: int
     sha256: str
     options: str
     indexes: str
+    json_bytes: int = 0
+    json_sha256: str = ""
     json_inexact: int = 0
+    json_named: tuple[Inexact, ...] = ()
+    outside_instant: bool = False
+
+    @property
+    def is_capped(self) -> bool:
+        return is_capped(self.options)
+
+    # Time series lie in the collection of their buckets, and mongodump calls the dump after that.
+
+    @property
+    def dump_stem(self) -> str:
+        """The name of the files with its documents; that of the metadata is `stem`."""
+        return f"{BUCKETS}{self.stem}" if self.kind == "timeseries" else self.stem
+
+    @property
+    def bson_path(self) -> str:
+        """Below `db/`, as the other two."""
+        return f"bson/{self.dump_stem}.bson"
+
+    @property
+    def json_path(self) -> str:
+        return f"json/{self.dump_stem}.json"
+
+    @property
+    def metadata_path(self) -> str:
+        return f"bson/{self.stem}.metadata.json"
 
 
 @dataclass(frozen=True, slots=True)

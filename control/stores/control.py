@@ -19,7 +19,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.write_concern import WriteConcern
 
-from .mongo import translated
+from .mongo_errors import translated
 
 Document = dict[str, Any]
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from .dump import CollectionWriter, Sum
+from .dump import CollectionWriter, Means, Sum
 from .files import Tree
 from .headers import write_json
 from .manifest import ManifestWriter
@@ -34,8 +34,8 @@ class Draft:
         self._sums: list[Sum] = []
         self._sum_file: IO[bytes] | None = None
         self._manifest: ManifestWriter | None = None
-        self._collection: CollectionWriter | None = None
-        for name in ("files", "db/bson", "db/json"):
+        self._collections: list[CollectionWriter] = []
+        for name in ("files", "db/bson"):
             (folder / name).mkdir(parents=True)
 
     def rows(self, step: int) -> Path:
@@ -48,18 +48,21 @@ class Draft:
             self._sum_file = open(self.folder / "manifest-sha256.txt", "wb", buffering=1 << 18)  # noqa: SIM115
         self._sum_file.write(sum_line(path, sha256))
 
-    def begin_records(self) -> None:
+    def begin_records(self, *, with_json: bool) -> None:
         """Forget the collections dumped so far: one of them may not be there at the next try."""
-        if self._collection is not None:
-            self._collection.abandon()
-        for folder in (self.folder / "db" / "bson", self.folder / "db" / "json"):
+        for writer in self._collections:
+            writer.abandon()
+        self._collections = []
+        for folder in [self.folder / "db" / "bson"] + [self.folder / "db" / "json"] * with_json:
+            folder.mkdir(exist_ok=True)
             for path in folder.iterdir():
                 path.unlink()
 
-    def collection(self, info: CollectionInfo) -> CollectionWriter:
+    def collection(self, info: CollectionInfo, means: Means) -> CollectionWriter:
         """Begin the dump of a collection."""
-        self._collection = CollectionWriter(self.folder / "db", info)
-        return self._collection
+        writer = CollectionWriter(self.folder / "db", info, means)
+        self._collections.append(writer)
+        return writer
 
     def keep_sums(self, writers: list[CollectionWriter]) -> None:
         """Note what was written of the collections, for the list of sums."""
@@ -71,7 +74,7 @@ class Draft:
 
     def abandon(self) -> None:
         """Close what is open still; nothing of it is wanted any more."""
-        for one in (self._manifest, self._collection):
+        for one in (self._manifest, *self._collections):
             if one is not None:
                 with contextlib.suppress(OSError):  # a full disk does not take the rest
                     one.abandon()

@@ -2,8 +2,10 @@
 
 Rules:
 
-- BSON is what a restore reads; JSON is for people and other programs. What JSON cannot hold exactly is counted.
+- BSON is what a restore reads; JSON is for people and other programs. What JSON cannot hold exactly is named.
 - What is written is hashed as it is written.
+- As long as all bytes are those of an older dump nothing is written: in the end its files are shared. From the first
+  difference on the BSON is written, and of the JSON what is not in the older file is made.
 
 >>> stem_of("plain.name/with slash")
 'plain.name%2Fwith%20slash'
@@ -12,25 +14,33 @@ Rules:
 from __future__ import annotations
 
 import base64
-import contextlib
+import errno
 import hashlib
-from dataclasses import dataclass
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
 from urllib.parse import quote
 
-import bsonjs
 import msgspec
-from bson import decode, json_util
+import structlog
 
 from ..model import CollectionEntry
+from .blocks import Block
+from .json_file import TAKE, JsonFile, JsonSum, OlderDamagedError, json_anew
+from .json_pool import JsonPool
 from .mongo import CollectionInfo
-from .raw import LENIENT
+from .older_dump import OlderDump
+from .raw import NotBsonError
+from .written import Written
+
+log = structlog.get_logger(__name__)
 
 # mongorestore takes the full name from the metadata where a stem has exactly 238 bytes: 208 of the name, `%24`, 27 of
 # the checksum.
 _LONGEST_STEM = 238
 _CUT_STEM = 208
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,82 +51,174 @@ class Sum:
     sha256: str
 
 
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a dump is made with.
+
+    `json` makes the JSON (None: there is none); `older` gives the older dump of a collection, where there is one;
+    `check` raises where the work shall stop.
+    """
+
+    json: JsonPool | None
+    older: Callable[[str], OlderDump | None]
+    check: Callable[[], None]
+
+
 class CollectionWriter:
     """Writes one collection twice: BSON as mongorestore reads it, and extended JSON, a line per document."""
 
-    def __init__(self, folder: Path, info: CollectionInfo) -> None:
+    def __init__(self, folder: Path, info: CollectionInfo, means: Means) -> None:
         self.info = info
-        self.stem = stem_of(info.name)
         self.documents = 0
         self.bytes = 0
-        self._inexact = 0
         self.sums: list[Sum] = []
-        self._bson = _Hashed(folder / "bson" / f"{self.stem}.bson")
-        self._json = _Hashed(folder / "json" / f"{self.stem}.json")
-        self._metadata = folder / "bson" / f"{self.stem}.metadata.json"
+        self._folder = folder
+        self._means = means
+        stem = stem_of(info.name)
+        self._entry = CollectionEntry(info.name, stem, info.kind, 0, 0, "", info.options, info.indexes)
+        self._digest = hashlib.sha256()
+        self._older = means.older(info.name)
+        self._same = self._older is not None  # so far
+        self._bson: Written | None = None
+        self._json: JsonFile | None = None
+        self._anew = False
+        if not self._same:
+            self._begin()
 
-    def add(self, raw: bytes) -> None:
-        """Write one document."""
-        self._bson.write(raw)
-        self._json.write(self._line(raw).encode("utf-8", "surrogatepass") + b"\n")
-        self.documents += 1
-        self.bytes += len(raw)
+    def add(self, block: Block) -> None:
+        """Write these documents.
 
-    def close(self) -> CollectionEntry:
-        """End both files and write what describes the collection."""
-        bson_sum, json_sum = self._bson.close(), self._json.close()
+        Raises
+        ------
+        UnavailableError: a helper was lost. OSError. What `check` raises.
+        """
+        if self._same and self._older is not None and self._older.goes_on_with(block.raw):
+            self._digest.update(block.raw)
+        else:
+            if self._same:
+                self._part()
+            self._write(block)
+        self.bytes += len(block.raw)
+        self.documents += len(block.ends)
+
+    def close(self, *, outside_instant: bool = False) -> CollectionEntry:
+        """End the files and write what describes the collection; errors as `add`."""
+        if not (self._same and self._share()):
+            if self._same:
+                self._part()
+            self._end()
         metadata = metadata_json(self.info)
-        self._metadata.write_bytes(metadata)
+        (self._folder / self._entry.metadata_path).write_bytes(metadata)
+        entry = replace(self._entry, documents=self.documents, bytes=self.bytes, outside_instant=outside_instant)
         self.sums = [
-            Sum(f"db/bson/{self.stem}.bson", bson_sum),
-            Sum(f"db/bson/{self.stem}.metadata.json", hashlib.sha256(metadata).hexdigest()),
-            Sum(f"db/json/{self.stem}.json", json_sum),
+            Sum(f"db/{entry.bson_path}", entry.sha256),
+            Sum(f"db/{entry.metadata_path}", hashlib.sha256(metadata).hexdigest()),
         ]
-        return CollectionEntry(
-            name=self.info.name,
-            stem=self.stem,
-            kind=self.info.kind,
-            documents=self.documents,
-            bytes=self.bytes,
-            sha256=bson_sum,
-            options=self.info.options,
-            indexes=self.info.indexes,
-            json_inexact=self._inexact,
-        )
+        if entry.json_sha256:
+            self.sums.append(Sum(f"db/{entry.json_path}", entry.json_sha256))
+        if self._older is not None:
+            self._older.close()
+        return entry
 
     def abandon(self) -> None:
-        """Close both files, half as they are."""
-        with contextlib.suppress(OSError):
-            self._bson.close()
-        self._json.close()
+        """Close what is open, half as it is."""
+        if self._json is not None:
+            self._json.abandon()
+        if self._bson is not None:
+            self._bson.abandon()
+        if self._older is not None:
+            self._older.close()
 
-    def _line(self, raw: bytes) -> str:
-        # bsonjs raises on invalid UTF-8 and alters a few values: each line is read back and compared.
+    def _write(self, block: Block) -> None:
+        assert self._bson is not None  # noqa: S101  (`_begin` made it)
+        self._bson.write(block.raw)
+        if self._json is None:
+            return
         try:
-            line: str = bsonjs.dumps(raw, mode=bsonjs.CANONICAL)
-            if bsonjs.loads(line) == raw:
-                return line
-        except (ValueError, UnicodeError):
-            pass
-        document = decode(raw, LENIENT)
-        self._inexact += 1
-        return json_util.dumps(document, json_options=json_util.CANONICAL_JSON_OPTIONS)
+            ops, raw = self._older.match(block) if self._older is not None else ((), block.raw)
+            self._json.make(raw, ops)
+        except (OlderDamagedError, NotBsonError):
+            self._distrust()
 
+    def _begin(self) -> None:
+        """Files of its own."""
+        self._bson = Written(self._folder / self._entry.bson_path)
+        if self._means.json is not None:
+            lines = self._older.lines() if self._older is not None else None
+            self._json = JsonFile(self._folder / self._entry.json_path, self._means.json, lines, self._means.check)
 
-class _Hashed:
-    """A file that is hashed while it is written."""
+    def _part(self) -> None:
+        """Here the older dump says something else, or ends, or goes on: from now on everything is written."""
+        self._same = False
+        self._begin()
+        older, bson = self._older, self._bson
+        assert older is not None and bson is not None  # noqa: S101  (they were the same until now)
+        with open(older.bson, "rb") as file:
+            while bson.bytes < self.bytes and (chunk := file.read(min(_CHUNK, self.bytes - bson.bytes))):
+                bson.write(chunk)
+                self._means.check()
+        if bson.digest.hexdigest() != self._digest.hexdigest():
+            raise OSError(errno.EIO, "gave other bytes when it was read again", str(older.bson))
+        older.begin_at(self.bytes, self._digest)
+        if self._json is not None and self.documents:
+            self._json.make(b"", ((TAKE, self.documents),))
 
-    def __init__(self, path: Path) -> None:
-        self._file: IO[bytes] = open(path, "wb", buffering=1 << 20)  # noqa: SIM115  (closed by close)
-        self._digest = hashlib.sha256()
+    def _distrust(self) -> None:
+        """What was taken from the older files may be wrong: the JSON is made anew once the BSON is complete."""
+        older = self._older.bson.parents[2].name if self._older is not None else ""
+        log.warning("dump.older-damaged", snapshot=older, collection=self.info.name)
+        if self._json is not None:
+            self._json.abandon()
+        self._json, self._anew = None, True
 
-    def write(self, content: bytes) -> None:
-        self._file.write(content)
-        self._digest.update(content)
+    def _end(self) -> None:
+        assert self._bson is not None  # noqa: S101  (`_begin` made it)
+        sha256, made = self._bson.close(), JsonSum()
+        if self._json is not None:
+            try:
+                if self._older is not None:
+                    self._older.finish()
+                made = self._json.close()
+            except OlderDamagedError:
+                self._distrust()
+        if self._anew and self._means.json is not None:
+            bson, json = (self._folder / path for path in (self._entry.bson_path, self._entry.json_path))
+            made = json_anew(bson, json, self._means.json, self._means.check)
+        self._entry = replace(
+            self._entry,
+            sha256=sha256,
+            json_bytes=made.bytes,
+            json_sha256=made.sha256,
+            json_inexact=made.inexact,
+            json_named=tuple(made.named),
+        )
 
-    def close(self) -> str:
-        self._file.close()
-        return self._digest.hexdigest()
+    def _share(self) -> bool:
+        """Share the files of the older dump, where all of it is the same; False where that cannot be."""
+        older = self._older
+        if older is None or not older.is_at_end() or self._digest.hexdigest() != older.entry.sha256:
+            return False
+        entry = replace(self._entry, sha256=older.entry.sha256)
+        shared = [(older.bson, entry.bson_path)]
+        if self._means.json is not None:
+            shared.append((older.json, entry.json_path))
+            told = older.entry
+            entry = replace(
+                entry,
+                json_bytes=told.json_bytes,
+                json_sha256=told.json_sha256,
+                json_inexact=told.json_inexact,
+                json_named=told.json_named,
+            )
+        try:
+            for source, path in shared:
+                os.link(source, self._folder / path, follow_symlinks=False)
+        except OSError:  # too many links, or another file system
+            for _, path in shared:
+                (self._folder / path).unlink(missing_ok=True)
+            return False
+        self._entry = entry
+        return True
 
 
 def metadata_json(info: CollectionInfo) -> bytes:
@@ -124,7 +226,7 @@ def metadata_json(info: CollectionInfo) -> bytes:
     document = {
         "options": msgspec.Raw(info.options.encode()),
         "indexes": msgspec.Raw(info.indexes.encode()),
-        "uuid": info.uuid,
+        "uuid": info.uuid if info.kind == "collection" else "",
         "collectionName": info.name,
         "type": info.kind,
     }

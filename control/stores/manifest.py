@@ -25,7 +25,7 @@ from typing import Any
 import msgspec
 
 from ..errors import DamagedError
-from ..model import CollectionEntry, FileEntry
+from ..model import SYSTEM_JS, CollectionEntry, FileEntry, Inexact
 from .file_lines import FileLine, encode_line
 from .files import path_key
 
@@ -98,6 +98,14 @@ def file_of_line(document: dict[str, Any]) -> FileEntry:
     if not _MODE.match(document["mode"]):
         raise ValueError(f"not a mode: {path!r}")
     return FileEntry(path, kind, size, int(document["mode"], 8), uid, gid, mtime_ns, sha256, target)
+
+
+def read_collections(path: Path) -> Iterator[CollectionEntry]:
+    """The collections of a manifest whose digest was checked; the lines of files are passed over."""
+    with open(path, "rb") as file:
+        for line in file:
+            if line.startswith(b'{"collection":'):
+                yield _collection_of_line(msgspec.json.decode(line))
 
 
 def read_manifest(path: Path) -> Iterator[FileEntry | CollectionEntry]:
@@ -179,29 +187,58 @@ def _collection_line(entry: CollectionEntry) -> dict[str, Any]:
         "sha256": entry.sha256,
         "options": entry.options,
         "indexes": entry.indexes,
+        "json_bytes": entry.json_bytes,
+        "json_sha256": entry.json_sha256,
         "json_inexact": entry.json_inexact,
+        "json_named": [{"line": one.line, "_id": one.id, "reason": one.reason} for one in entry.json_named],
+        "outside_instant": entry.outside_instant,
     }
 
 
 def _collection_of_line(document: dict[str, Any]) -> CollectionEntry:
     stem, kind = document["stem"], document["type"]
     if (
-        kind not in ("collection", "view")
+        kind not in ("collection", "timeseries", "view")
         or not isinstance(stem, str)
         or "/" in stem
         or stem == "."
         or not _is_safe(stem)
     ):
         raise ValueError("not a collection")
-    if not _is_digest(document["sha256"]):
+    if not _is_digest(document["sha256"]) or not (document["json_sha256"] == "" or _is_digest(document["json_sha256"])):
         raise ValueError("not a digest")
     name, options, indexes = (document[key] for key in ("collection", "options", "indexes"))
-    if not isinstance(name, str) or not name or "\0" in name or name.startswith(("$", "system.")):
+    if not isinstance(name, str) or not name or "\0" in name or name.startswith("$"):
+        raise ValueError("not the name of a collection")
+    if name.startswith("system.") and name != SYSTEM_JS:
         raise ValueError("not the name of a collection")
     msgspec.json.decode(options, type=dict[str, Any])
     msgspec.json.decode(indexes, type=list[_Index])
-    documents, size, inexact = (_number(document, key, 0, _MOST) for key in ("documents", "bytes", "json_inexact"))
-    return CollectionEntry(name, stem, kind, documents, size, document["sha256"], options, indexes, inexact)
+    if type(document["outside_instant"]) is not bool:
+        raise ValueError("not true or false: outside_instant")
+    keys = ("documents", "bytes", "json_bytes", "json_inexact")
+    documents, size, json_bytes, inexact = (_number(document, key, 0, _MOST) for key in keys)
+    return CollectionEntry(
+        name=name,
+        stem=stem,
+        kind=kind,
+        documents=documents,
+        bytes=size,
+        sha256=document["sha256"],
+        options=options,
+        indexes=indexes,
+        json_bytes=json_bytes,
+        json_sha256=document["json_sha256"],
+        json_inexact=inexact,
+        json_named=tuple(_inexact(one) for one in document["json_named"]),
+        outside_instant=document["outside_instant"],
+    )
+
+
+def _inexact(document: dict[str, Any]) -> Inexact:
+    if not all(isinstance(document[key], str) for key in ("_id", "reason")):
+        raise ValueError("not text: json_named")
+    return Inexact(_number(document, "line", 1, _MOST), document["_id"], document["reason"])
 
 
 def _untext(key: str, document: dict[str, Any]) -> str:

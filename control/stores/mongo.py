@@ -6,10 +6,11 @@ Rules:
   sure that every write acknowledged before it is seen (MongoDB manual, "Read Concern snapshot").
 - Documents travel as bytes; they are decoded only to look at a field. They are read in `_id` order, simple collation.
 - Names, options and indexes cannot be read at an instant; who dumps reads them before and after and compares.
-- `system.*` and what the settings leave alone (`scopes.site.leave`) are never read and never written.
+- `system.*` (but for `system.js` and the buckets of time series) and what the settings leave alone
+  (`scopes.site.leave`) are never read and never written.
 
 >>> with mongo.pinned() as reader:                      # doctest: +SKIP
-...     for raw in reader.documents("edition", {}): ...
+...     for block in reader.blocks("edition", {}): ...
 """
 
 from __future__ import annotations
@@ -17,46 +18,25 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-import bson
 from bson import json_util
-from bson.codec_options import CodecOptions
 from bson.errors import InvalidId
 from bson.objectid import ObjectId
-from bson.raw_bson import RawBSONDocument
-from bson.timestamp import Timestamp
 from pymongo import MongoClient, WriteConcern
-from pymongo.client_session import ClientSession
 from pymongo.database import Database
-from pymongo.errors import (
-    BulkWriteError,
-    ConfigurationError,
-    ConnectionFailure,
-    ExecutionTimeout,
-    InvalidOperation,
-    OperationFailure,
-    PyMongoError,
-    WTimeoutError,
-)
+from pymongo.errors import OperationFailure, PyMongoError
 
-from ..errors import InvalidError, KeyframeError, NotFoundError, UnavailableError
-from ..model import Instant, Scope
+from ..errors import NotFoundError, UnavailableError
+from ..model import BUCKETS, SYSTEM_JS, Scope, is_capped
 from ..settings import MongoSettings, ProjectSettings, ScopeSettings
+from .mongo_errors import translated
 from .raw import LENIENT, field, id_bytes, id_text, is_in
+from .reader import RAW, SIMPLE, Reader
 
 _KINDS_OF_ID = {"objectid": (0x07,), "string": (0x02,), "int": (0x10, 0x12)}  # BSON types
-RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
-_BATCH = 50_000  # documents asked for at once; the server ends a batch at 16 MB anyway
-SIMPLE = {"locale": "simple"}
+_OF_SOME = {"partialFilterExpression", "sparse", "hidden"}  # options of indexes that a query may not use
 DURABLE = WriteConcern(w="majority", j=True)
-_OVERTAKEN = 239  # SnapshotTooOld
-_COLLECTION_CHANGED = 246  # SnapshotUnavailable: made, renamed or indexed after the instant
-
-
-class ReadAgainError(UnavailableError):
-    """A collection is no longer what it was at the instant; at another one it can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,44 +50,20 @@ class CollectionInfo:
     uuid: str
 
     @property
-    def is_kept(self) -> bool:
-        """Whether snapshots keep it: capped collections and time series cannot be read at an instant."""
-        return self.kind == "view" or (self.kind == "collection" and not json_util.loads(self.options).get("capped"))
+    def is_capped(self) -> bool:
+        """Whether it is read in natural order, and not at an instant: the server refuses that."""
+        return self.kind == "collection" and is_capped(self.options)
 
+    @property
+    def index_fields(self) -> frozenset[str]:
+        """The fields by which an index of all documents finds them: the first one of each."""
+        whole = [one for one in json_util.loads(self.indexes) if not one.keys() & _OF_SOME]
+        return frozenset(next(iter(one["key"]), "") for one in whole)
 
-@contextlib.contextmanager
-def translated(subject: str) -> Iterator[None]:
-    """Turn the driver's errors into ours."""
-    try:
-        yield
-    except (ConnectionFailure, ExecutionTimeout, WTimeoutError, ConfigurationError, InvalidOperation) as error:
-        raise UnavailableError(
-            f"MongoDB does not answer ({_short(error)}).", subject=subject, hint="Start it or wait, then try again."
-        ) from error
-    except BulkWriteError as error:
-        raise InvalidError(
-            f"a record could not be written ({_short(error)}).",
-            subject=subject,
-            hint="A unique value or an id is held by a record outside the restore; change that one, then try again.",
-        ) from error
-    except OperationFailure as error:
-        if error.code == _COLLECTION_CHANGED:
-            raise ReadAgainError(
-                "was changed by somebody while it was read.", subject=subject, hint="Try again when it is quiet."
-            ) from error
-        if error.code == _OVERTAKEN:
-            raise UnavailableError(
-                "took longer than the server keeps its history.",
-                subject=subject,
-                hint="Raise minSnapshotHistoryWindowInSeconds of the server, or try again when it is quiet.",
-            ) from error
-        if error.has_error_label("TransientTransactionError"):  # after two minutes of trying again
-            raise UnavailableError(
-                f"MongoDB could not carry it out now ({_short(error)}).", subject=subject, hint="Try again later."
-            ) from error
-        raise KeyframeError(f"MongoDB refused ({_short(error)}).", subject=subject) from error
-    except PyMongoError as error:
-        raise KeyframeError(f"MongoDB failed ({_short(error)}).", subject=subject) from error
+    @property
+    def source(self) -> str:
+        """The collection that its documents lie in."""
+        return f"{BUCKETS}{self.name}" if self.kind == "timeseries" else self.name
 
 
 def connect(settings: MongoSettings) -> MongoClient[Any]:
@@ -119,47 +75,6 @@ def connect(settings: MongoSettings) -> MongoClient[Any]:
         connectTimeoutMS=int(settings.timeout * 1000),
         appname="keyframe",
     )
-
-
-class Reader:
-    """Reads the database at one cluster time. Made by `Mongo.pinned`."""
-
-    def __init__(self, database: Database[Any], session: ClientSession, at: Timestamp) -> None:
-        self._database = database
-        self._session = session
-        self._at = at
-        self.instant = Instant(at.time, at.inc, datetime.fromtimestamp(at.time, UTC))
-
-    def documents(self, collection: str, where: Mapping[str, Any]) -> Iterator[bytes]:
-        """The documents that match, as bytes, in `_id` order."""
-        command = {
-            "find": collection,
-            "filter": where,
-            "sort": {"_id": 1},
-            "collation": SIMPLE,
-            "allowDiskUse": True,
-            "batchSize": _BATCH,
-            "noCursorTimeout": True,
-            "readConcern": {"level": "snapshot", "atClusterTime": self._at},
-        }
-        with translated(f"collection {collection}"):
-            reply: Any = self._database.command(command, codec_options=RAW, session=self._session)
-            cursor = reply["cursor"]
-            batch = cursor["firstBatch"]
-        number = cursor["id"]
-        while True:
-            for document in batch:
-                yield bytes(document.raw)
-            if not number:
-                return
-            with translated(f"collection {collection}"):
-                reply = self._database.command(
-                    {"getMore": bson.Int64(number), "collection": collection, "batchSize": _BATCH},
-                    codec_options=RAW,
-                    session=self._session,
-                )
-                cursor = reply["cursor"]
-                batch, number = cursor["nextBatch"], cursor["id"]
 
 
 class Mongo:
@@ -212,19 +127,16 @@ class Mongo:
         wanted = None if scope.is_site else set(self._project.collections)
         found = {}
         with translated("database"):
-            for row in self.database.list_collections():
-                name = row["name"]
-                if (
-                    name.startswith("system.")
-                    or name in self._site.leave
-                    or (wanted is not None and name not in wanted)
-                ):
+            rows = {row["name"]: row for row in self.database.list_collections()}
+            for name, row in rows.items():
+                if name in self._site.leave or (wanted is not None and name not in wanted) or self._is_passed(name):
                     continue
                 indexes: list[Mapping[str, Any]] = []
-                if row["type"] == "collection":
+                if row["type"] != "view":
                     with contextlib.suppress(_Vanished):
                         indexes = self._indexes(name)
-                uuid = row.get("info", {}).get("uuid")
+                # A time series has none of its own; that of its buckets tells one from another of the same name.
+                uuid = row.get("info", {}).get("uuid") or rows.get(BUCKETS + name, {}).get("info", {}).get("uuid")
                 found[name] = CollectionInfo(
                     name=name,
                     kind=row["type"],
@@ -233,6 +145,17 @@ class Mongo:
                     uuid=bytes(uuid).hex() if uuid is not None else "",
                 )
         return dict(sorted(found.items()))
+
+    def _is_passed(self, name: str) -> bool:
+        """Whether a collection is the server's own business. An empty system.js is as good as none: it cannot go."""
+        if name == SYSTEM_JS:
+            return self.database[name].find_one({}, {"_id": 1}) is None
+        return name.startswith("system.")
+
+    def bytes_of(self, name: str) -> int:
+        """The size of a collection's documents."""
+        with translated(f"collection {name}"):
+            return int(self.database.command("collStats", name)["size"])
 
     def _indexes(self, name: str) -> list[Mapping[str, Any]]:
         try:
@@ -264,6 +187,10 @@ class Mongo:
         if not owners:
             return {}
         return {self._project.collections[collection].field: {"$in": [self.id_of(scope) for scope in owners]}}
+
+    def is_of_projects(self, collection: str) -> bool:
+        """Whether the documents of a collection belong to projects."""
+        return collection in self._project.collections
 
     def project_of(self, collection: str, raw: bytes) -> str | None:
         """The id, as text, of the project that a document belongs to; None where it belongs to none."""
@@ -324,8 +251,3 @@ class Mongo:
 
 class _Vanished(Exception):  # noqa: N818  (a signal inside this room)
     """The collection was dropped since it was listed."""
-
-
-def _short(error: Exception) -> str:
-    """The first sentence of a driver's message; addresses of servers stay, documents and stack do not."""
-    return str(error).split(", full error")[0].split(", Timeout:")[0].split(" (configured timeouts")[0][:200]

@@ -23,9 +23,13 @@ from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
-from ..model import Scope
-from .mongo import DURABLE, RAW, SIMPLE, Mongo, translated
+from ..model import SYSTEM_JS, Scope
+from .mongo import DURABLE, Mongo
+from .mongo_errors import translated
 from .raw import has_zero_timestamp, id_bytes, is_in, is_one
+from .reader import RAW, SIMPLE
+
+_FILL_BYTES = 8_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +60,42 @@ class MongoWriter:
                     raise
 
     def drop(self, name: str) -> None:
-        """Drop a collection or view; one that is not there is fine."""
+        """Drop a collection or view; one that is not there is fine. system.js is emptied: it cannot go."""
         with translated(f"collection {name}"):
-            self._mongo.database.get_collection(name, write_concern=DURABLE).drop()
+            target = self._mongo.database.get_collection(name, write_concern=DURABLE)
+            if name == SYSTEM_JS:
+                target.delete_many({}, collation=SIMPLE)
+            else:
+                target.drop()
+
+    def fill(self, name: str, documents: Iterable[bytes]) -> None:
+        """Put documents into a collection that was just made, in this order; for those that know no transactions."""
+        with translated(f"collection {name}"):
+            target = self._mongo.database.get_collection(name, codec_options=RAW, write_concern=DURABLE)
+            batch: list[bytes] = []
+            size = 0
+            for raw in documents:
+                if batch and size + len(raw) > _FILL_BYTES:
+                    self._put(target, batch)
+                    batch, size = [], 0
+                batch.append(raw)
+                size += len(raw)
+            if batch:
+                self._put(target, batch)
+
+    @staticmethod
+    def _put(target: Collection[RawBSONDocument], raws: list[bytes], session: ClientSession | None = None) -> None:
+        # A document that no longer satisfies the validator is put back as it was all the same.
+        target.insert_many([RawBSONDocument(raw) for raw in raws], bypass_document_validation=True, session=session)
+        for raw in raws:
+            if has_zero_timestamp(raw):
+                # The server sets Timestamp(0, 0) at the top level to its clock on insertion, not in a pipeline.
+                target.update_one(
+                    is_one(id_bytes(raw)),
+                    [{"$replaceWith": {"$literal": RawBSONDocument(raw)}}],
+                    bypass_document_validation=True,
+                    session=session,
+                )
 
     def modify(self, name: str, options: str) -> None:
         """Give a collection these validation options, a view this definition."""
@@ -125,16 +162,6 @@ class MongoWriter:
             if gone:
                 only = {"$and": [is_in(gone), self._mongo.where(owners, collection)]}
                 target.delete_many(only, collation=SIMPLE, session=session)
-            new = [RawBSONDocument(change.raw) for change in mine if change.raw is not None]
+            new = [change.raw for change in mine if change.raw is not None]
             if new:
-                # A document that no longer satisfies the validator is put back as it was all the same.
-                target.insert_many(new, bypass_document_validation=True, session=session)
-            for change in mine:
-                if change.raw is not None and has_zero_timestamp(change.raw):
-                    # The server sets Timestamp(0, 0) at the top level to its clock on insertion, not in a pipeline.
-                    target.update_one(
-                        is_one(change.id),
-                        [{"$replaceWith": {"$literal": RawBSONDocument(change.raw)}}],
-                        bypass_document_validation=True,
-                        session=session,
-                    )
+                self._put(target, new, session)

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from pymongo.database import Database
 
 from ..model import Person
-from .mongo import translated
+from .mongo_errors import translated
 
 SITE_ROLES = ("root", "admin", "user", "guest")
 ORGANISER = "organiser"

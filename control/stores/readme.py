@@ -15,7 +15,7 @@ What is in this folder
 ----------------------
 files/              the files, as they were: `cp -a` brings them back
 db/bson/            the documents as mongorestore reads them, with options and indexes of each collection
-db/json/            the same documents as extended JSON, a line each, to read and to search
+db/json/            the same documents as extended JSON, a line each, to read and to search (unless switched off)
 snapshot.json       what this snapshot is; counts, instant, problems
 manifest.jsonl      a line for each file, directory, link and collection
 manifest-sha256.txt checksums of all of this

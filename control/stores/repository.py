@@ -32,7 +32,7 @@ from .disk import FULL, flush, names_in, remove_tree, scratch_name, sweep_scratc
 from .draft import Draft
 from .file_lines import FileLine, read_lines
 from .headers import Labels, damaged_header, labels_of, named_moment, read_header, read_labels, write_json
-from .manifest import read_manifest
+from .manifest import read_collections, read_manifest
 
 _NAME = "%Y-%m-%dT%H-%M-%SZ"
 
@@ -117,6 +117,10 @@ class Repository:
         DamagedError: `manifest-missing`, `manifest-bytes`, `manifest-invalid`.
         """
         return read_manifest(self._checked_manifest(snapshot))
+
+    def collections(self, snapshot: Snapshot) -> dict[str, CollectionEntry]:
+        """The collections of a snapshot by name, without a look at its files; errors as `manifest`."""
+        return {one.name: one for one in read_collections(self._checked_manifest(snapshot))}
 
     def file_lines(self, snapshot: Snapshot) -> Iterator[FileLine]:
         """The lines of the files of a manifest, quickly: after its digest was checked nothing else is.

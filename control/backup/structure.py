@@ -1,0 +1,117 @@
+"""What has to happen to collections, their options and indexes; and to those that come back as a whole.
+
+Rules:
+
+- What cannot be changed in place is dropped and made again, with all of its records.
+- Records of capped collections cannot be written one by one (their order is part of them, and the server refuses it in
+  transactions), nor those of `system.js`: such a collection is as it shall be, or all of it is written anew.
+
+>>> [item.change for item in structure_items("log", None, live)]      # doctest: +SKIP
+[<Change.DELETE: 'delete'>]
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from ..model import SYSTEM_JS, Change, Counts, PlanItem
+from ..plan import Record
+from .inventory import Shape
+
+_MODIFIABLE = {"validator", "validationLevel", "validationAction", "viewOn", "pipeline"}
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """All records of a collection in their order: how many, how large, and a digest of them."""
+
+    records: int
+    bytes: int
+    digest: str
+
+    @classmethod
+    def of(cls, records: Iterator[Record]) -> Content:
+        count = size = 0
+        digest = hashlib.sha256()
+        for record in records:
+            digest.update(record.digest)
+            count, size = count + 1, size + record.size
+        return cls(count, size, digest.hexdigest())
+
+    def added_to(self, counts: Counts) -> Counts:
+        return replace(counts, records=counts.records + self.records, bytes=counts.bytes + self.bytes)
+
+    @property
+    def title(self) -> str:
+        return f"{self.records} records, as a whole"
+
+
+def is_whole(name: str, want: Shape | None, have: Shape | None) -> bool:
+    """Whether all of a collection comes back, or nothing of it."""
+    shape = want or have
+    return name == SYSTEM_JS or (shape is not None and shape.is_capped)
+
+
+def whole_items(
+    name: str, want: Shape | None, have: Shape | None, wanted: Content, there: Content
+) -> Iterator[PlanItem]:
+    """What has to happen to a collection that comes back as a whole."""
+    if want is None:
+        yield PlanItem(Change.DELETE, "collection", name, 0, there.title, {"have": there.digest})
+        return
+    if have is not None and wanted == there and _is_as(want, have):
+        yield from structure_items(name, want, have)
+        return
+    detail = {"options": want.options, "whole": True, "want": wanted.digest, "have": there.digest}
+    change = Change.CREATE if have is None else Change.REPLACE
+    yield PlanItem(change, "collection", name, wanted.bytes, wanted.title, detail)
+    yield from _index_items(name, want, None)
+
+
+def structure_items(name: str, want: Shape | None, have: Shape | None) -> Iterator[PlanItem]:
+    """What has to happen to a collection, its options and indexes."""
+    if want is None:
+        yield PlanItem(Change.DELETE, "collection", name, 0)
+        return
+    detail = {"options": want.options}
+    if have is None:
+        yield PlanItem(Change.CREATE, "collection", name, 0, detail=detail)
+    elif not _is_as(want, have):
+        yield PlanItem(Change.REPLACE, "collection", name, 0, detail=detail)
+        have = None
+    elif _options(want) != _options(have):
+        yield PlanItem(Change.REPLACE, "options", name, 0, detail=detail)
+    yield from _index_items(name, want, have)
+
+
+def _index_items(name: str, want: Shape, have: Shape | None) -> Iterator[PlanItem]:
+    wanted, there = _by_name(want), {} if have is None else _by_name(have)
+    for index in sorted(set(wanted) | set(there)):
+        if wanted.get(index) == there.get(index) or index == "_id_":
+            continue
+        change = Change.DELETE if index not in wanted else Change.CREATE if index not in there else Change.REPLACE
+        detail = {"collection": name, "index": wanted.get(index), "name": index}
+        yield PlanItem(change, "index", f"{name}/{index}", 0, detail=detail)
+
+
+def _is_as(want: Shape, have: Shape) -> bool:
+    """Whether the one can be made of the other in place."""
+    return (want.kind, _fixed(want)) == (have.kind, _fixed(have))
+
+
+def _fixed(shape: Shape) -> dict[str, object]:
+    return {key: value for key, value in json.loads(shape.options).items() if key not in _MODIFIABLE}
+
+
+def _options(shape: Shape) -> dict[str, str]:
+    """All options as texts, with what the server means where validation was never set: it cannot be unset again."""
+    unset = {"validator": {}, "validationLevel": "strict", "validationAction": "error"} if shape.kind != "view" else {}
+    return {key: json.dumps(value) for key, value in {**unset, **json.loads(shape.options)}.items()}
+
+
+def _by_name(shape: Shape) -> dict[str, str]:
+    """The indexes but that of a clustered collection, which is one of its options."""
+    return {index["name"]: json.dumps(index) for index in json.loads(shape.indexes) if not index.get("clustered")}

@@ -1,0 +1,71 @@
+"""The driver's errors, turned into ours; and the two of them that a reading at one instant must tell apart.
+
+>>> with translated("server"): ...      # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from pymongo.errors import (
+    BulkWriteError,
+    ConfigurationError,
+    ConnectionFailure,
+    ExecutionTimeout,
+    InvalidOperation,
+    OperationFailure,
+    PyMongoError,
+    WTimeoutError,
+)
+
+from ..errors import InvalidError, KeyframeError, UnavailableError
+
+_OVERTAKEN = 239  # SnapshotTooOld
+# SnapshotUnavailable: made, renamed or indexed after the instant. QueryPlanKilled: dropped or renamed while it was
+# read. CappedPositionLost: overwritten while it was read.
+_COLLECTION_CHANGED = (246, 175, 136)
+
+
+class ReadAgainError(UnavailableError):
+    """A collection is no longer what it was at the instant; at another one it can be read."""
+
+
+@contextlib.contextmanager
+def translated(subject: str) -> Iterator[None]:
+    """Turn the driver's errors into ours."""
+    try:
+        yield
+    except (ConnectionFailure, ExecutionTimeout, WTimeoutError, ConfigurationError, InvalidOperation) as error:
+        raise UnavailableError(
+            f"MongoDB does not answer ({_short(error)}).", subject=subject, hint="Start it or wait, then try again."
+        ) from error
+    except BulkWriteError as error:
+        raise InvalidError(
+            f"a record could not be written ({_short(error)}).",
+            subject=subject,
+            hint="A unique value or an id is held by a record outside the restore; change that one, then try again.",
+        ) from error
+    except OperationFailure as error:
+        if error.code in _COLLECTION_CHANGED:
+            raise ReadAgainError(
+                "was changed by somebody while it was read.", subject=subject, hint="Try again when it is quiet."
+            ) from error
+        if error.code == _OVERTAKEN:
+            raise UnavailableError(
+                "took longer than the server keeps its history.",
+                subject=subject,
+                hint="Raise minSnapshotHistoryWindowInSeconds of the server, or try again when it is quiet.",
+            ) from error
+        if error.has_error_label("TransientTransactionError"):  # after two minutes of trying again
+            raise UnavailableError(
+                f"MongoDB could not carry it out now ({_short(error)}).", subject=subject, hint="Try again later."
+            ) from error
+        raise KeyframeError(f"MongoDB refused ({_short(error)}).", subject=subject) from error
+    except PyMongoError as error:
+        raise KeyframeError(f"MongoDB failed ({_short(error)}).", subject=subject) from error
+
+
+def _short(error: Exception) -> str:
+    """The first sentence of a driver's message; addresses of servers stay, documents and stack do not."""
+    return str(error).split(", full error")[0].split(", Timeout:")[0].split(" (configured timeouts")[0][:200]
