@@ -22,6 +22,7 @@ from .snapshots import (
     is_snapshot_name,
 )
 from .times import utc_moment, utc_text
+from .verdicts import Verdict, Weight, decisive
 
 __all__ = [
     "EVERYTHING",
@@ -53,6 +54,9 @@ __all__ = [
     "Selection",
     "Snapshot",
     "Status",
+    "Verdict",
+    "Weight",
+    "decisive",
     "is_id",
     "is_snapshot_name",
     "utc_moment",

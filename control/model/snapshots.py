@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import Problem
 from .scopes import Scope, Selection
 from .times import utc_text
+from .verdicts import Verdict
 
 FORMAT = 1
 _NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ\Z", re.ASCII)
@@ -123,7 +124,8 @@ class RestoreMark:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The header of one stored snapshot, as lists show it. `note`, `pinned` and `restores` come from its labels.
+    """The header of one stored snapshot, as lists show it. `note`, `pinned` and `restores` come from its labels,
+    `verified` from the control database (None: never verified, or the database does not answer).
 
     `unknown_paths` and `unknown_collections` are what its problems are about: a restore leaves them as they are.
     """
@@ -150,6 +152,7 @@ class Snapshot:
     restores: tuple[RestoreMark, ...] = ()
     deleted_at: datetime | None = None
     deleted_by: str = ""
+    verified: Verdict | None = None
 
     def part_of(self, project_id: str) -> Snapshot:
         """The same header with the counts and problems of one project's part; nothing of other projects."""
@@ -166,6 +169,11 @@ class Snapshot:
             projects={},
             problems=mine,
         )
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether its header, or the last verification, says that it is not what was written."""
+        return self.status is Status.DAMAGED or (self.verified is not None and self.verified.is_bad)
 
     def unknown_in(self, scope: Scope) -> frozenset[str]:
         """The unknown paths as `scope` has them: of a site snapshot a project has only its own, relative to it."""
@@ -206,4 +214,5 @@ class Snapshot:
             "deleted_at": utc_text(self.deleted_at) if self.deleted_at else None,
             "deleted_by": self.deleted_by or None,
             "format": self.format,
+            "verified": self.verified.as_dict() if self.verified else None,
         }

@@ -27,7 +27,8 @@ from .files import Tree, copy_file, copy_link, dress_folder
 from .headers import write_json
 from .manifest import ManifestWriter, read_manifest
 from .mongo import CollectionInfo
-from .readme import readme_text
+from .readme import Unsummed, readme_text
+from .sums import has_sum, sum_line
 
 
 class Draft:
@@ -120,28 +121,24 @@ class Draft:
     def finish(self, header: Mapping[str, Any]) -> None:
         """Write README.txt, snapshot.json and the list of sums; give directories their modes. The draft is complete."""
         self.scratch.unlink(missing_ok=True)
-        (self.folder / "README.txt").write_text(readme_text(header), encoding="utf-8")
-        write_json(self.folder / "snapshot.json", header)
-        for name in ("README.txt", "snapshot.json", "manifest.jsonl"):
-            with open(self.folder / name, "rb") as content:
-                self._sums.append(Sum(name, hashlib.file_digest(content, "sha256").hexdigest()))
-        folders = []
+        folders, unsummed = [], Unsummed()
         with open(self.folder / "manifest-sha256.txt", "wb") as file:
             for entry in read_manifest(self.folder / "manifest.jsonl"):
-                if isinstance(entry, FileEntry):
-                    if entry.kind == "file":
-                        file.write(sum_line(f"files/{entry.path}", entry.sha256))
-                    elif entry.kind == "directory":
-                        folders.append(entry)
+                if not isinstance(entry, FileEntry):
+                    break
+                path = f"files/{entry.path}"
+                if entry.kind == "file" and has_sum(path):
+                    file.write(sum_line(path, entry.sha256))
+                elif entry.kind == "file":
+                    unsummed.add(path, entry.sha256)
+                elif entry.kind == "directory":
+                    folders.append(entry)
+            (self.folder / "README.txt").write_text(readme_text(header, unsummed), encoding="utf-8")
+            write_json(self.folder / "snapshot.json", header)
+            for name in ("README.txt", "snapshot.json", "manifest.jsonl"):
+                with open(self.folder / name, "rb") as content:
+                    self._sums.append(Sum(name, hashlib.file_digest(content, "sha256").hexdigest()))
             for one in self._sums:
                 file.write(sum_line(one.path, one.sha256))
         for entry in reversed(folders):
             dress_folder(self.folder / "files" / entry.path, entry)
-
-
-def sum_line(path: str, sha256: str) -> bytes:
-    r"""A line that `sha256sum -c` reads; names with backslash, newline or carriage return are escaped its way."""
-    name = os.fsencode(path)
-    escaped = name.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
-    mark = b"\\" if escaped != name else b""
-    return mark + sha256.encode("ascii") + b"  " + escaped + b"\n"
