@@ -17,6 +17,7 @@ from ..stores.people import People
 from ..stores.plans import Plans
 from ..stores.repository import Repository
 from ..stores.seen import Seen
+from ..stores.verdicts import Verdicts
 
 
 def server_now() -> datetime:
@@ -37,6 +38,7 @@ class Stores:
     gate: Gate
     seen: Seen
     people: People
+    verdicts: Verdicts
     now: Callable[[], datetime] = server_now
 
     def live_tree(self, scope: Scope) -> Tree:

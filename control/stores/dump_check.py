@@ -10,11 +10,9 @@ Rules:
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
-import stat as modes
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -24,7 +22,7 @@ from ..model import CollectionEntry
 from .findings import Findings
 from .raw import NotBsonError, field, id_text
 from .readings import CHUNK, Read, Readings, forget
-from .stored_tree import FILE
+from .stored_tree import names_below, open_file, read_small
 
 _SMALLEST, _LARGEST = 5, 1 << 26  # bytes of a document
 _KINDS_OF_ID = {"objectid": (0x07,), "string": (0x02,), "int": (0x10, 0x12)}  # BSON types
@@ -74,7 +72,7 @@ class DumpCheck:
 
     def _extra(self, path: str, names: set[str]) -> None:
         try:
-            found = set(os.listdir(self._folder / path))
+            found = names_below(self._folder, path)
         except OSError as error:
             if path == "db" or not names:
                 self._findings.add("damaged.collection-missing", path, detail=f" ({error.strerror})")
@@ -87,7 +85,7 @@ class DumpCheck:
     def _dump(self, entry: CollectionEntry) -> None:
         path = f"db/bson/{entry.stem}.bson"
         try:
-            descriptor, size = open_file(self._folder / path)
+            descriptor, size = open_file(self._folder, path)
         except OSError as error:
             self._findings.add("damaged.collection-missing", path, detail=f" ({error.strerror})")
             return
@@ -154,7 +152,7 @@ class DumpCheck:
     def _metadata(self, entry: CollectionEntry) -> None:
         path = f"db/bson/{entry.stem}.metadata.json"
         try:
-            content = read_small(self._folder / path)
+            content = read_small(self._folder, path)
         except OSError as error:
             self._findings.add("damaged.metadata-missing", path, detail=f" ({error.strerror})")
             return
@@ -169,7 +167,7 @@ class DumpCheck:
     def _json(self, entry: CollectionEntry) -> None:
         path = f"db/json/{entry.stem}.json"
         try:
-            descriptor, size = open_file(self._folder / path)
+            descriptor, size = open_file(self._folder, path)
         except OSError as error:
             self._findings.add("damaged.json-missing", path, detail=f" ({error.strerror})")
             return
@@ -185,23 +183,6 @@ class DumpCheck:
             self._findings.add("damaged.json-bytes", path)
         elif read.lines != entry.documents:
             self._findings.add("damaged.json-count", path, found=read.lines, expected=entry.documents)
-
-
-def open_file(path: Path) -> tuple[int, int]:
-    """A descriptor and the size of a regular file; no link is followed."""
-    descriptor = os.open(path, FILE)
-    status = os.fstat(descriptor)
-    if not modes.S_ISREG(status.st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is no file", str(path))
-    return descriptor, status.st_size
-
-
-def read_small(path: Path) -> bytes:
-    """The whole of a file that is known to be small."""
-    descriptor, _ = open_file(path)
-    with open(descriptor, "rb") as file:
-        return file.read()
 
 
 def _differs(entry: CollectionEntry, content: bytes) -> str:

@@ -28,11 +28,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ..errors import BusyError, DamagedError, NotFoundError
-from ..model import CollectionEntry, FileEntry, RestoreMark, Scope, Snapshot, is_snapshot_name
+from ..model import CollectionEntry, FileEntry, RestoreMark, Scope, Snapshot, Verdict, is_snapshot_name
 from .draft import Draft
 from .files import FULL, flush, names_in, scratch_name, sweep_scratch, sync_folder, translate
 from .headers import Labels, damaged_header, labels_of, read_header, read_labels, write_json
 from .manifest import read_manifest
+from .validator import Told, Validator
 
 _NAME = "%Y-%m-%dT%H-%M-%SZ"
 
@@ -113,6 +114,12 @@ class Repository:
                 hint="Restore another snapshot; this one is left as it is.",
             )
         return read_manifest(path)
+
+    def verify(self, snapshot: Snapshot, scope: Scope, now: datetime, *, quick: bool, told: Told) -> Verdict:
+        """What a look at all of a snapshot finds; of one of the site, where `scope` is a project, at its part."""
+        folder = self.folder(snapshot.scope, snapshot.name)
+        part = scope.project_id if snapshot.scope != scope else None
+        return Validator(folder, quick=quick, scope=snapshot.scope, part=part or "", told=told).run(now)
 
     # --- writing
 

@@ -13,6 +13,7 @@ Rules:
 
 from __future__ import annotations
 
+import errno
 import os
 import stat as modes
 from collections.abc import Callable, Iterator
@@ -104,14 +105,7 @@ class StoredTree:
             os.close(current)
 
     def _open(self, parts: tuple[str, ...]) -> int:
-        current = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        for part in (*self._parts, *parts):
-            try:
-                below = os.open(part, FOLDER, dir_fd=current)
-            finally:
-                os.close(current)
-            current = below
-        return current
+        return _open_folder(self._folder, *self._parts, *parts)
 
     def _level(self, prefix: str, folder: int, unlisted: Callable[[str, OSError], None]) -> _Level:
         status = os.fstat(folder)
@@ -158,3 +152,45 @@ class StoredTree:
             above = self._open(tuple(stack[-1].prefix.rstrip("/").split("/")) if stack[-1].prefix else ())
         os.close(current)
         return above
+
+
+def open_file(folder: Path, path: str) -> tuple[int, int]:
+    """A descriptor and the size of a regular file below `folder`; no link on the way is followed."""
+    *parts, name = path.split("/")
+    holder = _open_folder(folder, *parts)
+    try:
+        descriptor = os.open(name, FILE, dir_fd=holder)
+    finally:
+        os.close(holder)
+    status = os.fstat(descriptor)
+    if not modes.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no file", path)
+    return descriptor, status.st_size
+
+
+def read_small(folder: Path, path: str) -> bytes:
+    """The whole of a file that is known to be small."""
+    descriptor, _ = open_file(folder, path)
+    with open(descriptor, "rb") as file:
+        return file.read()
+
+
+def names_below(folder: Path, path: str) -> set[str]:
+    """The names in a directory below `folder`."""
+    descriptor = _open_folder(folder, *path.split("/"))
+    try:
+        return set(os.listdir(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def _open_folder(folder: Path, *parts: str) -> int:
+    current = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    for part in parts:
+        try:
+            below = os.open(part, FOLDER, dir_fd=current)
+        finally:
+            os.close(current)
+        current = below
+    return current

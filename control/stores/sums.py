@@ -16,6 +16,8 @@ import os
 from pathlib import Path
 from typing import IO
 
+from .stored_tree import open_file
+
 LONGEST_PATH = 4095  # bytes of a path that the system opens: PATH_MAX without the closing NUL
 _LONGEST_LINE = 3 * 4096
 _UNESCAPED = {ord("\\"): b"\\", ord("n"): b"\n", ord("r"): b"\r"}
@@ -41,7 +43,7 @@ class Sums:
     """
 
     def __init__(self, path: Path) -> None:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor, _ = open_file(path.parent, path.name)
         self._file: IO[bytes] = open(descriptor, "rb")  # noqa: SIM115  (closed by close)
         self._number = 0
         self.wrong = 0

@@ -29,17 +29,18 @@ from typing import Any
 
 from ..errors import DamagedError, NotFoundError
 from ..model import FORMAT, CollectionEntry, FileEntry, Scope, Verdict
-from .dump_check import DumpCheck, open_file, read_small
+from .dump_check import DumpCheck
 from .files import path_key
 from .findings import Findings
 from .header_fields import mistakes_of, unknown_in
 from .headers import NO_LABELS, labels_from
 from .manifest import read_manifest
 from .readings import CHUNK, Read, Readings
-from .stored_tree import Seen, StoredTree
+from .stored_tree import Seen, StoredTree, open_file, read_small
 from .sums import Sums, has_sum
 
 _OURS = {"snapshot.json", "manifest.jsonl", "manifest-sha256.txt", "README.txt", "files", "db", "labels.json"}
+_FILES_APART = 256  # between two looks whether to stop, where nothing is read
 _LEFT_OVER = re.compile(r"\.labels\.json\.\d+\Z")  # of a writer that was killed
 _SIGNS = ("snapshot.json", "manifest.jsonl", "manifest-sha256.txt")  # one of them is in every snapshot
 _KINDS = {"file": "a file", "directory": "a directory", "link": "a link", "other": "a pipe, socket or device"}
@@ -118,7 +119,7 @@ class Validator:
     def _check_header(self) -> None:
         name = "snapshot.json"
         try:
-            document = json.loads(read_small(self._folder / name))
+            document = json.loads(read_small(self._folder, name))
         except OSError as error:
             raise self._stop("damaged.header-missing", name, detail=f" ({error.strerror})") from error
         except (ValueError, RecursionError) as error:
@@ -150,7 +151,7 @@ class Validator:
         name, said = "manifest.jsonl", self._header["manifest"]
         digest = hashlib.sha256()
         try:
-            descriptor, size = open_file(self._folder / name)
+            descriptor, size = open_file(self._folder, name)
             with open(descriptor, "rb", buffering=0) as file:
                 if size != said["bytes"]:
                     raise self._stop("damaged.manifest-size", name, found=size, expected=said["bytes"])
@@ -248,6 +249,8 @@ class Validator:
             return
         if entry.kind != "directory":
             self._files, self._bytes = self._files + 1, self._bytes + entry.size
+            if self._quick and self._files % _FILES_APART == 0:
+                self._read(self._bytes)
         dressed = _is_dressed(entry, seen.stat)
         if entry.kind == "file":
             if seen.stat.st_size != entry.size:
@@ -300,7 +303,7 @@ class Validator:
                 self._findings.add("damaged.sums-invalid", "manifest-sha256.txt", line=line)
         for name, kind in (("README.txt", "readme"), ("snapshot.json", "header")):
             try:
-                sha256 = hashlib.sha256(read_small(self._folder / name)).hexdigest()
+                sha256 = hashlib.sha256(read_small(self._folder, name)).hexdigest()
             except OSError as error:
                 self._findings.add(f"damaged.{kind}-missing", name, detail=f" ({error.strerror})")
                 continue
@@ -323,7 +326,7 @@ class Validator:
 
     def _check_labels(self) -> None:
         try:
-            labels_from(read_small(self._folder / "labels.json"))
+            labels_from(read_small(self._folder, "labels.json"))
         except FileNotFoundError:
             return
         except (OSError, *NO_LABELS):
