@@ -10,6 +10,7 @@ Rules:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -96,6 +97,9 @@ def _here(office: Office, scope: Scope, name: str, quick: bool, as_json: bool) -
 
 
 def _telling(show: Callable[[Progress], None]) -> Callable[[int, int], None]:
+    """What shows how far it is, to who looks on; a script is told the verdict only."""
+    if not sys.stderr.isatty():
+        return lambda _done, _total: None
     return lambda done, total: show(Progress("verifying", 1, 1, min(done, total), total, "bytes"))
 
 

@@ -45,7 +45,7 @@ class Readings:
     """Threads that read; `add` and `finish` are for one thread, to which the sinks report."""
 
     def __init__(self, told: Callable[[int], None]) -> None:
-        """`told` gets the number of bytes read so far, now and then; it may raise to stop the work."""
+        """`told` gets the number of bytes read so far (as far as they count), now and then; it may raise to stop."""
         self._told = told
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -66,7 +66,7 @@ class Readings:
             file.close()
 
     def add(self, descriptor: int, size: int, sink: Sink, *, lines: bool = False) -> None:
-        """Read this file, close it, and tell `sink`, sooner or later; `lines`: count its line feeds, too."""
+        """Read this file, close it, and tell `sink`, sooner or later; `lines`: count its line feeds, not its bytes."""
         self._batch.append((open(descriptor, "rb", buffering=0), lines, sink))  # noqa: SIM115  (closed by its thread)
         self._batch_bytes += size
         if len(self._batch) >= _BATCH_FILES or self._batch_bytes >= _BATCH_BYTES:
@@ -83,6 +83,7 @@ class Readings:
         self._give()
         while self._tasks:
             self._take()
+        self._told(self._bytes)
 
     def _give(self) -> None:
         while len(self._tasks) >= _TASKS:
@@ -116,7 +117,9 @@ class Readings:
                 while not self._stop.is_set() and (chunk := file.read(CHUNK)):
                     digest.update(chunk)
                     size += len(chunk)
-                    lines += chunk.count(b"\n") if count_lines else 0
+                    if count_lines:
+                        lines += chunk.count(b"\n")
+                        continue
                     with self._lock:
                         self._bytes += len(chunk)
                 forget(file.fileno())
