@@ -126,19 +126,19 @@ class Draft:
             for entry in read_manifest(self.folder / "manifest.jsonl"):
                 if not isinstance(entry, FileEntry):
                     break
-                path = f"files/{entry.path}"
-                if entry.kind == "file" and has_sum(path):
-                    file.write(sum_line(path, entry.sha256))
+                name = b"files/" + os.fsencode(entry.path)
+                if entry.kind == "file" and has_sum(name):
+                    file.write(sum_line(name, entry.sha256))
                 elif entry.kind == "file":
-                    unsummed.add(path, entry.sha256)
+                    unsummed.add(name, entry.sha256)
                 elif entry.kind == "directory":
                     folders.append(entry)
             (self.folder / "README.txt").write_text(readme_text(header, unsummed), encoding="utf-8")
             write_json(self.folder / "snapshot.json", header)
-            for name in ("README.txt", "snapshot.json", "manifest.jsonl"):
-                with open(self.folder / name, "rb") as content:
-                    self._sums.append(Sum(name, hashlib.file_digest(content, "sha256").hexdigest()))
+            for path in ("README.txt", "snapshot.json", "manifest.jsonl"):
+                with open(self.folder / path, "rb") as content:
+                    self._sums.append(Sum(path, hashlib.file_digest(content, "sha256").hexdigest()))
             for one in self._sums:
-                file.write(sum_line(one.path, one.sha256))
+                file.write(sum_line(os.fsencode(one.path), one.sha256))
         for entry in reversed(folders):
             dress_folder(self.folder / "files" / entry.path, entry)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import shown
 from .sums import LONGEST_PATH
 
 _HEAD = """\
@@ -93,11 +92,11 @@ class Unsummed:
     number: int = 0
     names: list[str] = field(default_factory=list)
 
-    def add(self, path: str, sha256: str) -> None:
+    def add(self, name: bytes, sha256: str) -> None:
         self.number += 1
         if self.number <= _NAMED:
             # Both ends of a name tell more than 4,096 bytes of it; line feeds would look like commands.
-            text = "".join(char if char.isprintable() else "\ufffd" for char in shown(path))
+            text = "".join(char if char.isprintable() else "\ufffd" for char in name.decode("utf-8", "replace"))
             self.names.append(f"{text[:100]} ... {text[-100:]}\n  SHA-256 {sha256}")
 
 

@@ -6,7 +6,7 @@ Rules:
   with a backslash.
 - A path that the system does not open as a whole (more than 4,095 bytes) has no line: the manifest has its digest.
 
->>> sum_line("a.txt", 64 * "0")[-8:]
+>>> sum_line(b"a.txt", 64 * "0")[-8:]
 b'0  a.txt\\n'
 """
 
@@ -23,17 +23,17 @@ _LONGEST_LINE = 3 * 4096
 _UNESCAPED = {ord("\\"): b"\\", ord("n"): b"\n", ord("r"): b"\r"}
 
 
-def has_sum(path: str) -> bool:
+def has_sum(name: bytes) -> bool:
     """Whether sha256sum can open the file of this path, relative to the snapshot's folder."""
-    return len(os.fsencode(path)) <= LONGEST_PATH
+    return len(name) <= LONGEST_PATH
 
 
-def sum_line(path: str, sha256: str) -> bytes:
+def sum_line(name: bytes, sha256: str) -> bytes:
     r"""A line that `sha256sum -c` reads; names with backslash, newline or carriage return are escaped its way."""
-    name = os.fsencode(path)
+    if b"\\" not in name and b"\n" not in name and b"\r" not in name:
+        return b"%s  %s\n" % (sha256.encode("ascii"), name)
     escaped = name.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
-    mark = b"\\" if escaped != name else b""
-    return mark + sha256.encode("ascii") + b"  " + escaped + b"\n"
+    return b"\\%s  %s\n" % (sha256.encode("ascii"), escaped)
 
 
 class Sums:
@@ -52,11 +52,11 @@ class Sums:
     def close(self) -> None:
         self._file.close()
 
-    def expect(self, path: str, sha256: str) -> None:
-        """The next line has to be this one."""
+    def expect(self, name: bytes, sha256: str) -> None:
+        """The next line has to be that of this path."""
         if self.wrong:
             return
-        if self._next() != sum_line(path, sha256):
+        if self._next() != sum_line(name, sha256):
             self.wrong = self._number
 
     def rest(self, paths: list[str]) -> dict[str, str]:

@@ -196,9 +196,9 @@ class Validator:
                 self._all.update(documents=entry.documents, bytes=entry.bytes)
                 continue
             self._count(entry)
-            path = f"files/{entry.path}"
-            if entry.kind == "file" and self._sums is not None and has_sum(path):
-                self._sums.expect(path, entry.sha256)
+            name = b"files/" + os.fsencode(entry.path)
+            if entry.kind == "file" and self._sums is not None and has_sum(name):
+                self._sums.expect(name, entry.sha256)
             if not self._top or entry.path == self._top or entry.path.startswith(f"{self._top}/"):
                 yield entry
 
