@@ -273,6 +273,40 @@ def test_names_of_any_bytes_are_checked_by_coreutils_and_by_us(world: World) -> 
     assert judge(folder).counts == {"damaged.file-size": len(names)}
 
 
+def test_a_file_too_deep_for_coreutils_is_named_by_the_readme_and_checked_by_us(world: World) -> None:
+    here = os.open(world.folder(PROJECT), os.O_RDONLY)
+    for _ in range(25):
+        os.mkdir("d" * 200, dir_fd=here)
+        below = os.open("d" * 200, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    with open(os.open("deep.txt", os.O_WRONLY | os.O_CREAT, dir_fd=here), "w") as file:
+        file.write("deep")
+    os.close(here)
+
+    folder = world.stored(world.make(PROJECT))
+
+    readme = (folder / "README.txt").read_text()
+    assert "/deep.txt\n" in readme and hashlib.sha256(b"deep").hexdigest() in readme
+    checked = subprocess.run(["sha256sum", "--strict", "-c", "manifest-sha256.txt"], cwd=folder, capture_output=True)
+    assert (checked.returncode, checked.stderr) == (0, b"")
+    assert judge(folder).status is Weight.GOOD
+    found = [
+        "find",
+        "files",
+        "-name",
+        "deep.txt",
+        "-execdir",
+        "sh",
+        "-c",
+        "cp deep.txt x; mv x deep.txt; echo x >>deep.txt",
+        ";",
+    ]
+    subprocess.run(found, cwd=folder, check=True)
+    (problem,) = judge(folder).problems
+    assert problem.code == "damaged.file-size" and problem.subject.endswith("/deep.txt")
+
+
 # --- damage of any kind
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from ..model import FileEntry
 from .dump import CollectionWriter, Sum
-from .files import Tree, copy_file, copy_link, dress_folder
+from .files import Tree, copy_file, copy_link
 from .headers import write_json
 from .manifest import ManifestWriter, read_manifest
 from .mongo import CollectionInfo
@@ -126,11 +126,11 @@ class Draft:
             for entry in read_manifest(self.folder / "manifest.jsonl"):
                 if not isinstance(entry, FileEntry):
                     break
-                name = b"files/" + os.fsencode(entry.path)
-                if entry.kind == "file" and has_sum(name):
-                    file.write(sum_line(name, entry.sha256))
+                full = b"files/" + os.fsencode(entry.path)
+                if entry.kind == "file" and has_sum(full):
+                    file.write(sum_line(full, entry.sha256))
                 elif entry.kind == "file":
-                    unsummed.add(name, entry.sha256)
+                    unsummed.add(full, entry.sha256)
                 elif entry.kind == "directory":
                     folders.append(entry)
             (self.folder / "README.txt").write_text(readme_text(header, unsummed), encoding="utf-8")
@@ -141,4 +141,7 @@ class Draft:
             for one in self._sums:
                 file.write(sum_line(os.fsencode(one.path), one.sha256))
         for entry in reversed(folders):
-            dress_folder(self.folder / "files" / entry.path, entry)
+            with self.files.parent(entry.path) as (at, name):
+                if os.geteuid() == 0:
+                    os.chown(name, entry.uid, entry.gid, dir_fd=at, follow_symlinks=False)
+                os.chmod(name, entry.mode, dir_fd=at)

@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -26,6 +27,25 @@ from .stored_tree import names_below, open_file, read_small
 
 _SMALLEST, _LARGEST = 5, 1 << 26  # bytes of a document
 _KINDS_OF_ID = {"objectid": (0x07,), "string": (0x02,), "int": (0x10, 0x12)}  # BSON types
+
+
+@dataclass(frozen=True, slots=True)
+class DumpFiles:
+    """Where the files of a collection lie in a snapshot; no `json`: there is none."""
+
+    bson: str
+    metadata: str
+    json: str
+
+    @classmethod
+    def of(cls, entry: CollectionEntry) -> DumpFiles:
+        stem = entry.stem
+        return cls(f"db/bson/{stem}.bson", f"db/bson/{stem}.metadata.json", f"db/json/{stem}.json")
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """All of them, in the order of manifest-sha256.txt."""
+        return tuple(path for path in (self.bson, self.metadata, self.json) if path)
 
 
 class DumpCheck:
@@ -55,18 +75,18 @@ class DumpCheck:
 
     def run(self, entries: list[CollectionEntry]) -> None:
         """Check each, and that nothing else is there."""
+        expected: dict[str, set[str]] = {"db": {"bson", "json"}, "db/bson": set(), "db/json": set()}
         for entry in entries:
-            self._json(entry)
-            self._dump(entry)
-            self._metadata(entry)
+            files = DumpFiles.of(entry)
+            for path in files.all:
+                folder, _, name = path.rpartition("/")
+                expected[folder].add(name)
+            if files.json:
+                self._json(entry, files.json)
+            self._dump(entry, files.bson)
+            self._metadata(entry, files.metadata)
             if entry.json_inexact:
-                self._findings.add("noted.json-inexact", f"db/json/{entry.stem}.json", found=entry.json_inexact)
-        stems = {entry.stem for entry in entries}
-        expected = {
-            "db": {"bson", "json"},
-            "db/bson": {f"{stem}{end}" for stem in stems for end in (".bson", ".metadata.json")},
-            "db/json": {f"{stem}.json" for stem in stems},
-        }
+                self._findings.add("noted.json-inexact", files.json, found=entry.json_inexact)
         for path, names in expected.items():
             self._extra(path, names)
 
@@ -82,8 +102,7 @@ class DumpCheck:
 
     # --- documents
 
-    def _dump(self, entry: CollectionEntry) -> None:
-        path = f"db/bson/{entry.stem}.bson"
+    def _dump(self, entry: CollectionEntry, path: str) -> None:
         try:
             descriptor, size = open_file(self._folder, path)
         except OSError as error:
@@ -149,8 +168,7 @@ class DumpCheck:
 
     # --- what lies beside them
 
-    def _metadata(self, entry: CollectionEntry) -> None:
-        path = f"db/bson/{entry.stem}.metadata.json"
+    def _metadata(self, entry: CollectionEntry, path: str) -> None:
         try:
             content = read_small(self._folder, path)
         except OSError as error:
@@ -164,8 +182,7 @@ class DumpCheck:
         if wrong:
             self._findings.add("damaged.metadata-invalid", path, detail=wrong)
 
-    def _json(self, entry: CollectionEntry) -> None:
-        path = f"db/json/{entry.stem}.json"
+    def _json(self, entry: CollectionEntry, path: str) -> None:
         try:
             descriptor, size = open_file(self._folder, path)
         except OSError as error:

@@ -42,10 +42,10 @@ found by Keyframe only, which needs no settings and no database for it:
 _UNSUMMED = """\
 Paths that are too long
 -----------------------
-{number} files have paths of more than {longest} bytes. No program can open such a path as a whole: sha256sum does not
-check these files, and cp does not copy them. Keyframe checks and restores them. By hand, go down to such a file a few
-folders at a time (`cd`), compare what `sha256sum` says of it with its digest, and copy it to a place that was made in
-the same way. They are:
+No program can open a path of more than {longest} bytes as a whole: sha256sum does not check such a file, and cp does
+not copy it. Keyframe checks and restores all of them. By hand, go down to it a few folders at a time (`cd`), compare
+what `sha256sum` says of it with its digest, and copy it to a place that was made in the same way. Here that is needed
+for {number}:
 
 {names}
 

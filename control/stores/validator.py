@@ -6,7 +6,7 @@ Rules:
   dump, its metadata and its JSON, README.txt and the list of sums; and what is there beside them.
 - A header or a manifest that cannot be trusted ends it: what they say about the rest would be worth nothing.
 - It writes nothing, follows no link inside the snapshot, and holds neither the manifest nor the tree in memory.
-- It is no part of what writes snapshots: of that it shares the lines of the manifest and of the sums only.
+- Of what writes snapshots it shares the lines of the manifest and of the sums only.
 
 >>> Validator(Path("/backup/2026-11-21T10-53-15Z")).run(now).status         # doctest: +SKIP
 <Weight.GOOD: 'good'>
@@ -29,7 +29,7 @@ from typing import Any
 
 from ..errors import DamagedError, NotFoundError
 from ..model import FORMAT, CollectionEntry, FileEntry, Scope, Verdict
-from .dump_check import DumpCheck
+from .dump_check import DumpCheck, DumpFiles
 from .files import path_key
 from .findings import Findings
 from .header_fields import mistakes_of, unknown_in
@@ -290,12 +290,11 @@ class Validator:
 
     def _check_sums(self, collections: list[CollectionEntry]) -> dict[str, str]:
         """The rest of the sums; the small files that only they vouch for. The digests that they name."""
-        ends = ("bson/{}.bson", "bson/{}.metadata.json", "json/{}.json")
-        paths = [f"db/{end.format(one.stem)}" for one in collections for end in ends]
+        paths = [path for one in collections for path in DumpFiles.of(one).all]
         digests: dict[str, str] = {}
         if self._sums is not None:
             digests = self._sums.rest([*paths, "README.txt", "snapshot.json", "manifest.jsonl"])
-            known = {f"db/bson/{one.stem}.bson": one.sha256 for one in collections}
+            known = {DumpFiles.of(one).bson: one.sha256 for one in collections}
             known["manifest.jsonl"] = self._header["manifest"]["sha256"]
             unlike = [path for path, sha256 in known.items() if digests.get(path, sha256) != sha256]
             if self._sums.wrong or unlike:
