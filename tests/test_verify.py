@@ -166,6 +166,19 @@ def test_a_snapshot_that_is_gone_when_its_turn_comes_is_not_found(world: World) 
     assert ended.state is JobState.ENDED
 
 
+def test_the_next_snapshot_shares_nothing_with_a_damaged_one(world: World) -> None:
+    first = world.make()
+    spoil(world.stored(first))
+    assert world.make().name == first.name  # nobody knows yet
+    verify(world, first)
+
+    second = world.make()
+
+    assert second.name != first.name
+    assert verify(world, second).outcome.status is OutcomeStatus.DONE  # type: ignore[union-attr]
+    assert world.make().name == second.name
+
+
 # --- who may
 
 
