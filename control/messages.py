@@ -210,6 +210,8 @@ class Messages(VerdictWords):
         """One word for how an ended job ended, or that it waits or runs."""
         if job.outcome is None:
             return "running" if job.state is JobState.RUNNING else "waiting"
+        if job.order.act is Action.VERIFY and job.outcome.status is OutcomeStatus.FAILED and job.outcome.report:
+            return "damaged"  # it did what was asked
         return job.outcome.status.value
 
     def outcome(self, job: Job, now: datetime | None = None) -> Words:

@@ -125,6 +125,7 @@ def test_damage_is_said_with_its_number_and_that_nothing_was_changed(words: Mess
     assert said.text.startswith(f"30 things are not as written. {NOTHING.removesuffix('.')}")
     assert said.text.endswith("29 more are not named.")
     assert said.problems == (MISSING,)
+    assert words.state(verified(found)) == "damaged"
     assert words.verified(found, NOW).title == "Verified today 14:30: 30 things are not as written."
 
 
