@@ -32,6 +32,7 @@ _SNAPSHOTS = frozenset(
         Action.UNDO,
         Action.DELETE,
         Action.UNDELETE,
+        Action.VERIFY,
     }
 )
 
@@ -55,6 +56,7 @@ _WORDS: Mapping[Action, str] = {
     Action.UNDO: "undo a restore here",
     Action.DELETE: "delete snapshots here",
     Action.UNDELETE: "bring back deleted snapshots here",
+    Action.VERIFY: "verify snapshots here",
     Action.PEOPLE: "restore people and their roles; only root may",
     Action.TOKENS: "deal with tokens of others",
     Action.HEALTH: "see the details of the health",

@@ -13,12 +13,14 @@ Rules:
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from .auth import Auth
 from .catalogue import Catalogue, Wish, everything
-from .errors import InvalidError, KeyframeError, NotFoundError, RefusedError
+from .errors import InvalidError, KeyframeError, NotFoundError, RefusedError, UnavailableError
 from .jobs import Jobs
 from .model import (
     EVERYTHING,
@@ -37,6 +39,7 @@ from .model import (
     ScopeView,
     Selection,
     Snapshot,
+    Verdict,
 )
 from .reception import Reception
 from .stores.intents import Intents
@@ -44,6 +47,8 @@ from .stores.mongo import Mongo
 from .stores.plans import Plans
 from .stores.repository import Repository
 from .stores.tokens import Token, Tokens
+from .stores.validator import Told
+from .stores.verdicts import Verdicts
 
 _LONGEST_NOTE = 500
 
@@ -61,6 +66,7 @@ class Backroom:
     mongo: Mongo
     jobs: Jobs
     tokens: Tokens
+    verdicts: Verdicts
 
 
 class Desk:
@@ -121,13 +127,24 @@ class Desk:
         """A page of the list, newest first."""
         permit = self._back.reception.permit(actor, Action.SEE, scope)
         self._require_known(permit.scope)
-        return self._back.catalogue.page(permit.scope, trash=trash, cursor=cursor, limit=limit)
+        page = self._back.catalogue.page(permit.scope, trash=trash, cursor=cursor, limit=limit)
+        return replace(page, items=self._with_verdicts(permit.scope, page.items))
 
     def snapshot(self, actor: Actor, scope: Scope, name: str) -> Snapshot:
         """One snapshot; `latest` is the newest that is neither damaged nor, if possible, a safety snapshot."""
         permit = self._back.reception.permit(actor, Action.SEE, scope)
         self._require_known(permit.scope)
-        return self._back.catalogue.find(permit.scope, name)
+        return self._with_verdict(permit.scope, self._back.catalogue.find(permit.scope, name))
+
+    def _with_verdict(self, scope: Scope, snapshot: Snapshot) -> Snapshot:
+        return self._with_verdicts(scope, [snapshot])[0]
+
+    def _with_verdicts(self, scope: Scope, snapshots: Sequence[Snapshot]) -> tuple[Snapshot, ...]:
+        """With what verifying them came to; without it where the control database does not answer."""
+        found: dict[str, Verdict] = {}
+        with suppress(UnavailableError):
+            found = self._back.verdicts.of(scope, snapshots)
+        return tuple(replace(one, verified=found.get(one.name)) for one in snapshots)
 
     def _require_known(self, scope: Scope) -> None:
         if scope.is_site or self._back.catalogue.holds(scope) or self._back.mongo.project_exists(scope):
@@ -149,7 +166,25 @@ class Desk:
         snapshot = self._own(permit, name)
         changed = self._back.repository.note(permit.scope, snapshot.name, _note(text))
         self._back.reception.note(actor, "note", permit.scope, "done", snapshot.name)
-        return changed
+        return self._with_verdict(permit.scope, changed)
+
+    # --- verifying
+
+    def verify(self, actor: Actor, scope: Scope, name: str, *, quick: bool = False) -> Job:
+        """Order a look at all of a snapshot; the job's `outcome.report` is the verdict, and the lists show it.
+
+        Of a snapshot of the site a project verifies its part: its own files, and what all projects share.
+        """
+        permit = self._back.reception.permit(actor, Action.VERIFY, scope)
+        found = self._back.catalogue.find(permit.scope, name)
+        order = Order(Action.VERIFY, permit.scope, actor, source=found.scope, snapshot=found.name, quick=quick)
+        return self._back.jobs.submit(order)
+
+    def verify_here(self, actor: Actor, scope: Scope, name: str, told: Told, *, quick: bool = False) -> Verdict:
+        """The same without a job, for when the control database does not answer: nothing is remembered."""
+        permit = self._back.reception.permit(actor, Action.VERIFY, scope)
+        found = self._back.catalogue.find(permit.scope, name)
+        return self._back.repository.verify(found, permit.scope, datetime.now(UTC), quick=quick, told=told)
 
     # --- restoring
 
@@ -251,7 +286,7 @@ class Desk:
         with self._back.jobs.hold(permit.scope, f"deleting {snapshot.name}"):
             gone = self._back.repository.delete(permit.scope, snapshot.name, actor.user, datetime.now(UTC))
         self._back.reception.note(actor, "delete", permit.scope, "done", snapshot.name)
-        return gone
+        return self._with_verdict(permit.scope, gone)
 
     def undelete(self, actor: Actor, scope: Scope, name: str) -> Snapshot:
         """Bring a snapshot back out of the trash."""
@@ -261,7 +296,7 @@ class Desk:
         with self._back.jobs.hold(permit.scope, f"undeleting {name}"):
             back = self._back.repository.undelete(permit.scope, name)
         self._back.reception.note(actor, "undelete", permit.scope, "done", name)
-        return back
+        return self._with_verdict(permit.scope, back)
 
     # --- jobs
 

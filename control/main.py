@@ -33,8 +33,10 @@ from .settings import Settings, load
 
 # Seconds that a call waits for a `keyframe up` that is starting or ending, or for another call to be done.
 _PATIENCE = 30.0
+# Seconds that a command which needs no database waits for one.
+_SOON = 0.5
 # Commands that write nothing, not even a log where none is.
-_LOOKING = ("list", "show")
+_LOOKING = ("list", "show", "verify")
 # An address where nothing answers, for the commands that need no database.
 _NOWHERE = "mongodb://127.0.0.1:1/?replicaSet=none"
 
@@ -94,7 +96,9 @@ class Program:
 
     def _known(self) -> Settings:
         if self.settings.mongo.uri is not None:
-            return self.settings
+            # What the database adds to what is stored (the last verification) is not waited for long.
+            soon = min(_SOON, self.settings.mongo.timeout)
+            return _with_uri(self.settings, self.settings.mongo.uri, timeout=soon)
         run = running(self.settings.var)
         return run.settings(self.settings) if run else _with_uri(self.settings, _NOWHERE, timeout=0.05)
 

@@ -13,7 +13,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from .errors import Problem
@@ -31,29 +31,17 @@ from .model import (
     Scope,
     Snapshot,
     Status,
+    Verdict,
 )
-from .phrases import Phrases, listed, moment_of
+from .phrases import Words, listed, moment_of
+from .verdict_words import VerdictWords
 
 _FRESH = timedelta(days=7)  # a last snapshot older than this is no good news
 _LEFT = ("conflict", "left")  # what a restore leaves as it is, though the snapshot has it otherwise
 NOTHING = "Nothing was changed."
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
-    """What is said to a person: one sentence, more if needed, a tone (good, warn, bad, note), the problems by name.
-
-    `moment` is the time that `title` or `text` speak of, so that a page can show it in the reader's zone.
-    """
-
-    title: str
-    text: str = ""
-    tone: str = "note"
-    problems: tuple[Problem, ...] = ()
-    moment: datetime | None = None
-
-
-class Messages(Phrases):
+class Messages(VerdictWords):
     """Sentences about snapshots, plans and jobs, in English."""
 
     # Snapshots
@@ -66,7 +54,8 @@ class Messages(Phrases):
     def badges(self, snapshot: Snapshot, below: Scope) -> tuple[tuple[str, str], ...]:
         """Word and tone of each mark of a snapshot, as listed below the scope `below`."""
         found = [("partial", "warn")] if snapshot.status is Status.PARTIAL else []
-        found += [("damaged", "bad")] if snapshot.status is Status.DAMAGED else []
+        known = self.verdict_badge(snapshot.verified) if snapshot.verified else None
+        found += [("damaged", "bad")] if snapshot.is_damaged else [known] if known else []
         found += [("safety", "note")] if snapshot.reason is Reason.SAFETY else []
         found += [("site snapshot", "note")] if snapshot.scope.is_site and not below.is_site else []
         return tuple(found + ([("pinned", "note")] if snapshot.pinned else []))
@@ -110,7 +99,7 @@ class Messages(Phrases):
         """What is known of how safe the scope is, from the newest snapshots of its list."""
         what = "site" if scope.is_site else "project"
         kept = [one for one in snapshots if self.is_kept(one)]
-        good = next((one for one in kept if one.status is Status.DONE), None)
+        good = next((one for one in kept if one.status is Status.DONE and not one.is_damaged), None)
         if not exists:
             return Words(f"This {what} was deleted.", "A snapshot below brings it back.", "warn")
         if not snapshots:
@@ -118,7 +107,7 @@ class Messages(Phrases):
         if not kept:
             text = "Each holds the state before a restore. Make one with a note, to have one of your own."
             return Words("Only safety snapshots.", text, "warn")
-        damaged, partial = (kept[0].status is one for one in (Status.DAMAGED, Status.PARTIAL))
+        damaged, partial = kept[0].is_damaged, kept[0].status is Status.PARTIAL
         if good is None:
             text = "Each of those below lacks something; what that is stands beside it."
             return Words(f"This {what} has no whole snapshot.", text, "bad" if damaged else "warn")
@@ -209,6 +198,7 @@ class Messages(Phrases):
             Action.PREVIEW: f"Comparing with {called}",
             Action.RESTORE: f"Bringing back {called}",
             Action.UNDO: "Undoing a restore",
+            Action.VERIFY: f"Verifying {called}",
         }[job.order.act]
         return Words(what, self.progress(job.progress) if job.state is JobState.RUNNING else "Waiting.", moment=moment)
 
@@ -220,6 +210,8 @@ class Messages(Phrases):
         """One word for how an ended job ended, or that it waits or runs."""
         if job.outcome is None:
             return "running" if job.state is JobState.RUNNING else "waiting"
+        if job.order.act is Action.VERIFY and job.outcome.status is OutcomeStatus.FAILED and job.outcome.report:
+            return "damaged"  # it did what was asked
         return job.outcome.status.value
 
     def outcome(self, job: Job, now: datetime | None = None) -> Words:
@@ -234,6 +226,8 @@ class Messages(Phrases):
         moment = moment_of(job.order.snapshot)
         called = self.when(moment, now or job.ended_at or job.created_at) if moment else "the snapshot"
         status = job.outcome.status
+        if job.order.act is Action.VERIFY and job.outcome.report:
+            return self.checked(Verdict.from_dict(job.outcome.report), called, moment)
         if status is OutcomeStatus.UNCHANGED:
             return self._unchanged(job, now)
         if status not in (OutcomeStatus.DONE, OutcomeStatus.PARTIAL):
@@ -323,7 +317,7 @@ def _untouched(job: Job) -> bool:
     A restore makes its safety snapshot before it changes anything, and reports its plan once it carries it out.
     """
     outcome = job.outcome
-    if outcome is None or job.order.act in (Action.MAKE, Action.PREVIEW):
+    if outcome is None or job.order.act in (Action.MAKE, Action.PREVIEW, Action.VERIFY):
         return True
     if outcome.status is not OutcomeStatus.FAILED or outcome.safety is None:
         return True

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -43,6 +44,20 @@ _REASONS = {
     "method": "this address does not answer to that",
     "too-large": "it is too large",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What is said to a person: one sentence, more if needed, a tone (good, warn, bad, note), the problems by name.
+
+    `moment` is the time that `title` or `text` speak of, so that a page can show it in the reader's zone.
+    """
+
+    title: str
+    text: str = ""
+    tone: str = "note"
+    problems: tuple[Problem, ...] = ()
+    moment: datetime | None = None
 
 
 class Phrases:

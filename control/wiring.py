@@ -39,6 +39,7 @@ from .stores.plans import Plans
 from .stores.repository import Repository
 from .stores.seen import Seen
 from .stores.tokens import Tokens
+from .stores.verdicts import Verdicts
 from .work import Work
 
 if TYPE_CHECKING:
@@ -69,8 +70,9 @@ def build(settings: Settings, people: People | None = None, now: Callable[[], da
     repository = Repository(settings.repository)
     mongo = Mongo(client, settings.mongo.database, settings.control_database, settings.scopes)
     plans, intents, gate = Plans(own / "plans"), Intents(own / "intents"), Gate(own, settings.gate)
+    verdicts = Verdicts(control, settings.run_mode)
     seen = Seen(own / "seen.sqlite")
-    stores = Stores(settings, repository, mongo, MongoWriter(mongo), plans, intents, gate, seen, people, now)
+    stores = Stores(settings, repository, mongo, MongoWriter(mongo), plans, intents, gate, seen, people, verdicts, now)
 
     tokens, audit = Tokens(control), Audit(control)
     auth = Auth(people, mongo, settings.rights, settings.run_mode)
@@ -79,7 +81,7 @@ def build(settings: Settings, people: People | None = None, now: Callable[[], da
     backup = Backup(stores)
 
     catalogue = Catalogue(repository)
-    desk = Desk(Backroom(auth, reception, catalogue, repository, plans, intents, mongo, jobs, tokens))
+    desk = Desk(Backroom(auth, reception, catalogue, repository, plans, intents, mongo, jobs, tokens, verdicts))
     return Office(
         settings=settings,
         desk=desk,

@@ -87,6 +87,8 @@ class Work:
         if order.act in (Action.RESTORE, Action.UNDO):
             self._refuse_unfinished(permit)
             return self._backup.restore(permit, order, job.id, claim)
+        if order.act is Action.VERIFY:
+            return self._backup.verify(permit, order, claim)
         raise RuntimeError(f"no job for {order.act}")
 
     def _refuse_unfinished(self, permit: Permit) -> None:
@@ -105,7 +107,7 @@ class Work:
     def _note(self, job: Job) -> None:
         if job.outcome is None:
             return
-        codes = ", ".join(problem.code for problem in job.outcome.problems)
+        codes = ", ".join(dict.fromkeys(problem.code for problem in job.outcome.problems))
         named = f"snapshot {job.outcome.snapshot}" if job.outcome.snapshot else ""
         detail = "; ".join(part for part in (f"job {job.id}", named, codes) if part)
         self._reception.note(job.order.actor, job.order.act.value, job.order.scope, job.outcome.status.value, detail)

@@ -43,7 +43,7 @@ def test_scopes_are_those_the_caller_may_see(site: ApiSite, project: str) -> Non
     assert everything["scopes"][0]["project_id"] is None
     assert len(everything["scopes"]) == 4
     assert [one["project_id"] for one in own] == [project]
-    assert {"see", "make", "preview", "restore", "undo", "delete", "undelete"} <= set(own[0]["acts"])
+    assert {"see", "make", "preview", "restore", "undo", "delete", "undelete", "verify"} <= set(own[0]["acts"])
     assert site.call("GET", "/scopes", "user").get_json() == {"scopes": []}
 
 
@@ -240,6 +240,53 @@ def test_a_project_that_was_deleted_is_restored_by_an_admin_only(site: ApiSite) 
     assert site.database["project"].find_one({"_id": own["_id"]}) == own
 
 
+def test_verify_answers_the_verdict_and_the_lists_show_it(site: ApiSite, project: str, below: str) -> None:
+    site.touch(project)
+    name = site.make(f"projects/{project}", "organiser")
+    assert site.call("GET", f"{below}/{name}", "organiser").get_json()["verified"] is None
+
+    accepted = site.call("POST", f"{below}/{name}/verify", "organiser")
+    quick = site.call("POST", f"{below}/{name}/verify", "organiser", headers=WAIT, json={"quick": True})
+    answer = site.call("POST", f"{below}/{name}/verify", "organiser", headers=WAIT)
+
+    assert accepted.status_code == 202
+    assert accepted.headers["Location"].endswith(accepted.get_json()["job"]["id"])
+    assert (quick.status_code, answer.status_code) == (200, 200)
+    assert quick.get_json()["job"]["outcome"]["report"]["quick"] is True
+    verdict = answer.get_json()["job"]["outcome"]["report"]
+    assert (verdict["status"], verdict["quick"], verdict["problems"]) == ("good", False, [])
+    assert site.call("GET", f"{below}/{name}", "organiser").get_json()["verified"] == verdict
+    listed = site.call("GET", below, "organiser").get_json()["snapshots"]
+    assert {one["name"]: one["verified"] for one in listed}[name] == verdict
+    assert site.call("PATCH", f"{below}/{name}", "organiser", json={"note": "x"}).get_json()["verified"] == verdict
+
+
+def test_verify_of_a_damaged_snapshot_is_422_with_the_code_and_everything_that_was_found(
+    site: ApiSite, project: str, below: str
+) -> None:
+    site.touch(project)
+    name = site.make(f"projects/{project}", "organiser")
+    folder = site.settings.repository / "project" / project / name
+    (folder / "README.txt").unlink()
+    (folder / "files/stray").write_text("stray")
+
+    answer = site.call("POST", f"{below}/{name}/verify", "organiser", headers=WAIT)
+
+    problem = answer.get_json()
+    assert (answer.status_code, problem["code"]) == (422, problem["job"]["outcome"]["problems"][0]["code"])
+    assert problem["job"]["outcome"]["report"]["counts"] == {"damaged.readme-missing": 1, "damaged.file-extra": 1}
+    assert site.call("GET", f"{below}/{name}", "organiser").get_json()["verified"]["status"] == "bad"
+    site.call("DELETE", f"{below}/{name}", "organiser")
+
+
+def test_verify_takes_quick_and_nothing_else(site: ApiSite, project: str, below: str) -> None:
+    name = site.make(f"projects/{project}", "organiser")
+
+    for body in ({"quick": "yes"}, {"slow": True}):
+        assert site.call("POST", f"{below}/{name}/verify", "organiser", json=body).status_code == 422
+    assert site.call("POST", f"{below}/2001-01-01T00-00-00Z/verify", "organiser").status_code == 404
+
+
 @pytest.mark.parametrize("user", STRANGERS)
 def test_who_may_not_see_a_scope_gets_the_same_404_as_for_one_that_is_not_there(
     site: ApiSite, project: str, below: str, user: str
@@ -254,6 +301,7 @@ def test_who_may_not_see_a_scope_gets_the_same_404_as_for_one_that_is_not_there(
         ("POST", f"/{name}/restore"),
         ("POST", f"/{name}/undo"),
         ("POST", f"/{name}/undelete"),
+        ("POST", f"/{name}/verify"),
     ]
 
     for method, path in requests:
@@ -270,7 +318,8 @@ def test_the_site_is_for_admins(site: ApiSite) -> None:
 
     for user in ("organiser", *STRANGERS):
         assert site.call("GET", "/site/snapshots", user).status_code == 404
-        assert site.call("POST", f"/site/snapshots/{name}/restore", user).status_code == 404
+        for act in ("restore", "verify"):
+            assert site.call("POST", f"/site/snapshots/{name}/{act}", user).status_code == 404
     assert site.call("GET", "/site/snapshots/latest", "admin").status_code == 200
 
 

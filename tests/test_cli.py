@@ -33,7 +33,7 @@ from program import KEYFRAME, ROOT, Up, call, environment, free_port, until
 from pymongo import MongoClient
 from structlog.testing import capture_logs
 
-ACTS = {"make", "list", "show", "preview", "restore", "undo", "delete", "undelete"}
+ACTS = {"make", "list", "show", "preview", "restore", "undo", "delete", "undelete", "verify"}
 
 
 class Opening:
@@ -387,6 +387,61 @@ def test_a_snapshot_goes_to_the_trash_and_comes_back(site: Site) -> None:
     assert name in [one["name"] for one in site.json("list", "--site")["snapshots"]]
 
 
+def test_a_stored_snapshot_is_verified_and_the_list_says_so(site: Site) -> None:
+    name = site.make()
+
+    found = site.json("verify", "--site", "latest")
+    said = site.kf("verify", "--site", name)
+
+    assert found["verdict"]["status"] == "good" and found["job"]["snapshot"] == name
+    assert said.exit_code == 0 and f"Done: {name} is as it was written." in said.stdout
+    assert "[verified]" in next(line for line in site.kf("list", "--site").stdout.splitlines() if name in line)
+    assert "every byte is as it was written" in site.kf("show", "--site", name).stdout
+    assert site.json("show", "--site", name)["verified"]["status"] == "good"
+
+
+def test_damage_is_exit_6_by_name_and_by_folder(site: Site) -> None:
+    name = site.make("--project", site.project)
+    folder = site.office.settings.repository / "project" / site.project / name
+    (folder / "files/touched.txt").unlink()
+
+    for words in (("--project", site.project, name), (str(folder),)):
+        said = site.kf("verify", *words)
+        document = site.json("verify", *words, code=6)
+
+        assert said.exit_code == 6 and "damaged.file-missing: files/touched.txt is not there" in said.stderr
+        assert document["code"] == "damaged.file-missing"
+        assert document["verdict"]["counts"] == {"damaged.file-missing": 1}
+    assert site.kf("verify", "--project", site.project, name, "--quick").exit_code == 6
+    assert site.kf("delete", "--project", site.project, name).exit_code == 0
+
+
+def test_a_folder_is_verified_without_settings_and_database(site: Site, tmp_path: Path) -> None:
+    folder = site.office.settings.repository / "site" / site.make()
+    env = {"PATH": os.environ["PATH"], "KEYFRAME_PORT": "no number", "KEYFRAME_VAR": str(tmp_path / "none")}
+
+    ended = subprocess.run([KEYFRAME, "verify", "."], cwd=folder, env=env, capture_output=True, text=True)
+
+    assert (ended.returncode, ended.stderr) == (0, ""), ended.stderr
+    assert ended.stdout.startswith("Done: . is as it was written.")
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("2026-11-21T10-53-15Z",), 4),
+        (("--site", "/tmp"), 4),
+        (("/tmp",), 4),
+        (("--site", "--project", "a", "latest"), 2),
+        (("--project", "a..b", "latest"), 4),
+        (("--site", "2001-01-01T00-00-00Z"), 4),
+    ],
+)
+def test_what_cannot_be_verified_is_said(site: Site, words: tuple[str, ...], code: int) -> None:
+    assert site.kf("verify", *words).exit_code == code
+
+
 def test_tokens_are_made_listed_and_revoked(site: Site) -> None:
     made = site.json("token", "create", "--user", "organiser", "--label", "nightly")
     assert set(made) == {"token"}
@@ -503,6 +558,21 @@ def test_without_a_database_list_and_show_work_and_make_is_exit_8(site: Site) ->
     made = call(site.var, "make", "--site", **variables)
     assert made.returncode == 8
     assert "does not answer" in made.stderr
+
+
+def test_without_a_database_a_snapshot_is_verified_and_not_remembered(site: Site) -> None:
+    name = site.make()
+    away = {
+        "KEYFRAME_MONGO__URI": f"mongodb://127.0.0.1:{free_port()}/?replicaSet=none",
+        "KEYFRAME_MONGO__TIMEOUT": "1",
+    }
+
+    ended = site.program("verify", "--site", name, **away)
+
+    assert ended.returncode == 0, ended.stderr
+    assert f"Done: {name} is as it was written." in ended.stdout
+    assert "not remembered" in ended.stderr
+    assert site.json("show", "--site", name)["verified"] is None
 
 
 def test_a_folder_that_cannot_be_written_is_exit_8_with_its_name(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from keyframe.doors.cli_frame import EXIT_CODES, EXIT_INTERRUPTED, EXIT_PARTIAL
 from keyframe.doors.problems import HTTP_STATUS, DoorError
 from keyframe.main import cli
 from keyframe.settings import Settings
+from keyframe.stores.findings import texts
 from keyframe.wiring import Keyframe
 
 ROOT = Path(__file__).parents[1]
@@ -132,8 +133,12 @@ def test_the_kinds_of_damage_are_those_of_the_code() -> None:
     source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "control").rglob("*.py"))
     raised = set(re.findall(r'(?:DamagedError|\._damage)\(\s*"([a-z-]+)"', source))
 
-    documented = {coded(row["code"])[0] for row in rows_with("errors.md", "code", "how it came")}
-    assert documented == {f"damaged.{kind}" for kind in raised}
+    damages = {coded(row["code"])[0] for row in rows_with("errors.md", "code", "how it came")}
+    findings = {coded(row["finding"])[0] for row in rows_with("errors.md", "finding", "what it says")}
+    assert damages | findings == set(texts())
+    assert all(code.startswith("damaged.") for code in damages)
+    assert not any(code.startswith("damaged.") for code in findings)
+    assert {f"damaged.{kind}" for kind in raised} <= damages
 
 
 def test_codes_of_problems_without_an_exception_are_documented() -> None:

@@ -17,6 +17,8 @@ import pytest
 from bson import Decimal128, json_util
 from keyframe.model import OutcomeStatus, Scope, Snapshot, Status
 from keyframe.stores.dump import stem_of
+from keyframe.stores.findings import texts
+from keyframe.stores.header_fields import names_of
 from world import EDITION, ONE, PROJECT, SITE, TWO, World
 
 DOCUMENT = (Path(__file__).parents[1] / "docs/snapshot-format.md").read_text(encoding="utf-8")
@@ -163,11 +165,27 @@ def test_the_folder_holds_the_documented_files_and_no_others(stored: list[Path])
         assert (folder / "files").is_dir()
 
 
+def test_the_header_has_the_fields_that_the_validator_asks_for() -> None:
+    assert set(names_of()) == set(table("snapshot.json"))
+
+
+def test_the_types_of_the_tables_are_explained() -> None:
+    explained = set(table("Types", "type")) | {"null", "true", "false", "object", "list", ""}
+    headings = ("snapshot.json", "Lines of files, directories and links", "Lines of collections", "db/", "labels.json")
+
+    for heading in headings:
+        for name, row in table(heading).items():
+            assert set(row["type"].split(" or ")) <= explained, (heading, name)
+
+
 def test_the_kinds_of_damage_are_those_of_the_code() -> None:
     source = "".join(path.read_text(encoding="utf-8") for path in CODE.rglob("*.py"))
     raised = set(re.findall(r'(?:DamagedError|\._damage)\(\s*"([a-z-]+)"', source))
+    stopping, found = set(table("What must make a reader stop", "damage")), set(table("Verifying one", "finding"))
 
-    assert set(table("What must make a reader stop", "damage")) == {f"damaged.{kind}" for kind in raised}
+    assert stopping == {f"damaged.{kind}" for kind in raised}
+    assert stopping | found == set(texts())
+    assert not stopping & found
 
 
 # --- what the text says

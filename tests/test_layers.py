@@ -22,7 +22,7 @@ FLOORS: list[list[set[str]]] = [
     [{"doors"}],
     [{"desk"}, {"work"}],
     [{"catalogue"}, {"reception"}],
-    [{"auth"}, {"backup"}, {"jobs", "claims"}, {"messages", "phrases"}],
+    [{"auth"}, {"backup"}, {"jobs", "claims"}, {"messages", "phrases", "verdict_words"}],
     [{"stores"}],
     [{"plan"}, {"retention"}, {"settings", "config"}],
     [{"model"}],

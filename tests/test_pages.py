@@ -436,6 +436,57 @@ def test_a_damaged_snapshot_is_listed_and_offers_no_restore(site: PagesSite) -> 
     assert "Not done: the snapshot is damaged" in ended and "othing was changed" in ended
 
 
+def test_a_snapshot_is_verified_by_a_button_and_its_page_says_when(site: PagesSite) -> None:
+    person, project = site.person("organiser"), site.project()
+    (site.folder(project) / "new.txt").write_text("new")
+    name = site.make(Scope.project(project))
+    here = f"/snapshots/project/{project}/{name}"
+    assert "It was not verified yet." in text_of(person.page(here))
+
+    ended = text_of(ended_page(site, person, person.post(f"{here}/verify").headers["Location"]))
+
+    assert "is as it was written" in ended and "were read and compared" in ended
+    assert "every byte is as it was written" in text_of(person.page(here))
+    row = next(
+        one for one in re.findall(r"<li>.*?</li>", person.page(here.rsplit("/", 1)[0]), re.DOTALL) if name in one
+    )
+    assert ">verified<" in row
+
+
+def test_a_quick_look_is_no_verification(site: PagesSite) -> None:
+    person, project = site.person("organiser"), site.project()
+    (site.folder(project) / "newer.txt").write_text("newer")
+    name = site.make(Scope.project(project))
+    here = f"/snapshots/project/{project}/{name}"
+
+    ended = text_of(ended_page(site, person, person.post(f"{here}/verify", quick="yes").headers["Location"]))
+
+    assert "the bytes were not read" in ended
+    assert "names and sizes are right; the bytes were not read" in text_of(person.page(here))
+    row = next(
+        one for one in re.findall(r"<li>.*?</li>", person.page(here.rsplit("/", 1)[0]), re.DOTALL) if name in one
+    )
+    assert ">verified<" not in row
+
+
+def test_damage_that_was_found_is_never_silently_good(site: PagesSite) -> None:
+    person, project = site.person("organiser"), site.project()
+    (site.folder(project) / "newest.txt").write_text("newest")
+    name = site.make(Scope.project(project))
+    list_url = f"/snapshots/project/{project}"
+    (Scope.project(project).stored_folder(site.settings.repository) / name / "files" / "newest.txt").unlink()
+
+    ended = text_of(ended_page(site, person, person.post(f"{list_url}/{name}/verify").headers["Location"]))
+    page = person.page(list_url)
+    row = next(one for one in re.findall(r"<li>.*?</li>", page, re.DOTALL) if name in one)
+
+    assert "Damaged:" in ended and "files/newest.txt is not there" in ended and "Nothing was changed" in ended
+    assert row.count(">damaged<") == 1 and "files/newest.txt" in row
+    assert "This project has no whole snapshot." in text_of(page)
+    assert "This snapshot is damaged." in text_of(person.page(f"{list_url}/{name}"))
+    person.post(f"{list_url}/{name}/delete")
+
+
 # Progress
 
 
@@ -694,7 +745,7 @@ def test_every_act_is_shown_by_rest_and_by_command_line(still: PagesSite) -> Non
 
     page = text_of(person.page(f"/snapshots/project/{project}/{name}"))
 
-    for act in ("show", "preview", "restore", "delete"):
+    for act in ("show", "preview", "restore", "verify", "delete"):
         assert f"keyframe {act} --project {project} {name}" in page
     assert f"/api/v1/projects/{project}/snapshots/{name}/restore" in page
     assert "curl -X PATCH" in page

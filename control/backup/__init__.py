@@ -1,4 +1,4 @@
-"""Backup: makes, previews, restores and finishes; orders the steps, the rooms beside it do them.
+"""Backup: makes, previews, restores, verifies and finishes; orders the steps, the rooms beside it do them.
 
 Rules:
 
@@ -20,6 +20,7 @@ from .make import Make
 from .restore import Restore, require_whole
 from .staging import sweep_staged
 from .stores import Stores
+from .verify import Verify
 from .watches import Watch
 
 __all__ = ["Backup", "Stores", "Watch"]
@@ -59,6 +60,11 @@ class Backup:
         """Restore, or undo a restore; see `restore.py` for what is promised."""
         _require_same(permit, order)
         return Restore(self._stores, watch).run(order, job)
+
+    def verify(self, permit: Permit, order: Order, watch: Watch) -> Outcome:
+        """Compare all of a stored snapshot with its manifest; the verdict is the outcome's report."""
+        _require_same(permit, order)
+        return Verify(self._stores, watch).run(order)
 
     # --- after a crash
 

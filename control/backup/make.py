@@ -76,6 +76,8 @@ class Make:
         stores.repository.sweep_drafts(scope)
         whole = (one for one in stores.repository.newest_first(scope) if one.status is not Status.DAMAGED)
         newest = None if self._afresh else next(whole, None)
+        if newest is not None and stores.is_known_damaged(newest):
+            newest = None  # nothing is shared with what is damaged, and "unchanged" would call it good
         with stores.repository.draft(scope, key) as draft:
             copying = Copying(
                 stores, scope, draft, newest, self._watch, may_be_absent=is_safety, shares=not self._afresh

@@ -41,6 +41,7 @@ from .api_schemas import (
     SnapshotSchema,
     SnapshotsQuery,
     SnapshotsSchema,
+    VerifySchema,
     selection_of,
 )
 from .api_waits import Waited
@@ -195,6 +196,16 @@ class Undo(ScopedDoor):
         return _carried_out(actor, office().desk.undo(actor, scope, name))
 
 
+class Verify(ScopedDoor):
+    @may_wait
+    @takes_body(VerifySchema)
+    @answers(202, JobAnswer, "The job was accepted")
+    @answers(200, JobAnswer, "With Prefer: wait, and nothing is damaged; the job's report is the verdict")
+    def post(self, body: dict[str, Any], actor: Actor, scope: Scope, name: str) -> Response:
+        """Compare all of it with what was written; damage is 422 with the code of the first that was found."""
+        return _carried_out(actor, office().desk.verify(actor, scope, name, quick=body["quick"]))
+
+
 class Undelete(ScopedDoor):
     @takes_body(NothingSchema)
     @answers(200, SnapshotSchema)
@@ -251,4 +262,5 @@ for _scope, _path in (("site", "/site/snapshots"), ("project", "/projects/<proje
     _route(f"{_path}/<name>/preview", Preview, f"{_scope}_preview", _scope)
     _route(f"{_path}/<name>/restore", Restore, f"{_scope}_restore", _scope)
     _route(f"{_path}/<name>/undo", Undo, f"{_scope}_undo", _scope)
+    _route(f"{_path}/<name>/verify", Verify, f"{_scope}_verify", _scope)
     _route(f"{_path}/<name>/undelete", Undelete, f"{_scope}_undelete", _scope)

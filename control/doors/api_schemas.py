@@ -98,6 +98,12 @@ class RestoreSchema(_Strict):
     people = Truth(load_default=None, allow_none=True)
 
 
+class VerifySchema(_Strict):
+    """Without `quick` every byte is read; with it, names and sizes are compared."""
+
+    quick = Truth(load_default=False)
+
+
 class PageQuery(_Strict):
     cursor = Text(load_default="", validate=validate.Length(max=NOTE_LENGTH))
     limit = fields.Integer(load_default=PAGE_SIZE, validate=validate.Range(1, LARGEST_PAGE))
@@ -149,6 +155,17 @@ class SafetySchema(Schema):
     at = fields.String()
 
 
+class VerdictSchema(Schema):
+    at = fields.String()
+    quick = fields.Boolean(metadata={"description": "names and sizes only; the bytes were not read"})
+    status = fields.String(metadata={"enum": ["good", "warn", "bad"]})
+    problems = fields.List(fields.Nested(ProblemSchema), metadata={"description": "the first of each code by name"})
+    counts = fields.Dict(metadata={"description": "how many there are of each code, named or not"})
+    files = fields.Integer()
+    documents = fields.Integer()
+    bytes = fields.Integer()
+
+
 class SnapshotSchema(Schema):
     name = fields.String()
     scope = fields.Nested(ScopeSchema)
@@ -167,6 +184,9 @@ class SnapshotSchema(Schema):
     deleted_at = fields.String(allow_none=True)
     deleted_by = fields.String(allow_none=True)
     format = fields.Integer()
+    verified = fields.Nested(
+        VerdictSchema, allow_none=True, metadata={"description": "null: never, or the database does not answer"}
+    )
 
 
 class SnapshotsSchema(Schema):

@@ -23,7 +23,7 @@ import click
 from ..errors import UnavailableError
 from ..model import Job, Scope, Snapshot
 from ..version import VERSION
-from . import cli_restore, cli_tokens
+from . import cli_restore, cli_tokens, cli_verify
 from .cli_frame import Group, Opener, json_option, named, print_document, print_end, scoped
 from .cli_jobs import wait_for
 from .cli_words import describe, rows_of, table
@@ -170,3 +170,4 @@ def worker(opener: Opener) -> None:
 
 cli_restore.add_to(cli)
 cli_tokens.add_to(cli)
+cli_verify.add_to(cli)

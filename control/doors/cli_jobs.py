@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..model import Actor, Job, JobState
+from ..model import Actor, Job, JobState, Progress
 from .office import Office
 
 if TYPE_CHECKING:  # loading them takes time that `keyframe up` does not have
@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # loading them takes time that `keyframe up` does not have
 _LOOK = 0.25  # seconds between two looks
 _SAFE_POINT_SECONDS = 25.0
 
-Show = Callable[[Job], None]
+Show = Callable[[Progress], None]
 
 
 def wait_for(office: Office, actor: Actor, job: Job) -> Job:
@@ -43,7 +43,8 @@ def wait_for(office: Office, actor: Actor, job: Job) -> Job:
         try:
             while True:
                 job = office.desk.wait(actor, job.id, _LOOK)
-                show(job)
+                if job.state is JobState.RUNNING:
+                    show(job.progress)
                 if job.state is JobState.ENDED:
                     here.join()
                     return job
@@ -95,19 +96,18 @@ class _Here:
 
 @contextlib.contextmanager
 def progress_of(messages: Messages) -> Iterator[Show]:
-    """What shows a job: a bar where standard error is a terminal, else a line for each step."""
+    """What shows how far a job is: a bar where standard error is a terminal, else a line for each step."""
     if sys.stderr.isatty():
         with _bar(messages) as show:
             yield show
         return
     last = ""
 
-    def line(job: Job) -> None:
+    def line(progress: Progress) -> None:
         nonlocal last
-        stage = job.progress.stage if job.state is JobState.RUNNING else ""
-        if stage and stage != last:
-            last = stage
-            click.echo(messages.progress(job.progress), err=True)
+        if progress.stage and progress.stage != last:
+            last = progress.stage
+            click.echo(messages.progress(progress), err=True)
 
     yield line
 
@@ -115,15 +115,15 @@ def progress_of(messages: Messages) -> Iterator[Show]:
 @contextlib.contextmanager
 def _bar(messages: Messages) -> Iterator[Show]:
     from rich.console import Console  # a tenth of a second that only a terminal needs
-    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bar
 
     columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}", markup=False))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("Waiting.", total=100)
 
-        def show(job: Job) -> None:
-            if job.state is JobState.RUNNING:
-                words = " ".join(part for part in (messages.progress(job.progress), job.progress.item) if part)
-                bar.update(task, completed=messages.percent(job.progress), description=messages.plain(words))
+        def show(progress: Progress) -> None:
+            words = " ".join(part for part in (messages.progress(progress), progress.item) if part)
+            bar.update(task, completed=messages.percent(progress), description=messages.plain(words))
 
         yield show

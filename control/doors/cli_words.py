@@ -72,8 +72,17 @@ def describe(messages: Messages, snapshot: Snapshot, below: Scope, now: datetime
             f"{messages.when(snapshot.deleted_at, now)} by {snapshot.deleted_by}" if snapshot.deleted_at else "",
         ),
         *(("problem", messages.problem(problem)) for problem in snapshot.problems),
+        *_verified(messages, snapshot, now),
     )
     return "\n".join(f"{name:<9} {value}" for name, value in facts if value)
+
+
+def _verified(messages: Messages, snapshot: Snapshot, now: datetime) -> Iterator[tuple[str, str]]:
+    """What its last verification found, a fact a line."""
+    if snapshot.verified is not None:
+        words = messages.verified(snapshot.verified, now)
+        yield "verified", f"{words.title} {words.text}".strip()
+        yield from (("found", messages.problem(problem)) for problem in words.problems)
 
 
 def plan_lines(messages: Messages, plan: Plan) -> Iterator[str]:

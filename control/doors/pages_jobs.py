@@ -1,4 +1,4 @@
-"""The pages of what takes time: make, preview and its plan, restore, undo, and how far a job is."""
+"""The pages of what takes time: make, preview and its plan, restore, undo, verify, and how far a job is."""
 
 from __future__ import annotations
 
@@ -78,6 +78,12 @@ class JobPages:
     def undo(self, name: str, project_id: str | None = None) -> AnyResponse:
         scope, name = self.frame.scope(project_id), self.frame.snapshot_name(name)
         return self._to_job(self.desk.undo(self.frame.actor(), scope, name))
+
+    def verify(self, name: str, project_id: str | None = None) -> AnyResponse:
+        """Compare a snapshot with what was written; its page tells what that came to."""
+        scope, name = self.frame.scope(project_id), self.frame.snapshot_name(name)
+        job = self.desk.verify(self.frame.actor(), scope, name, quick=request.form.get("quick") == "yes")
+        return self._to_job(job)
 
     def undo_job(self, job_id: str) -> AnyResponse:
         return self._to_job(self.desk.undo_job(self.frame.actor(), self.frame.identifier(job_id)))

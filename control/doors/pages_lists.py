@@ -17,8 +17,8 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from ..catalogue import LATEST
 from ..errors import NotFoundError, RefusedError, SignInError, UnavailableError
-from ..messages import Words
 from ..model import Action, Actor, Job, JobState, Page, Scope, ScopeView, Snapshot, is_snapshot_name
+from ..phrases import Words
 from .pages_frame import NAME, Frame
 
 log = structlog.get_logger(__name__)

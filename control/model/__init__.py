@@ -26,6 +26,7 @@ from .snapshots import (
     is_snapshot_name,
 )
 from .times import utc_moment, utc_text
+from .verdicts import Verdict, Weight, decisive
 
 __all__ = [
     "BUCKETS",
@@ -60,6 +61,9 @@ __all__ = [
     "Selection",
     "Snapshot",
     "Status",
+    "Verdict",
+    "Weight",
+    "decisive",
     "is_capped",
     "is_id",
     "is_snapshot_name",

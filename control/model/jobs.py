@@ -59,7 +59,8 @@ class Outcome:
     """How a job ended. Done and unchanged have no problems; partial, failed, refused and cancelled have some.
 
     `snapshot` is the one made or restored, `safety` the safety snapshot's name; `report` is the plan that was carried
-    out (restore, undo), found (preview) or that overtook the agreed one (stale), in the shape of `Plan.as_dict`.
+    out (restore, undo), found (preview) or that overtook the agreed one (stale), in the shape of `Plan.as_dict`; of a
+    verification it is its verdict, in the shape of `Verdict.as_dict`.
     """
 
     status: OutcomeStatus
@@ -110,6 +111,7 @@ class Order:
     people: bool = False
     plan: str = ""  # digest that was agreed to; empty: none
     mark_job: str = ""
+    quick: bool = False  # verify: names and sizes only
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -123,6 +125,7 @@ class Order:
             "people": self.people,
             "plan": self.plan,
             "mark_job": self.mark_job,
+            "quick": self.quick,
         }
 
     @classmethod
@@ -138,6 +141,7 @@ class Order:
             people=doc["people"],
             plan=doc["plan"],
             mark_job=doc["mark_job"],
+            quick=doc.get("quick", False),
         )
 
 

@@ -30,6 +30,7 @@ class Action(StrEnum):
     UNDO = "undo"
     DELETE = "delete"
     UNDELETE = "undelete"
+    VERIFY = "verify"
     PEOPLE = "people"  # restore people and their roles together with the site
     TOKENS = "tokens"  # tokens of others
     HEALTH = "health"  # health details

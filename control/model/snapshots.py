@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import Problem
 from .scopes import Scope, Selection
 from .times import utc_text
+from .verdicts import Verdict
 
 FORMAT = 1
 SYSTEM_JS = "system.js"  # functions for the server; the only collection of that kind that mongodump keeps
@@ -169,7 +170,8 @@ class RestoreMark:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The header of one stored snapshot, as lists show it. `note`, `pinned` and `restores` come from its labels.
+    """The header of one stored snapshot, as lists show it. `note`, `pinned` and `restores` come from its labels,
+    `verified` from the control database (None: never verified, or the database does not answer).
 
     `unknown_paths` and `unknown_collections` are what its problems are about: a restore leaves them as they are.
     """
@@ -197,6 +199,7 @@ class Snapshot:
     restores: tuple[RestoreMark, ...] = ()
     deleted_at: datetime | None = None
     deleted_by: str = ""
+    verified: Verdict | None = None
 
     def part_of(self, project_id: str) -> Snapshot:
         """The same header with the counts and problems of one project's part; nothing of other projects."""
@@ -218,6 +221,11 @@ class Snapshot:
             problems=mine,
             warnings=own(self.warnings),
         )
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether its header, or the last verification, says that it is not what was written."""
+        return self.status is Status.DAMAGED or (self.verified is not None and self.verified.is_bad)
 
     def unknown_in(self, scope: Scope) -> frozenset[str]:
         """The unknown paths as `scope` has them: of a site snapshot a project has only its own, relative to it."""
@@ -259,4 +267,5 @@ class Snapshot:
             "deleted_at": utc_text(self.deleted_at) if self.deleted_at else None,
             "deleted_by": self.deleted_by or None,
             "format": self.format,
+            "verified": self.verified.as_dict() if self.verified else None,
         }

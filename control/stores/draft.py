@@ -22,7 +22,8 @@ from .files import Tree
 from .headers import write_json
 from .manifest import ManifestWriter
 from .mongo import CollectionInfo
-from .readme import readme_text
+from .readme import Unsummed, readme_text
+from .sums import has_sum, sum_line
 
 
 class Draft:
@@ -33,6 +34,7 @@ class Draft:
         self.files = Tree(folder / "files")
         self._sums: list[Sum] = []
         self._sum_file: IO[bytes] | None = None
+        self._unsummed = Unsummed()
         self._manifest: ManifestWriter | None = None
         self._collections: list[CollectionWriter] = []
         for name in ("files", "db/bson"):
@@ -43,7 +45,10 @@ class Draft:
         return self.folder / f".rows-{step}"
 
     def add_sum(self, path: bytes, sha256: str) -> None:
-        """Note the digest of a file, for the list of sums."""
+        """Note the digest of a file, for the list of sums, or for README.txt where that cannot have it."""
+        if not has_sum(path):
+            self._unsummed.add(path, sha256)
+            return
         if self._sum_file is None:
             self._sum_file = open(self.folder / "manifest-sha256.txt", "wb", buffering=1 << 18)  # noqa: SIM115
         self._sum_file.write(sum_line(path, sha256))
@@ -86,7 +91,7 @@ class Draft:
         """Write README.txt, snapshot.json and the end of the list of sums: the draft is complete."""
         for path in self.folder.glob(".rows-*"):
             path.unlink()
-        (self.folder / "README.txt").write_text(readme_text(header), encoding="utf-8")
+        (self.folder / "README.txt").write_text(readme_text(header, self._unsummed), encoding="utf-8")
         write_json(self.folder / "snapshot.json", header)
         for name in ("README.txt", "snapshot.json", "manifest.jsonl"):
             with open(self.folder / name, "rb") as content:
@@ -95,11 +100,3 @@ class Draft:
             self.add_sum(one.path.encode(), one.sha256)
         if self._sum_file is not None:
             self._sum_file.close()
-
-
-def sum_line(name: bytes, sha256: str) -> bytes:
-    r"""A line that `sha256sum -c` reads; names with backslash, newline or carriage return are escaped its way."""
-    if b"\\" not in name and b"\n" not in name and b"\r" not in name:
-        return b"%s  %s\n" % (sha256.encode("ascii"), name)
-    escaped = name.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
-    return b"\\%s  %s\n" % (sha256.encode("ascii"), escaped)

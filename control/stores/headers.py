@@ -21,6 +21,9 @@ from typing import Any
 from ..errors import DamagedError, Problem
 from ..model import FORMAT, Instant, Part, Reason, RestoreMark, Scope, Selection, Snapshot, Status, utc_moment, utc_text
 
+# What bytes that are no labels raise, whatever they are.
+NO_LABELS = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+
 
 @dataclass(frozen=True, slots=True)
 class Labels:
@@ -77,7 +80,7 @@ def read_header(scope: Scope, folder: Path) -> Snapshot:
         document = json.loads((folder / "snapshot.json").read_text(encoding="utf-8"))
     except OSError as error:
         raise DamagedError("header-missing", "has no readable snapshot.json.", subject=folder.name) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedError("header-invalid", "has a snapshot.json that is not JSON.", subject=folder.name) from error
     try:
         if document["format"] > FORMAT:
@@ -89,7 +92,7 @@ def read_header(scope: Scope, folder: Path) -> Snapshot:
             )
         header = _header(scope, folder.name, document)
         size = document["manifest"]["bytes"]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DamagedError("header-invalid", "has a snapshot.json with wrong fields.", subject=folder.name) from error
     try:
         found = (folder / "manifest.jsonl").stat().st_size
@@ -162,16 +165,21 @@ def damaged_header(scope: Scope, folder: Path, error: DamagedError) -> Snapshot:
 def read_labels(folder: Path) -> Labels:
     """The labels of a snapshot; none where the file cannot be read (a snapshot is good without them)."""
     try:
-        document = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
-        return Labels(
-            note=document["note"],
-            pinned=bool(document["pinned"]),
-            restores=tuple(_mark(mark) for mark in document["restores"]),
-            deleted_at=utc_moment(document["deleted_at"]) if document["deleted_at"] else None,
-            deleted_by=str(document["deleted_by"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+        return labels_from((folder / "labels.json").read_bytes())
+    except (OSError, *NO_LABELS):
         return Labels()
+
+
+def labels_from(content: bytes) -> Labels:
+    """The labels that the bytes of `labels.json` stand for; raises one of `NO_LABELS` where they are none."""
+    document = json.loads(content.decode("utf-8"))
+    return Labels(
+        note=document["note"],
+        pinned=bool(document["pinned"]),
+        restores=tuple(_mark(mark) for mark in document["restores"]),
+        deleted_at=utc_moment(document["deleted_at"]) if document["deleted_at"] else None,
+        deleted_by=str(document["deleted_by"]),
+    )
 
 
 def labels_of(header: Snapshot, labels: Labels) -> Snapshot:

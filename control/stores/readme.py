@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
+
+from .sums import LONGEST_PATH
 
 _HEAD = """\
 A snapshot of {scope}
@@ -29,9 +32,26 @@ Go into this folder, then:
 
     sha256sum --quiet -c manifest-sha256.txt
 
-No output means that every byte is as it was written.
+No output means that every byte is as it was written{but}. Files and folders that somebody added are
+found by Keyframe only, which needs no settings and no database for it:
+
+    keyframe verify .
 
 """
+
+_UNSUMMED = """\
+Paths that are too long
+-----------------------
+No program can open a path of more than {longest} bytes as a whole: sha256sum does not check such a file, and cp does
+not copy it. Keyframe checks and restores all of them. By hand, go down to it a few folders at a time (`cd`), compare
+what `sha256sum` says of it with its digest, and copy it to a place that was made in the same way. Here that is needed
+for {number}:
+
+{names}
+
+"""
+
+_NAMED = 10
 
 _SITE = """\
 To bring back the whole site by hand
@@ -65,8 +85,24 @@ mongorestore adds documents and leaves those of other projects alone.
 """
 
 
-def readme_text(header: Mapping[str, Any]) -> str:
+@dataclass(slots=True)
+class Unsummed:
+    """The files that manifest-sha256.txt leaves out, since sha256sum could not open them; the first ones by name."""
+
+    number: int = 0
+    names: list[str] = field(default_factory=list)
+
+    def add(self, name: bytes, sha256: str) -> None:
+        self.number += 1
+        if self.number <= _NAMED:
+            # Both ends of a name tell more than 4,096 bytes of it; line feeds would look like commands.
+            text = "".join(char if char.isprintable() else "\ufffd" for char in name.decode("utf-8", "replace"))
+            self.names.append(f"{text[:100]} ... {text[-100:]}\n  SHA-256 {sha256}")
+
+
+def readme_text(header: Mapping[str, Any], unsummed: Unsummed | None = None) -> str:
     """The text for the snapshot with this `snapshot.json`."""
+    left = unsummed if unsummed is not None and unsummed.number else None
     project_id = header["scope"]["project_id"]
     problems = header["problems"]
     head = _HEAD.format(
@@ -78,7 +114,11 @@ def readme_text(header: Mapping[str, Any]) -> str:
         documents=header["documents"],
         partial=f"\nIt is PARTIAL: {len(problems)} problems are named in snapshot.json." if problems else "",
         left_out=", ".join(header["left_out"]["collections"]) or "none",
+        but=", but for the files that are named below" if left else "",
     )
+    if left:
+        more = [f"... and {left.number - _NAMED} more; manifest.jsonl has all of them"] if left.number > _NAMED else []
+        head += _UNSUMMED.format(number=left.number, longest=LONGEST_PATH, names="\n".join([*left.names, *more]))
     if project_id is None:
         return head + _SITE.format(database=header["database"])
     commands = "\n".join(

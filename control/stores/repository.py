@@ -27,12 +27,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ..errors import BusyError, DamagedError, NotFoundError
-from ..model import CollectionEntry, FileEntry, RestoreMark, Scope, Snapshot, is_snapshot_name
+from ..model import CollectionEntry, FileEntry, RestoreMark, Scope, Snapshot, Verdict, is_snapshot_name
 from .disk import FULL, flush, names_in, remove_tree, scratch_name, sweep_scratch, sync_folder, translate
 from .draft import Draft
 from .file_lines import FileLine, read_lines
 from .headers import Labels, damaged_header, labels_of, named_moment, read_header, read_labels, write_json
 from .manifest import read_collections, read_manifest
+from .validator import Told, Validator
 
 _NAME = "%Y-%m-%dT%H-%M-%SZ"
 
@@ -148,6 +149,12 @@ class Repository:
                 hint="Restore another snapshot; this one is left as it is.",
             )
         return path
+
+    def verify(self, snapshot: Snapshot, scope: Scope, now: datetime, *, quick: bool, told: Told) -> Verdict:
+        """What a look at all of a snapshot finds; of one of the site, where `scope` is a project, at its part."""
+        folder = self.folder(snapshot.scope, snapshot.name)
+        part = scope.project_id if snapshot.scope != scope else None
+        return Validator(folder, quick=quick, scope=snapshot.scope, part=part or "", told=told).run(now)
 
     # --- writing
 
