@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from ..errors import ChangedError, Problem
-from ..model import FileEntry, Progress, Scope, Snapshot
+from ..model import FileEntry, Progress, Scope
 from ..stores.copies import TargetError
 from ..stores.draft import Draft
 from ..stores.draft_files import DraftFiles
@@ -24,7 +24,7 @@ from ..stores.files import Descent, path_key
 from ..stores.manifest import ManifestWriter
 from ..stores.seen import RACY_NS, SeenKey
 from .bulk import Bulk, take
-from .looking import Looking, Shelf
+from .looking import Looking, OlderCopies, Shelf
 from .rows import Row, RowWriter, read_rows, row_of
 from .stores import Stores
 from .watches import Watch
@@ -41,11 +41,10 @@ class Copying:
         stores: Stores,
         scope: Scope,
         draft: Draft,
-        newest: Snapshot | None,
+        older: OlderCopies,
         watch: Watch,
         *,
         may_be_absent: bool,
-        shares: bool,
     ) -> None:
         self._stores = stores
         self._live = stores.live_tree(scope)
@@ -53,7 +52,7 @@ class Copying:
         self._watch = watch
         self._may_be_absent = may_be_absent
         self._is_site = scope.is_site
-        self._looking = Looking(stores, self._live, newest, watch, shares=shares)
+        self._looking = Looking(stores, self._live, older, watch)
         self._place = stores.seen.place()
         self._passes = 0
         self._reset()

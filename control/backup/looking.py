@@ -4,15 +4,17 @@ Rules:
 
 - A file is taken as unchanged when its stat is what was seen before; where only its bytes, size, mode, owner and time
   can be the same, they have to be read.
-- A stored copy whose size or time is no longer right is never shared; the file is copied anew, and that is said.
+- A stored copy whose size or time is no longer right is never shared; the file is copied anew, and that is said. Nor
+  is one of a snapshot in which a verification found damage.
 
->>> Looking(stores, tree, newest, watch, shares=True).run(path)     # doctest: +SKIP
+>>> Looking(stores, tree, OlderCopies(newest, frozenset(), shares=True), watch).run(path)     # doctest: +SKIP
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DamagedError, Problem
@@ -26,6 +28,15 @@ from .watches import Watch
 
 _TOGETHER = 256  # files whose stats are asked for in one question
 _MOST_OPEN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class OlderCopies:
+    """What a make may share: the scope's newest snapshot; of all others whatever is not in a damaged folder."""
+
+    newest: Snapshot | None
+    damaged: frozenset[str]
+    shares: bool  # with others than the newest
 
 
 class Shelf:
@@ -70,12 +81,12 @@ class Shelf:
 class Looking:
     """One look at a tree."""
 
-    def __init__(self, stores: Stores, live: Tree, newest: Snapshot | None, watch: Watch, *, shares: bool) -> None:
+    def __init__(self, stores: Stores, live: Tree, older: OlderCopies, watch: Watch) -> None:
         self._stores = stores
         self._live = live
-        self._newest = newest
+        self._older = older
+        self._newest = newest = older.newest
         self._watch = watch
-        self._shares = shares
         self.folder = "" if newest is None else stores.repository.place_of(newest.scope, newest.name)
         self.bytes_needed = 0
         self.paths = 0
@@ -122,10 +133,13 @@ class Looking:
                     f"Verify the snapshot {self.folder.rpartition('/')[2]}, and the older ones.",
                 )
             )
-        elif sight is not None and sight.folder and self._shares and shelf.holds(sight.folder, sight.path, row):
+        elif sight is not None and self._may_share(sight) and shelf.holds(sight.folder, sight.path, row):
             row.folder, row.copy, row.sha256 = sight.folder, os.fsencode(sight.path), sight.sha256
             return
         self.bytes_needed += row.stat.size
+
+    def _may_share(self, sight: Sight) -> bool:
+        return self._older.shares and sight.folder != "" and sight.folder not in self._older.damaged
 
 
 class Older:

@@ -29,6 +29,7 @@ from ..stores.reader import Reader
 from ..version import VERSION
 from .copying import Copying, Tally
 from .dumping import STEPS, Dump, Dumping
+from .looking import OlderCopies
 from .stores import Stores
 from .watches import Watch
 
@@ -74,14 +75,11 @@ class Make:
             raise NotFoundError("There is no such project.", subject="project", hint="Nothing was stored.")
         stores.repository.require_writable()
         stores.repository.sweep_drafts(scope)
-        whole = (one for one in stores.repository.newest_first(scope) if one.status is not Status.DAMAGED)
-        newest = None if self._afresh else next(whole, None)
-        if newest is not None and stores.is_known_damaged(newest):
-            newest = None  # nothing is shared with what is damaged, and "unchanged" would call it good
+        damaged = stores.damaged_places()
+        newest = None if self._afresh else self._newest(damaged)
         with stores.repository.draft(scope, key) as draft:
-            copying = Copying(
-                stores, scope, draft, newest, self._watch, may_be_absent=is_safety, shares=not self._afresh
-            )
+            older = OlderCopies(newest, damaged, shares=not self._afresh)
+            copying = Copying(stores, scope, draft, older, self._watch, may_be_absent=is_safety)
             try:
                 self._require_room(draft, copying.look())
                 copying.bulk()
@@ -105,6 +103,14 @@ class Make:
             made = stores.repository.commit(draft, scope, made_at)
             copying.committed(stores.repository.place_of(scope, made.name))
             return Made(made, is_new=True)
+
+    def _newest(self, damaged: frozenset[str]) -> Snapshot | None:
+        """What "unchanged" means: not a damaged one, it would be called good."""
+        repository = self._stores.repository
+        whole = (one for one in repository.newest_first(self._scope) if one.status is not Status.DAMAGED)
+        newest = next(whole, None)
+        is_bad = newest is not None and repository.place_of(self._scope, newest.name) in damaged
+        return None if is_bad else newest
 
     def _require_room(self, draft: Draft, needed: int) -> None:
         """Room for what is new, before anything is copied: files by their stats, records twice (BSON and JSON)."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ..errors import UnavailableError
-from ..model import Scope, Snapshot
+from ..model import Scope
 from ..settings import Settings
 from ..stores.files import RESERVED, Tree
 from ..stores.gate import Gate
@@ -43,12 +43,14 @@ class Stores:
     verdicts: Verdicts
     now: Callable[[], datetime] = server_now
 
-    def is_known_damaged(self, snapshot: Snapshot) -> bool:
-        """Whether a verification found damage in it; False where the control database does not answer."""
+    def damaged_places(self) -> frozenset[str]:
+        """The folders of the snapshots in which a verification found damage, below the repository's root.
+
+        None where the control database does not answer.
+        """
         with suppress(UnavailableError):
-            found = self.verdicts.of(snapshot.scope, [snapshot]).get(snapshot.name)
-            return found is not None and found.is_bad
-        return False
+            return frozenset(self.repository.place_of(scope, name) for scope, name in self.verdicts.damaged())
+        return frozenset()
 
     def live_tree(self, scope: Scope) -> Tree:
         """The live files of a scope, without what is ours."""

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pymongo import ASCENDING, IndexModel
 from pymongo.database import Database
 
-from ..model import Scope, Snapshot, Verdict, decisive
+from ..model import Scope, Snapshot, Verdict, Weight, decisive
 from .control import Document, answering, collection, storable
 
 _KINDS = ("thorough", "quick")
@@ -60,15 +60,31 @@ class Verdicts:
             found.setdefault(snapshot.name, []).extend(_shown(doc, scope, snapshot))
         return {name: verdict for name, all_ in found.items() if (verdict := decisive(all_)) is not None}
 
+    def damaged(self) -> set[tuple[Scope, str]]:
+        """Scope and name of the snapshots in which damage was found; what is in a project's part may be the site's."""
+        bad = [{f"{kind}.status": Weight.BAD.value} for kind in _KINDS]
+        with answering():
+            docs = list(self._verdicts.find({"run_mode": self._run_mode, "$or": bad}))
+        found: set[tuple[Scope, str]] = set()
+        for doc in docs:
+            verdict = decisive(_of_doc(doc))
+            if verdict is not None and verdict.is_bad:
+                found |= {(Scope.from_key(doc["scope"]), doc["name"]), (Scope(None), doc["name"])}
+        return found
+
+
+def _of_doc(doc: Document) -> Iterator[Verdict]:
+    for kind in _KINDS:
+        with suppress(KeyError, TypeError, ValueError):  # what another version wrote is no reason to show no list
+            yield Verdict.from_dict(doc[kind])
+
 
 def _shown(doc: Document, scope: Scope, snapshot: Snapshot) -> Iterator[Verdict]:
     """Of one document what `scope` is shown of this snapshot."""
-    for kind in _KINDS:
-        with suppress(KeyError, TypeError, ValueError):  # what another version wrote is no reason to show no list
-            verdict = Verdict.from_dict(doc[kind])
-            if doc["scope"] == scope.key:
-                yield verdict
-            elif scope.project_id is not None and doc["scope"] == snapshot.scope.key:
-                yield verdict.part_of(scope.project_id)
-            elif scope.is_site and snapshot.scope.is_site and verdict.is_bad:
-                yield verdict
+    for verdict in _of_doc(doc):
+        if doc["scope"] == scope.key:
+            yield verdict
+        elif scope.project_id is not None and doc["scope"] == snapshot.scope.key:
+            yield verdict.part_of(scope.project_id)
+        elif scope.is_site and snapshot.scope.is_site and verdict.is_bad:
+            yield verdict
