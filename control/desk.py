@@ -13,6 +13,7 @@ Rules:
 from __future__ import annotations
 
 import itertools
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -359,6 +360,10 @@ class Desk:
 
     def _submit_undo(self, permit: Permit, snapshot: Snapshot, mark: RestoreMark) -> Job:
         """An undo brings back exactly what the restore was about, nothing beside it."""
+        redo = False
+        with suppress(NotFoundError):  # the history of jobs may be lost; it only serves the words here
+            undone = self._back.jobs.get(mark.job).order
+            redo = undone.act is Action.UNDO and not undone.redo
         if mark.people:
             self._back.reception.permit(permit.actor, Action.PEOPLE, permit.scope)
         return self._back.jobs.submit(
@@ -371,6 +376,7 @@ class Desk:
                 selection=mark.selection,
                 people=mark.people,
                 mark_job=mark.job,
+                redo=redo,
             )
         )
 

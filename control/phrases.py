@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from .errors import Problem
@@ -121,8 +121,10 @@ class Phrases:
         return f"{self.count(days, 'day')} ago"
 
     def span(self, start: datetime, end: datetime) -> str:
-        """How long something took: `6 s`, `2 min 5 s`."""
-        minutes, seconds = divmod(max(1, round((end - start).total_seconds())), 60)
+        """How long something took: `under 1 s`, `6 s`, `2 min 5 s`."""
+        if end - start < timedelta(seconds=1):
+            return "under 1 s"
+        minutes, seconds = divmod(round((end - start).total_seconds()), 60)
         return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
     def exact(self, moment: datetime) -> str:

@@ -134,7 +134,7 @@ def test_an_organiser_makes_a_snapshot_restores_it_undoes_that_deletes_and_undel
     # preview, restore
     reader.open_project()
     mine.get_by_role("button", name="Restore…").click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text("Bring back today")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Bring back the snapshot of today")
     plan = page.locator("table.kf-plan")
     expect(plan).to_contain_text(ARTICLE)
     expect(plan).to_contain_text(EDITION)

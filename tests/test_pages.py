@@ -136,7 +136,7 @@ def test_preview_restore_and_undo_by_buttons(site: PagesSite) -> None:
     done = ended_page(site, person, person.press(plan, "Bring back 1 file, remove 1").headers["Location"])
     assert "1 file came back, 1 file was removed" in text_of(done)
     assert re.search(r"<h1>Done: .* is back</h1>", done)
-    assert re.search(r"<title>Done: today \d\d:\d\d is back · The Drowned Mills of Oudewaarde</title>", done)
+    assert re.search(r"<title>Done: the snapshot of today \d\d:\d\d is back · The Drowned Mills of Oudewaarde</title>", done)
     assert site.files(project) == before
 
     undone = ended_page(site, person, person.press(done, "Undo this restore").headers["Location"])
@@ -190,7 +190,7 @@ def test_safety_snapshots_are_told_apart_by_what_they_say_and_by_seconds(site: P
     rows = [text_of(one) for one in re.findall(r"<li>.*?</li>", page, re.DOTALL) if "made before" in one]
 
     assert "made before undoing a restore safety" in rows[0]
-    assert re.search(r"made before bringing back today \d\d:\d\d ; that was undone since", rows[1])
+    assert re.search(r"made before bringing back the snapshot of today \d\d:\d\d ; that was undone since", rows[1])
     times = [one.removesuffix("Z")[11:].split("-") for one in re.findall(r'id="at-([^"]+)"', page)]
     minutes = [tuple(one[:2]) for one in times]
     clocks = re.findall(r'data-time="(clock|second)"', page)
@@ -423,6 +423,7 @@ def test_a_damaged_snapshot_is_listed_and_offers_no_restore(site: PagesSite) -> 
     name = site.make(Scope.project(project))
     stored = Scope.project(project).stored_folder(site.settings.repository) / name
     (stored / "manifest.jsonl").unlink()
+    (stored / "snapshot.json").write_bytes(b"{")
 
     page = person.page(f"/snapshots/project/{project}")
     row = next(one for one in re.findall(r"<li>.*?</li>", page, re.DOTALL) if name in one)

@@ -11,6 +11,7 @@ from .plans import Change, Counts, Plan, PlanItem
 from .scopes import EVERYTHING, Action, Actor, Permit, Person, Scope, ScopeView, Selection, is_id
 from .snapshots import (
     FORMAT,
+    NO_UNDOS,
     CollectionEntry,
     FileEntry,
     Instant,
@@ -19,6 +20,7 @@ from .snapshots import (
     RestoreMark,
     Snapshot,
     Status,
+    Undos,
     is_snapshot_name,
 )
 from .times import utc_moment, utc_text
@@ -26,6 +28,7 @@ from .times import utc_moment, utc_text
 __all__ = [
     "EVERYTHING",
     "FORMAT",
+    "NO_UNDOS",
     "Action",
     "Actor",
     "Change",
@@ -53,6 +56,7 @@ __all__ = [
     "Selection",
     "Snapshot",
     "Status",
+    "Undos",
     "is_id",
     "is_snapshot_name",
     "utc_moment",

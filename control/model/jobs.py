@@ -97,7 +97,8 @@ class Outcome:
 class Order:
     """What a job is to do; all text, so that it can wait in the database.
 
-    `source` is the scope whose snapshot is meant (None for make), `mark_job` the restore that an undo takes back.
+    `source` is the scope whose snapshot is meant (None for make), `mark_job` the restore that an undo takes back;
+    `redo`: what it takes back was an undo itself, so that the restore holds again.
     """
 
     act: Action
@@ -110,6 +111,7 @@ class Order:
     people: bool = False
     plan: str = ""  # digest that was agreed to; empty: none
     mark_job: str = ""
+    redo: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -123,6 +125,7 @@ class Order:
             "people": self.people,
             "plan": self.plan,
             "mark_job": self.mark_job,
+            "redo": self.redo,
         }
 
     @classmethod
@@ -138,6 +141,7 @@ class Order:
             people=doc["people"],
             plan=doc["plan"],
             mark_job=doc["mark_job"],
+            redo=doc.get("redo", False),
         )
 
 

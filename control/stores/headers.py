@@ -73,6 +73,20 @@ def read_header(scope: Scope, folder: Path) -> Snapshot:
     ------
     DamagedError: `header-missing`, `header-invalid`, `format-newer`, `manifest-missing`, `manifest-size`.
     """
+    header, size = _read(scope, folder)
+    try:
+        found = (folder / "manifest.jsonl").stat().st_size
+    except OSError as error:
+        raise DamagedError("manifest-missing", "has lost its manifest.", subject=folder.name) from error
+    if found != size:
+        raise DamagedError(
+            "manifest-size", f"has a manifest of {found} bytes, {size} were written.", subject=folder.name
+        )
+    return header
+
+
+def _read(scope: Scope, folder: Path) -> tuple[Snapshot, int]:
+    """What `snapshot.json` says, and how many bytes its manifest has."""
     try:
         document = json.loads((folder / "snapshot.json").read_text(encoding="utf-8"))
     except OSError as error:
@@ -87,31 +101,23 @@ def read_header(scope: Scope, folder: Path) -> Snapshot:
                 subject=folder.name,
                 hint="Update Keyframe; the snapshot is left as it is.",
             )
-        header = _header(scope, folder.name, document)
-        size = document["manifest"]["bytes"]
+        return _header(scope, folder.name, document), int(document["manifest"]["bytes"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DamagedError("header-invalid", "has a snapshot.json with wrong fields.", subject=folder.name) from error
-    try:
-        found = (folder / "manifest.jsonl").stat().st_size
-    except OSError as error:
-        raise DamagedError("manifest-missing", "has lost its manifest.", subject=folder.name) from error
-    if found != size:
-        raise DamagedError(
-            "manifest-size", f"has a manifest of {found} bytes, {size} were written.", subject=folder.name
-        )
-    return header
 
 
 def _header(scope: Scope, name: str, document: Mapping[str, Any]) -> Snapshot:
     if Scope(document["scope"]["project_id"]) != scope:
         raise ValueError("of another scope")
-    instant = document["instant"]
+    instant, reason = document["instant"], Reason(document["reason"])
+    if reason is Reason.UNKNOWN:
+        raise ValueError("a reason that is never written")
     return Snapshot(
         scope=scope,
         name=name,
         made_at=utc_moment(document["made_at"]),
         made_by=str(document["made_by"]),
-        reason=Reason(document["reason"]),
+        reason=reason,
         note=str(document["note"]),
         pinned=False,
         instant=Instant(instant["cluster_time"]["t"], instant["cluster_time"]["i"], utc_moment(instant["utc"])),
@@ -130,7 +136,10 @@ def _header(scope: Scope, name: str, document: Mapping[str, Any]) -> Snapshot:
 
 
 def damaged_header(scope: Scope, folder: Path, error: DamagedError) -> Snapshot:
-    """What a list shows of a snapshot whose header cannot be trusted."""
+    """What a list shows of a snapshot that cannot be restored: what its header says, where that can be read."""
+    with contextlib.suppress(DamagedError):
+        header, _ = _read(scope, folder)
+        return replace(header, status=Status.DAMAGED, problems=(error.problem(), *header.problems))
     try:
         made_at = datetime.strptime(folder.name, "%Y-%m-%dT%H-%M-%SZ").replace(tzinfo=UTC)
     except ValueError:
@@ -140,7 +149,7 @@ def damaged_header(scope: Scope, folder: Path, error: DamagedError) -> Snapshot:
         name=folder.name,
         made_at=made_at,
         made_by="",
-        reason=Reason.MANUAL,
+        reason=Reason.UNKNOWN,
         note="",
         pinned=False,
         instant=None,
