@@ -367,6 +367,10 @@ def test_progress_says_step_and_amount(words: Messages, progress: Progress, said
         (Problem("no-room", "needs 4 GB", "snapshot of project 3"), "Snapshot of project 3 needs 4 GB."),
         (Problem("not-found", "There is no such snapshot.", NAME), f"There is no such snapshot ({NAME})."),
         (Problem("internal", "Something went wrong."), "Something went wrong."),
+        (Problem("unavailable", "MongoDB does not answer (operation cancelled).", "session", "Start it."),
+         "MongoDB does not answer. Start it."),
+        (Problem("no-room", "the snapshot needs 4 GB.", "/data/backups/.drafts/site-7"), "The snapshot needs 4 GB."),
+        (Problem("no-room", "the disk is full.", "the snapshot's draft"), "The snapshot's draft: the disk is full."),
     ],
 )  # fmt: skip
 def test_a_problem_is_said_in_sentences(words: Messages, problem: Problem, said: str) -> None:

@@ -80,7 +80,8 @@ def describe(messages: Messages, snapshot: Snapshot, below: Scope, now: datetime
 
 
 def plan_lines(messages: Messages, plan: Plan) -> Iterator[str]:
-    """What a plan amounts to."""
+    """What a plan amounts to, and of which snapshot it is."""
+    yield f"snapshot {plan.snapshot}"
     words = messages.plan_verdict(plan)
     yield f"{words.title} {words.text}".strip()
     for change, counts in (
