@@ -29,11 +29,13 @@ _LOOKED_AT = 1000  # snapshots after a page without one that somebody wanted
 
 @dataclass(frozen=True)
 class Work:
-    """What goes on in a scope: jobs that wait or run, the last one if it ended a short time ago; the latest."""
+    """What goes on in a scope: jobs that wait or run, the last one if it ended a short time ago; the latest; and
+    when the whole site was restored, if that was a short time ago and later than the last one."""
 
     active: tuple[Job, ...] = ()
     last: Job | None = None
     jobs: tuple[Job, ...] = ()
+    site_restored: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class ListPages:
         try:
             actor = self.frame.actor()
             more = self._section(actor, Scope.project(str(project_id)), "section", "")
-            return self.frame.fragment("keyframe/_host.html", **more)
+            return self.frame.fragment("keyframe/_host.html", **more, notice=self._notice())
         except (SignInError, NotFoundError, RefusedError, ValueError):
             return Markup("")
         except Exception as error:
@@ -126,12 +128,12 @@ class ListPages:
     def delete(self, name: str, project_id: str | None = None) -> AnyResponse:
         scope, name = self.frame.scope(project_id), self.frame.snapshot_name(name)
         self.desk.delete(self.frame.actor(), scope, name)
-        return self.frame.go(self.frame.list_url(scope, done="deleted", of=name, _anchor="outcome"))
+        return self.frame.go(self.frame.after(scope, "deleted", name))
 
     def undelete(self, name: str, project_id: str | None = None) -> AnyResponse:
         scope, name = self.frame.scope(project_id), self.frame.snapshot_name(name)
         self.desk.undelete(self.frame.actor(), scope, name)
-        return self.frame.go(self.frame.list_url(scope, done="undeleted", of=name, _anchor="outcome"))
+        return self.frame.go(self.frame.after(scope, "undeleted", name))
 
     def _section(self, actor: Actor, scope: Scope, part: str, cursor: str) -> dict[str, Any]:
         view: ScopeView = self.desk.scope(actor, scope)
@@ -170,10 +172,15 @@ class ListPages:
             jobs = self.desk.jobs(actor, scope, _JOBS)
         except UnavailableError:  # the list of what is stored needs no database
             return Work()
+        site_restored = None if scope.is_site else self.desk.site_restored_at(actor, scope)
         active = tuple(job for job in jobs if job.state is not JobState.ENDED)
         last = next((job for job in jobs if job.ended_at and job.order.act is not Action.PREVIEW), None)
         recent = last is not None and last.ended_at is not None and now - last.ended_at < _RECENT
-        return Work(active, last if recent and not active else None, jobs)
+        shown = last if recent and not active else None
+        later = site_restored is not None and now - site_restored < _RECENT
+        if shown is not None and shown.ended_at is not None and site_restored is not None:
+            later = later and site_restored > shown.ended_at
+        return Work(active, shown, jobs, site_restored if later else None)
 
     def _notice(self) -> Notice | None:
         """What the act that led here did, as the address says; the words are ours, the name is checked."""
