@@ -227,6 +227,28 @@ def test_a_person_makes_and_revokes_a_token(reader: Reader) -> None:
     expect(page.get_by_text("No token yet.")).to_be_visible()
 
 
+def test_what_can_be_done_with_a_row_is_in_sight_on_a_small_screen(browser: Browser, running: Up) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    reader = Reader(context, running.run["address"])
+    page = reader.page
+    reader.sign_in("organiser")
+    page.goto(f"{reader.site}/snapshots/me")
+    page.get_by_label("What it is for").fill("the script that copies everything each night")
+    page.get_by_role("button", name="Make a token").click()
+    boxes = [page.get_by_role("button", name="Revoke").bounding_box()]
+    page.goto(f"{reader.site}/snapshots/me")
+    page.get_by_role("button", name="Revoke").click()
+    page.goto(reader.site)
+    page.get_by_role("link", name=PROJECT).click()
+    page.get_by_role("link", name=EDITION).first.click()
+    boxes += [one.bounding_box() for one in page.get_by_text("Replace or delete…").all()]
+    context.close()
+
+    assert len(boxes) > 2
+    assert all(box is not None and box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes)
+    assert not reader.complaints
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_page_scrolls_sideways_on_a_small_screen(browser: Browser, running: Up, scheme: str) -> None:
     context = browser.new_context(viewport={"width": 320, "height": 700}, color_scheme=scheme)  # type: ignore[arg-type]
