@@ -33,6 +33,7 @@ from .model import (
     Snapshot,
     Status,
     Undos,
+    found_unchanged,
 )
 from .phrases import Phrases, listed, moment_of
 
@@ -123,7 +124,7 @@ class Messages(Phrases):
         if good is None:
             text = "Each of those below lacks something; what that is stands beside it."
             return Words(f"This {what} has no whole snapshot.", text, "bad" if damaged else "warn")
-        ago, seen = self.ago(good.made_at, now), _seen_whole(good, jobs)
+        ago, seen = self.ago(good.made_at, now), found_unchanged(jobs, good.name)
         tone = "warn" if now - (seen or good.made_at) > _FRESH else "good"
         since = (
             f"{self.ago(seen, now).capitalize()} it held everything." if seen else "What was done since is not in it."
@@ -323,19 +324,6 @@ def left_aside(problems: Iterable[Problem]) -> tuple[Problem, ...]:
 
 def _latest(snapshot: Snapshot) -> RestoreMark | None:
     return max(snapshot.restores, key=lambda mark: mark.at, default=None)
-
-
-def _seen_whole(snapshot: Snapshot, jobs: Iterable[Job]) -> datetime | None:
-    """When a make found last that this snapshot holds everything as it is."""
-    ends = [
-        job.ended_at
-        for job in jobs
-        if job.ended_at is not None
-        and job.outcome is not None
-        and (job.order.act, job.outcome.status) == (Action.MAKE, OutcomeStatus.UNCHANGED)
-        and job.outcome.snapshot == snapshot.name
-    ]
-    return max(ends, default=None)
 
 
 def _report(job: Job) -> Plan | None:

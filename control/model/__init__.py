@@ -6,7 +6,7 @@ Rules:
 - Times are aware and UTC, sizes are bytes, ids are text.
 """
 
-from .jobs import Health, Job, JobState, Order, Outcome, OutcomeStatus, Page, Progress
+from .jobs import Health, Job, JobState, Order, Outcome, OutcomeStatus, Page, Progress, found_unchanged
 from .plans import Change, Counts, Plan, PlanItem
 from .scopes import EVERYTHING, Action, Actor, Permit, Person, Scope, ScopeView, Selection, is_id
 from .snapshots import (
@@ -57,6 +57,7 @@ __all__ = [
     "Snapshot",
     "Status",
     "Undos",
+    "found_unchanged",
     "is_id",
     "is_snapshot_name",
     "utc_moment",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -174,6 +174,19 @@ class Job:
             "started_at": utc_text(self.started_at) if self.started_at else None,
             "ended_at": utc_text(self.ended_at) if self.ended_at else None,
         }
+
+
+def found_unchanged(jobs: Iterable[Job], snapshot: str) -> datetime | None:
+    """When a make among these jobs found last that this snapshot holds everything as it was then."""
+    ends = [
+        job.ended_at
+        for job in jobs
+        if job.ended_at is not None
+        and job.outcome is not None
+        and (job.order.act, job.outcome.status) == (Action.MAKE, OutcomeStatus.UNCHANGED)
+        and job.outcome.snapshot == snapshot
+    ]
+    return max(ends, default=None)
 
 
 @dataclass(frozen=True, slots=True)
