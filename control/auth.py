@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from .errors import NotFoundError, RefusedError
+from .errors import NotFoundError, RefusedError, no_such_project
 from .model import Action, Actor, Permit, Scope
 from .settings import RightsSettings, RunMode
 from .stores.mongo import Mongo
@@ -82,10 +82,10 @@ class Auth:
         allowed, standing = self._acts(actor, scope)
         if action is Action.PEOPLE and scope.is_site and Action.RESTORE in allowed and self._mongo.is_without_people():
             allowed |= {Action.PEOPLE}  # a fresh machine after a disaster: there is nobody whose rights could change
+        if Action.SEE not in allowed and scope.project_id is not None:
+            raise no_such_project()
         if Action.SEE not in allowed:
-            raise NotFoundError(
-                "There is no such thing here.", subject="scope", hint="Look at the list of what you may see."
-            )
+            raise NotFoundError("There is no such thing here.", hint="Look at the list of what you may see.")
         if action not in allowed:
             raise RefusedError(f"You may not {_WORDS[action]}.", subject=scope.key, hint="Ask an administrator.")
         if action in self._off:

@@ -59,15 +59,19 @@ class Catalogue:
         if cursor:
             made_at, _, name = cursor.partition("~")
             if not name:
-                raise InvalidError("is not a cursor of this list.", subject="cursor", hint="Use the `next` of a page.")
+                raise InvalidError(
+                    "This cursor is none of this list.", subject="cursor", hint="Use the `next` of a page."
+                )
             found = (one for one in found if (utc_text(one.made_at), one.name) < (made_at, name))
         items = tuple(islice(found, limit + 1))
         more = len(items) > limit
         items = items[:limit]
         return Page(items, f"{utc_text(items[-1].made_at)}~{items[-1].name}" if more else None)
 
-    def find(self, scope: Scope, name: str) -> Snapshot:
-        """The snapshot of that name as `scope` is shown it; NotFoundError where it is shown none."""
+    def find(self, scope: Scope, name: str, *, trash: bool = False) -> Snapshot:
+        """The snapshot of that name as `scope` is shown it, or its own in the trash; NotFoundError: none is."""
+        if trash:
+            return self._repository.get(scope, self.in_trash(scope, name), trash=True)
         if name == LATEST:
             return self._latest(scope)
         try:
@@ -108,10 +112,21 @@ class Catalogue:
             )
         return snapshot
 
-    def refuse_of_site(self, scope: Scope, name: str) -> None:
-        """As `own`, for a name that may lie in the trash."""
+    def in_trash(self, scope: Scope, name: str) -> str:
+        """The name of a snapshot that may lie in the scope's trash; `latest` is the one that was deleted last.
+
+        Raises
+        ------
+        RefusedError: it is one of the site. NotFoundError: the trash is empty.
+        """
+        if name == LATEST:
+            found = self._repository.snapshots(scope, trash=True)
+            if not found:
+                raise NotFoundError("The trash is empty.", hint="Look at the list of snapshots.")
+            return max(found, key=lambda one: (one.deleted_at or one.made_at, one.name)).name
         if scope.project_id is not None and any(one.name == name and one.scope.is_site for one in self.all(scope)):
             self.own(scope, name)
+        return name
 
     def whole(self, snapshot: Snapshot) -> Snapshot:
         """The stored header behind a part of it."""
@@ -143,22 +158,26 @@ class Catalogue:
         if scope.project_id is not None:
             if any(one != scope.project_id for one in selection.projects):
                 raise InvalidError(
-                    "holds other projects than the one it is about.", subject="selection", hint="Leave `projects` out."
+                    "The selection holds other projects than the one it is about.",
+                    subject="selection",
+                    hint="Leave `projects` out.",
                 )
             return Wish(scope, self.whole(self.find(scope, name)), Selection(editions=selection.editions))
         snapshot = self.find(scope, name)
+        if snapshot.status is not Status.DAMAGED:  # a damaged one is refused as such; what it held may not be known
+            for project_id in selection.projects:
+                if project_id not in snapshot.projects:
+                    raise NotFoundError(
+                        "There is no such project in this snapshot.", subject=project_id, hint="Look inside it."
+                    )
         if len(selection.projects) == 1:
-            project = Scope.project(selection.projects[0])
-            return Wish(project, self.whole(self.find(project, snapshot.name)), Selection(editions=selection.editions))
+            return Wish(Scope.project(selection.projects[0]), snapshot, Selection(editions=selection.editions))
         if selection.editions:
             raise InvalidError(
-                "names editions without their project.", subject="selection", hint="Give one project in `projects`."
+                "The selection names editions without their project.",
+                subject="selection",
+                hint="Give one project in `projects`.",
             )
-        for project_id in selection.projects:
-            if project_id not in snapshot.projects:
-                raise NotFoundError(
-                    "The snapshot does not hold this project.", subject=project_id, hint="Look inside it."
-                )
         return Wish(scope, snapshot, selection)
 
     def latest_mark(self, scope: Scope) -> tuple[Snapshot, RestoreMark]:
@@ -171,7 +190,15 @@ class Catalogue:
 
     def mark_of(self, scope: Scope, job: str, safety: str) -> tuple[Snapshot, RestoreMark]:
         """The restore that a job carried out, with its safety snapshot."""
-        snapshot = self._repository.get(scope, safety)
+        try:
+            snapshot = self._repository.get(scope, safety)
+        except NotFoundError:
+            self._repository.folder(scope, safety, trash=True)
+            raise NotFoundError(
+                "The safety snapshot of this restore is in the trash.",
+                subject=safety,
+                hint="Put it back, then undo.",
+            ) from None
         for mark in snapshot.restores:
             if mark.job == job:
                 return snapshot, mark

@@ -20,7 +20,15 @@ from datetime import UTC, datetime
 
 from .auth import Auth
 from .catalogue import Catalogue, Wish, everything
-from .errors import InvalidError, KeyframeError, NotFoundError, RefusedError, UnavailableError
+from .errors import (
+    InvalidError,
+    KeyframeError,
+    NotFoundError,
+    RefusedError,
+    UnavailableError,
+    no_such_job,
+    no_such_project,
+)
 from .jobs import Jobs
 from .model import (
     EVERYTHING,
@@ -102,7 +110,7 @@ class Desk:
             title = titles.get(scope.project_id) or _gone(scope.project_id, self._back.catalogue.projects())
         view = self._view(actor, scope, title, exists=exists)
         if view is None:
-            raise NotFoundError("There is no such thing here.", subject="scope", hint="Look at the list.")
+            raise no_such_project()
         return view
 
     def edition_titles(self, actor: Actor, scope: Scope) -> dict[str, str]:
@@ -130,11 +138,14 @@ class Desk:
         page = self._back.catalogue.page(permit.scope, trash=trash, cursor=cursor, limit=limit)
         return replace(page, items=self._with_verdicts(permit.scope, page.items))
 
-    def snapshot(self, actor: Actor, scope: Scope, name: str) -> Snapshot:
-        """One snapshot; `latest` is the newest that is neither damaged nor, if possible, a safety snapshot."""
+    def snapshot(self, actor: Actor, scope: Scope, name: str, *, trash: bool = False) -> Snapshot:
+        """One snapshot; `latest` is the newest that is neither damaged nor, if possible, a safety snapshot.
+
+        `trash`: look among those that were deleted.
+        """
         permit = self._back.reception.permit(actor, Action.SEE, scope)
         self._require_known(permit.scope)
-        return self._with_verdict(permit.scope, self._back.catalogue.find(permit.scope, name))
+        return self._with_verdict(permit.scope, self._back.catalogue.find(permit.scope, name, trash=trash))
 
     def _with_verdict(self, scope: Scope, snapshot: Snapshot) -> Snapshot:
         return self._with_verdicts(scope, [snapshot])[0]
@@ -149,7 +160,7 @@ class Desk:
     def _require_known(self, scope: Scope) -> None:
         if scope.is_site or self._back.catalogue.holds(scope) or self._back.mongo.project_exists(scope):
             return
-        raise NotFoundError("There is no such thing here.", subject="scope", hint="Look at the list.")
+        raise no_such_project()
 
     # --- making and labelling
 
@@ -157,7 +168,13 @@ class Desk:
         """Order a snapshot."""
         permit = self._back.reception.permit(actor, Action.MAKE, scope)
         if not permit.scope.is_site and not self._back.mongo.project_exists(permit.scope):
-            raise NotFoundError("There is no such project any more.", subject="project", hint="Nothing was stored.")
+            if not self._back.catalogue.holds(permit.scope):
+                raise no_such_project()
+            raise NotFoundError(
+                "The project was deleted; there is nothing to make a snapshot of.",
+                subject=permit.scope.project_id or "",
+                hint="Bring it back with a restore; nothing was stored.",
+            )
         return self._back.jobs.submit(Order(Action.MAKE, permit.scope, actor, note=_note(note)))
 
     def note(self, actor: Actor, scope: Scope, name: str, text: str) -> Snapshot:
@@ -210,7 +227,7 @@ class Desk:
         """A page of what a plan does, item by item."""
         plan = self.plan(actor, digest)
         if cursor and not cursor.isdecimal():
-            raise InvalidError("is not a cursor of this list.", subject="cursor", hint="Use the `next` of a page.")
+            raise InvalidError("This cursor is none of this list.", subject="cursor", hint="Use the `next` of a page.")
         start = int(cursor[:12] or 0)
         items = tuple(itertools.islice(self._back.plans.items(plan.digest, start), limit + 1))
         return Page(items[:limit], str(start + limit) if len(items) > limit else None)
@@ -289,10 +306,10 @@ class Desk:
         return self._with_verdict(permit.scope, gone)
 
     def undelete(self, actor: Actor, scope: Scope, name: str) -> Snapshot:
-        """Bring a snapshot back out of the trash."""
+        """Bring a snapshot back out of the trash; `latest` is the one that was deleted last."""
         permit = self._back.reception.permit(actor, Action.UNDELETE, scope)
         with self._back.reception.watching(permit):
-            self._back.catalogue.refuse_of_site(permit.scope, name)
+            name = self._back.catalogue.in_trash(permit.scope, name)
         with self._back.jobs.hold(permit.scope, f"undeleting {name}"):
             back = self._back.repository.undelete(permit.scope, name)
         self._back.reception.note(actor, "undelete", permit.scope, "done", name)
@@ -305,13 +322,21 @@ class Desk:
         job = self._back.jobs.get(job_id)
         if Action.SEE not in self._back.auth.acts(actor, job.order.scope):
             self._back.reception.note(actor, "job", job.order.scope, "not-found")
-            raise NotFoundError("There is no such job.", subject="job", hint="Look at the list of jobs.")
+            raise no_such_job()
         return job
 
     def jobs(self, actor: Actor, scope: Scope, limit: int = 5) -> tuple[Job, ...]:
         """The latest jobs of a scope, newest first, running ones included."""
         permit = self._back.reception.permit(actor, Action.SEE, scope)
         return self._back.jobs.of_scope(permit.scope, limit)
+
+    def site_restored_at(self, actor: Actor, scope: Scope) -> datetime | None:
+        """When a restore of the site last brought something back that may have been this project's."""
+        permit = self._back.reception.permit(actor, Action.SEE, scope)
+        job = self._back.jobs.latest_restore(Scope.site())
+        if job is None or not (job.order.selection.is_empty or permit.scope.project_id in job.order.selection.projects):
+            return None
+        return job.ended_at
 
     def wait(self, actor: Actor, job_id: str, seconds: float) -> Job:
         """The job when it has ended, or as it is after `seconds`."""
@@ -338,11 +363,15 @@ class Desk:
 
     def health(self) -> Health:
         """Whether the parts answer; never raises."""
+        database = worker = False
         try:
             worker = self._back.jobs.worker_alive()
+            database = True
+        except UnavailableError:  # the same server: it is not waited for once more
+            pass
         except KeyframeError:
-            worker = False
-        return Health(self._back.mongo.answers(), worker, self._back.repository.is_writable(), self._unfinished())
+            database = self._back.mongo.answers()
+        return Health(database, worker, self._back.repository.is_writable(), self._unfinished())
 
     # --- what the methods above share
 
@@ -394,6 +423,10 @@ class Desk:
 
     def _submit_undo(self, permit: Permit, snapshot: Snapshot, mark: RestoreMark) -> Job:
         """An undo brings back exactly what the restore was about, nothing beside it."""
+        redo = False
+        with suppress(NotFoundError):  # the history of jobs may be lost; it only serves the words here
+            undone = self._back.jobs.get(mark.job).order
+            redo = undone.act is Action.UNDO and not undone.redo
         if mark.people:
             self._back.reception.permit(permit.actor, Action.PEOPLE, permit.scope)
         return self._back.jobs.submit(
@@ -406,6 +439,7 @@ class Desk:
                 selection=mark.selection,
                 people=mark.people,
                 mark_job=mark.job,
+                redo=redo,
             )
         )
 

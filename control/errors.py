@@ -103,6 +103,20 @@ class NotFoundError(KeyframeError):
     kind = "not-found"
 
 
+def no_such_project() -> NotFoundError:
+    """The answer about a project that is not there: the same where somebody may not see it, or no id is like that."""
+    return NotFoundError(
+        "There is no such project.",
+        subject="project",
+        hint="Its id is the name of its folder, and stands in the address of its page.",
+    )
+
+
+def no_such_job() -> NotFoundError:
+    """The same about a job."""
+    return NotFoundError("There is no such job.", subject="job", hint="The answer that accepted a job names it.")
+
+
 class BusyError(KeyframeError):
     """Another job holds the scope; `subject` says which."""
 

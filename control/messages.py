@@ -12,12 +12,13 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from .errors import Problem
 from .model import (
+    NO_UNDOS,
     Action,
     Change,
     Counts,
@@ -31,7 +32,9 @@ from .model import (
     Scope,
     Snapshot,
     Status,
+    Undos,
     Verdict,
+    found_unchanged,
 )
 from .phrases import Words, listed, moment_of
 from .verdict_words import VerdictWords
@@ -60,31 +63,28 @@ class Messages(VerdictWords):
         found += [("site snapshot", "note")] if snapshot.scope.is_site and not below.is_site else []
         return tuple(found + ([("pinned", "note")] if snapshot.pinned else []))
 
-    def why(self, snapshot: Snapshot, now: datetime, taken_back: Container[str] = ()) -> str:
-        """Why a snapshot was made, for a sentence or a row of a table; empty where nobody knows.
+    def called(self, snapshot: Snapshot) -> datetime:
+        """The time that a snapshot goes by: its name's, which tells two of the same second apart."""
+        return moment_of(snapshot.name) or snapshot.made_at
 
-        `taken_back` are the names of safety snapshots that an undo brought back, as `taken_back()` finds them.
-        """
-        if snapshot.status is Status.DAMAGED:  # its header cannot be read
-            return ""
+    def why(self, snapshot: Snapshot, now: datetime, undos: Undos = NO_UNDOS) -> str:
+        """Why a snapshot was made, for a sentence or a row of a table; empty where nobody knows."""
         if snapshot.reason is not Reason.SAFETY:
-            return "made by hand" if snapshot.reason is Reason.MANUAL else "made by REST or command line"
+            words = {Reason.MANUAL: "made by hand", Reason.API: "made by a script (REST)"}
+            return words.get(snapshot.reason, "")
         mark = _latest(snapshot)
         if mark is None:
             return "made before a restore that changed nothing"
         moment = moment_of(mark.snapshot)
-        what = f"made before bringing back {self.when(moment, now)}" if moment else "made before a restore"
-        if mark.snapshot in taken_back:
+        what = f"made before bringing back the snapshot of {self.when(moment, now)}" if moment else ""
+        if undos.is_undo(mark.snapshot):
             what = "made before undoing a restore"
-        return f"{what}; that was undone since" if mark.state == "undone" else what
-
-    def taken_back(self, snapshots: Iterable[Snapshot]) -> frozenset[str]:
-        """The names of the safety snapshots among these whose restore was undone: what brought them back undid it."""
-        return frozenset(
-            one.name
-            for one in snapshots
-            if one.reason is Reason.SAFETY and any(mark.state == "undone" for mark in one.restores)
-        )
+        elif undos.is_redo(mark.snapshot):
+            what = "made before undoing an undo"
+        what = what or "made before a restore"
+        if mark.state != "undone":
+            return what
+        return f"{what}; that was undone{', and done again' if undos.is_again(snapshot.name) else ' since'}"
 
     def served(self, snapshot: Snapshot) -> datetime | None:
         """The moment that `why` speaks of: what was restored when this safety snapshot was made."""
@@ -95,8 +95,10 @@ class Messages(VerdictWords):
         """Whether somebody wanted this snapshot: no safety snapshot, unless it was given a note."""
         return snapshot.reason is not Reason.SAFETY or bool(snapshot.note)
 
-    def verdict(self, snapshots: Sequence[Snapshot], scope: Scope, exists: bool, now: datetime) -> Words:
-        """What is known of how safe the scope is, from the newest snapshots of its list."""
+    def verdict(
+        self, snapshots: Sequence[Snapshot], scope: Scope, exists: bool, now: datetime, jobs: Iterable[Job] = ()
+    ) -> Words:
+        """What is known of how safe the scope is, from the newest snapshots of its list and its latest jobs."""
         what = "site" if scope.is_site else "project"
         kept = [one for one in snapshots if self.is_kept(one)]
         good = next((one for one in kept if one.status is Status.DONE and not one.is_damaged), None)
@@ -111,12 +113,20 @@ class Messages(VerdictWords):
         if good is None:
             text = "Each of those below lacks something; what that is stands beside it."
             return Words(f"This {what} has no whole snapshot.", text, "bad" if damaged else "warn")
-        ago = self.ago(good.made_at, now)
-        if damaged or partial:
-            title = f"The newest snapshot is {'damaged' if damaged else 'partial'}."
-            return Words(title, f"Last whole snapshot {ago}.", "bad" if damaged else "warn", moment=good.made_at)
-        tone = "warn" if now - good.made_at > _FRESH else "good"
-        return Words(f"Last snapshot {ago}.", "What was done since is not in it.", tone, moment=good.made_at)
+        ago, seen = self.ago(good.made_at, now), found_unchanged(jobs, good.name)
+        tone = "warn" if now - (seen or good.made_at) > _FRESH else "good"
+        since = (
+            f"{self.ago(seen, now).capitalize()} it held everything." if seen else "What was done since is not in it."
+        )
+        if damaged:
+            bad = f"The snapshot of {self.when(self.called(kept[0]), now)} is damaged: delete it."
+            if seen:
+                return Words(f"Last whole snapshot {ago}.", f"{since} {bad}", tone, moment=good.made_at)
+            text = f"Last whole snapshot {ago}. Make another one; delete the damaged one."
+            return Words("The newest snapshot is damaged.", text, "bad", moment=good.made_at)
+        if partial:
+            return Words("The newest snapshot is partial.", f"Last whole snapshot {ago}.", "warn", moment=good.made_at)
+        return Words(f"Last snapshot {ago}.", since, tone, moment=good.made_at)
 
     def moved(self, name: str, to_trash: bool, now: datetime) -> Words:
         """That a snapshot went into the trash, or came out of it."""
@@ -192,12 +202,12 @@ class Messages(VerdictWords):
     def job_title(self, job: Job, now: datetime) -> Words:
         """What a queued or running job is about."""
         moment = moment_of(job.order.snapshot)
-        called = self.when(moment, now) if moment else "a snapshot"
+        called = f"the snapshot of {self.when(moment, now)}" if moment else "a snapshot"
         what = {
             Action.MAKE: "Making a snapshot",
             Action.PREVIEW: f"Comparing with {called}",
             Action.RESTORE: f"Bringing back {called}",
-            Action.UNDO: "Undoing a restore",
+            Action.UNDO: "Undoing an undo" if job.order.redo else "Undoing a restore",
             Action.VERIFY: f"Verifying {called}",
         }[job.order.act]
         return Words(what, self.progress(job.progress) if job.state is JobState.RUNNING else "Waiting.", moment=moment)
@@ -224,24 +234,26 @@ class Messages(VerdictWords):
         if job.outcome is None:
             raise RuntimeError("outcome of a job that has not ended")
         moment = moment_of(job.order.snapshot)
-        called = self.when(moment, now or job.ended_at or job.created_at) if moment else "the snapshot"
+        called = "the snapshot"
+        called += f" of {self.when(moment, now or job.ended_at or job.created_at)}" if moment else ""
         status = job.outcome.status
         if job.order.act is Action.VERIFY and job.outcome.report:
             return self.checked(Verdict.from_dict(job.outcome.report), called, moment)
         if status is OutcomeStatus.UNCHANGED:
-            return self._unchanged(job, now)
+            return self._unchanged(job, called, moment, now)
         if status not in (OutcomeStatus.DONE, OutcomeStatus.PARTIAL):
             return self._not_done(job)
         done = self._made(job) if job.order.act is Action.MAKE else self._restored(job, called, moment)
         return done if status is OutcomeStatus.DONE else replace(done, tone="warn", problems=job.outcome.problems)
 
-    def _unchanged(self, job: Job, now: datetime | None) -> Words:
+    def _unchanged(self, job: Job, called: str, restored: datetime | None, now: datetime | None) -> Words:
         if job.order.act is not Action.MAKE:
             plan = _report(job)
             left = left_aside(plan.warnings) if plan else ()
             if left:
                 return self._only_left(left)
-            return Words("Nothing to do", f"Everything is already as in the snapshot. {NOTHING}", "good")
+            text = f"Everything is already as in {called}. {NOTHING}"
+            return Words("Nothing to do", text, "good", moment=restored)
         moment = moment_of(job.outcome.snapshot or "") if job.outcome else None
         since = f" of {self.when(moment, now or job.ended_at or job.created_at)}" if moment else ""
         text = f"The newest snapshot{since} already holds everything as it is now, so no other one was stored."
@@ -271,11 +283,13 @@ class Messages(VerdictWords):
             return Words("The plan is ready", f"{would.title} Nothing is changed by looking.", "good", moment=moment)
         if partial and plan and plan.is_empty and job.outcome:
             return self._only_left(job.outcome.problems)
-        what = "the restore is undone" if job.order.act is Action.UNDO else f"{called} is back"
+        what = f"{called} is back"
+        if job.order.act is Action.UNDO:
+            what = "the undo is undone, the restore holds again" if job.order.redo else "the restore is undone"
         title = f"Not all of it: {what}, with exceptions" if partial else f"Done: {what}"
         did = self.plan_done(plan) if plan else ""
         checked = "" if partial else "; every one was compared with the snapshot afterwards"
-        text = f"{did}{checked}." if did else f"Everything was already as in the snapshot. {NOTHING}" if plan else ""
+        text = f"{did}{checked}." if did else f"Everything was already as in {called}. {NOTHING}" if plan else ""
         text += " What is named here stayed as it was:" if partial else ""
         return Words(title, text.strip(), "good", moment=moment)
 

@@ -11,10 +11,11 @@ Rules:
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from .errors import Problem
@@ -25,6 +26,9 @@ _MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
 )
+# What the driver says is for the log and for `what`; which question was not answered is no matter to people.
+_DRIVER = re.compile(r"\A(MongoDB does not answer) \(.*\)\.\Z", re.DOTALL)
+_ARTICLES = ("a ", "an ", "the ")
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 _NOUNS = {"directory": "folder", "options": "setting"}
 _REASONS = {
@@ -136,8 +140,10 @@ class Phrases:
         return f"{self.count(days, 'day')} ago"
 
     def span(self, start: datetime, end: datetime) -> str:
-        """How long something took: `6 s`, `2 min 5 s`."""
-        minutes, seconds = divmod(max(1, round((end - start).total_seconds())), 60)
+        """How long something took: `under 1 s`, `6 s`, `2 min 5 s`."""
+        if end - start < timedelta(seconds=1):
+            return "under 1 s"
+        minutes, seconds = divmod(round((end - start).total_seconds()), 60)
         return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
     def exact(self, moment: datetime) -> str:
@@ -190,7 +196,13 @@ class Phrases:
     def problem(self, problem: Problem) -> str:
         """A problem as sentences: `Snapshot of project 3 needs 4.2 GB, …`, `There is no such snapshot (2026-…).`"""
         what, subject = self.plain(problem.what).strip(), self.plain(problem.subject)
-        if subject and what[:1].islower():
+        if _DRIVER.match(what):
+            what = _DRIVER.sub(r"\1.", what)
+        elif subject and what.startswith(_ARTICLES):
+            # It has a subject of its own. A folder that only we know says nothing to people.
+            said = "" if "/.drafts/" in subject else f"{subject[0].upper()}{subject[1:]}: "
+            what = f"{said}{what}" if said else f"{what[0].upper()}{what[1:]}"
+        elif subject and what[:1].islower():
             # A path or a name keeps its letters; words begin a sentence.
             what = f"{subject[0].upper()}{subject[1:]} {what}" if " " in subject else f"{subject} {what}"
         elif subject and subject not in what:

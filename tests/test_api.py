@@ -201,6 +201,36 @@ def test_delete_moves_to_the_trash_and_undelete_back(site: ApiSite, project: str
     assert name in names()
 
 
+def test_the_latest_of_the_trash_is_the_one_that_was_deleted_last(site: ApiSite) -> None:
+    below = f"/projects/{site.project('organiser')}/snapshots"
+    names = []
+    for _ in range(2):
+        site.touch(site.project("organiser"))
+        names.append(site.make(f"projects/{site.project('organiser')}", "organiser"))
+    for name in reversed(names):  # the older one is deleted last
+        assert site.call("DELETE", f"{below}/{name}", "organiser").status_code == 204
+
+    back = [site.call("POST", f"{below}/latest/undelete", "organiser").get_json()["name"] for _ in names]
+
+    assert back == names
+
+
+def test_a_restore_whose_safety_snapshot_lies_in_the_trash_says_so(site: ApiSite) -> None:
+    project = site.project("organiser")
+    below = f"/projects/{project}/snapshots"
+    name = site.make(f"projects/{project}", "organiser")
+    site.touch(project)
+    job = site.call("POST", f"{below}/{name}/restore", "organiser", headers=WAIT).get_json()["job"]
+    safety = job["outcome"]["safety"]
+    assert site.call("DELETE", f"{below}/{safety}", "organiser").status_code == 204
+
+    answer = site.call("POST", f"/jobs/{job['id']}/undo", "organiser")
+
+    document = answer.get_json()
+    assert (answer.status_code, document["subject"], document["hint"]) == (404, safety, "Put it back, then undo.")
+    assert "is in the trash" in document["detail"]
+
+
 def test_a_site_snapshot_is_listed_below_its_projects_and_only_read_there(
     site: ApiSite, project: str, below: str
 ) -> None:

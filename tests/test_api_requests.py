@@ -15,6 +15,7 @@ from flask_smorest import Api
 from flask_wtf.csrf import CSRFProtect
 from keyframe.doors.api_waits import preferred
 from keyframe.doors.problems import HTTP_STATUS, TITLES
+from keyframe.model import Scope
 from keyframe.settings import Settings
 from keyframe.wiring import Keyframe
 from werkzeug.test import TestResponse
@@ -143,6 +144,75 @@ def test_a_wrong_query_is_refused(site: ApiSite, query: str) -> None:
 def test_a_made_up_cursor_is_no_failure_of_the_server(site: ApiSite) -> None:
     for cursor in ("x", "-1", "%F0%9F%98%80", "9" * 300):
         assert site.call("GET", f"{SITE}?cursor={cursor}").status_code in (200, 422)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "said"),
+    [
+        ("GET", f"{SITE}?cursor=nonsense", None, "This cursor is none of this list."),
+        (
+            "POST",
+            f"{SITE}/latest/preview",
+            {"selection": {"editions": ["a" * 24]}},
+            "The selection names editions without their project.",
+        ),
+        (
+            "POST",
+            "/projects/<own>/snapshots/latest/preview",
+            {"selection": {"projects": ["a" * 24]}},
+            "The selection holds other projects than the one it is about.",
+        ),
+        (
+            "POST",
+            "/projects/<own>/snapshots/latest/preview",
+            {"people": True},
+            "People are restored with the whole site only (people).",
+        ),
+    ],
+)
+def test_a_request_that_does_not_fit_has_its_mistake_as_a_sentence(
+    site: ApiSite, method: str, path: str, body: Any, said: str
+) -> None:
+    store_one(site)
+
+    answer = site.call(method, path.replace("<own>", site.project("organiser")), "root", json=body)
+
+    assert is_problem(answer, 422, "invalid")
+    document = answer.get_json()
+    assert document["mistakes"] == [said]
+    assert document["detail"] == f"{said} {document['hint']}"
+
+
+def test_a_project_that_a_site_snapshot_does_not_hold_is_what_is_missing(site: ApiSite) -> None:
+    store_one(site)
+    for projects in (["a" * 24], ["a" * 24, site.project("organiser")]):
+        answer = site.call("POST", f"{SITE}/latest/preview", json={"selection": {"projects": projects}})
+
+        assert is_problem(answer, 404, "not-found")
+        assert answer.get_json()["what"] == "There is no such project in this snapshot."
+        assert answer.get_json()["subject"] == "a" * 24
+    hidden = site.call("POST", f"{SITE}/latest/preview", "organiser", json={"selection": {"projects": ["a" * 24]}})
+    other = site.project("organiser2")
+    absent = site.call("POST", f"{SITE}/latest/preview", "organiser", json={"selection": {"projects": [other]}})
+    assert is_problem(hidden, 404, "not-found")
+    assert hidden.get_data(as_text=True).replace("a" * 24, other) == absent.get_data(as_text=True)
+
+
+def test_an_unknown_snapshot_is_named_and_of_a_job_is_said_who_names_it(site: ApiSite) -> None:
+    for name in ("nonsense", "2026-01-01T00-00-00Z"):
+        assert site.call("GET", f"{SITE}/{name}").get_json()["subject"] == name
+    for job in ("nonsense", "a" * 24):
+        document = site.call("GET", f"/jobs/{job}").get_json()
+        assert (document["subject"], document["hint"]) == ("job", "The answer that accepted a job names it.")
+
+
+def store_one(site: ApiSite) -> None:
+    """Have a snapshot of the site; there is no worker here."""
+    desk, actor = site.office.desk, site.office.login.shell_actor()
+    if not desk.snapshots(actor, Scope.site()).items:
+        site.office.work.run_job(desk.make(actor, Scope.site()).id)
+    if not desk.snapshots(actor, Scope.project(site.project("organiser"))).items:
+        raise AssertionError("the site's snapshot holds the project")
 
 
 def test_the_body_must_be_json_of_a_sane_size(site: ApiSite) -> None:

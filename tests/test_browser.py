@@ -134,7 +134,7 @@ def test_an_organiser_makes_a_snapshot_restores_it_undoes_that_deletes_and_undel
     # preview, restore
     reader.open_project()
     mine.get_by_role("button", name="Restore…").click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text("Bring back today")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Bring back the snapshot of today")
     plan = page.locator("table.kf-plan")
     expect(plan).to_contain_text(ARTICLE)
     expect(plan).to_contain_text(EDITION)
@@ -225,6 +225,28 @@ def test_a_person_makes_and_revokes_a_token(reader: Reader) -> None:
     expect(page.locator("#secret")).to_have_count(0)
     page.get_by_role("button", name="Revoke").click()
     expect(page.get_by_text("No token yet.")).to_be_visible()
+
+
+def test_what_can_be_done_with_a_row_is_in_sight_on_a_small_screen(browser: Browser, running: Up) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    reader = Reader(context, running.run["address"])
+    page = reader.page
+    reader.sign_in("organiser")
+    page.goto(f"{reader.site}/snapshots/me")
+    page.get_by_label("What it is for").fill("the script that copies everything each night")
+    page.get_by_role("button", name="Make a token").click()
+    boxes = [page.get_by_role("button", name="Revoke").bounding_box()]
+    page.goto(f"{reader.site}/snapshots/me")
+    page.get_by_role("button", name="Revoke").click()
+    page.goto(reader.site)
+    page.get_by_role("link", name=PROJECT).click()
+    page.get_by_role("link", name=EDITION).first.click()
+    boxes += [one.bounding_box() for one in page.get_by_text("Replace or delete…").all()]
+    context.close()
+
+    assert len(boxes) > 2
+    assert all(box is not None and box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes)
+    assert not reader.complaints
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -496,6 +496,38 @@ def test_what_is_wrong_is_said_in_words_or_in_a_document_with_its_exit_code(
     assert problem["what"]
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("make", "--project", "zzz"), "There is no such project. Its id is the name of its folder"),
+        (("list", "--project", "zzz"), "There is no such project. Its id is the name of its folder"),
+        (("list", "--project", "../.."), "There is no such project. Its id is the name of its folder"),
+        (("make", "--site", "--project", "x"), "--site and --project were both given; say which one is meant."),
+        (("show", "--site", "2020-01-01T00-00-00Z"), "There is no such snapshot (2020-01-01T00-00-00Z)."),
+        (("show", "--site", "nonsense"), "There is no such snapshot (nonsense)."),
+        (("restore", "--site", "latest"), "Keyframe restore asks before it restores, and nobody can be asked here."),
+    ],
+)
+def test_what_is_not_there_or_does_not_fit_is_one_good_sentence(site: Site, words: tuple[str, ...], said: str) -> None:
+    ended = site.kf(*words)
+    document = site.json(*words, code=ended.exit_code)
+
+    assert said in ended.stderr
+    assert said in document["detail"]
+    if document["code"] == "invalid":
+        assert document["mistakes"] == [said]
+
+
+def test_a_preview_names_the_snapshot_that_latest_became(site: Site) -> None:
+    name = site.make()
+
+    looked = site.kf("preview", "--site", "latest")
+    restored = site.kf("restore", "--site", "latest", "--yes")
+
+    assert looked.stdout.startswith(f"snapshot {name}\nNothing to do.")
+    assert f"latest is {name}\n" in restored.stderr
+
+
 def test_mistakes_of_the_settings_are_told_all_at_once(site: Site) -> None:
     wrong = {"KEYFRAME_PORT": "0", "KEYFRAME_RUN_MODE": "fast"}
 

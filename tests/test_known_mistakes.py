@@ -219,6 +219,7 @@ def _model(world: World, name: str) -> Path:
 
 def test_a_snapshot_without_manifest_or_with_half_of_it_is_listed_as_damaged(world: World) -> None:
     first = world.make(PROJECT)
+    world.office.desk.note(world.ask, PROJECT, first.name, "before the talk")
     world.write("more.txt")
     second = world.make(PROJECT)
     world.write("more.txt", "again")
@@ -237,8 +238,23 @@ def test_a_snapshot_without_manifest_or_with_half_of_it_is_listed_as_damaged(wor
         third.name: "done",
     }
     assert [outcome.problems[0].code for outcome in outcomes] == ["damaged.manifest-missing", "damaged.manifest-size"]
+    told = listed[-1]  # of the first one: what its header and labels say, which can still be read
+    assert (told.note, told.made_by, told.reason) == ("before the talk", first.made_by, first.reason)
+    assert (told.made_at, told.files, told.documents) == (first.made_at, first.files, first.documents)
     assert world.state() == before
     assert world.restore(third).status is OutcomeStatus.UNCHANGED
+
+
+def test_nothing_is_invented_about_a_snapshot_whose_header_cannot_be_read(world: World) -> None:
+    first = world.make(PROJECT)
+    header = world.stored(first) / "snapshot.json"
+    header.write_bytes(header.read_bytes()[:-40])
+
+    found = world.office.desk.snapshot(world.ask, PROJECT, first.name)
+
+    assert (found.status.value, found.reason.value, found.made_by, found.files) == ("damaged", "unknown", "", 0)
+    assert found.name == first.name
+    assert found.made_at == first.made_at.replace(microsecond=0)
 
 
 def test_a_record_of_another_project_inside_a_project_snapshot_is_damage(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -11,7 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from keyframe.errors import NoRoomError
 from keyframe.model import OutcomeStatus, Snapshot
+from keyframe.stores.repository import Repository
 from whole import require_whole
 from world import EDITION, PROJECT, SITE, World
 
@@ -306,3 +309,29 @@ def test_a_file_that_never_holds_still_is_named(world: World) -> None:
         assert [one.subject for one in snapshot.problems] == ["busy.log"]
         assert not stored(world, snapshot, "busy.log").exists()
     require_whole(world.stored(snapshot), snapshot)
+
+
+def test_the_probe_of_a_full_disk_leaves_nothing_behind(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, _: bytes) -> int:
+        path.touch()  # as a full disk does: there is room for the name, none for a byte
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    world.make(PROJECT)
+    monkeypatch.setattr(Path, "write_bytes", full)
+
+    with pytest.raises(NoRoomError):
+        Repository(world.settings.repository).require_writable()
+
+    assert list((world.settings.repository / ".drafts").iterdir()) == []
+
+
+def test_two_snapshots_of_one_second_go_by_different_times(world: World) -> None:
+    world.make(PROJECT)
+    world.spoil()
+    world.make(PROJECT)
+
+    found = world.office.desk.snapshots(world.ask, PROJECT).items
+
+    called = [world.office.messages.called(one) for one in found]
+    assert called[0] > called[1]
+    assert [f"{one:%Y-%m-%dT%H-%M-%SZ}" for one in called] == [one.name for one in found]

@@ -29,6 +29,7 @@ from keyframe.model import (
     Selection,
     Snapshot,
     Status,
+    Undos,
 )
 from keyframe.phrases import listed, moment_of
 
@@ -226,7 +227,7 @@ def test_what_was_done_is_said_in_the_words_of_the_plan(words: Messages, made: P
 def test_a_restore_that_is_done_says_what_is_back_and_what_happened(words: Messages) -> None:
     said = words.outcome(job(Action.RESTORE, OutcomeStatus.DONE, report=plan(Counts(1), Counts(3, 1), Counts(2))), NOW)
 
-    assert said.title == "Done: today 14:02 is back"
+    assert said.title == "Done: the snapshot of today 14:02 is back"
     assert said.text.startswith("1 file came back, 3 files and 1 record were replaced, 2 files were removed;")
     assert (said.tone, said.problems) == ("good", ())
 
@@ -268,8 +269,8 @@ def test_a_plan_that_only_leaves_something_aside_does_not_say_that_everything_is
 def test_the_title_of_a_job_s_page_follows_its_state(words: Messages) -> None:
     running, ended = job(Action.RESTORE, None), job(Action.RESTORE, OutcomeStatus.DONE, report=plan(Counts(1)))
 
-    assert words.headline(running, NOW).title == "Bringing back today 14:02"
-    assert words.headline(ended, NOW).title == "Done: today 14:02 is back"
+    assert words.headline(running, NOW).title == "Bringing back the snapshot of today 14:02"
+    assert words.headline(ended, NOW).title == "Done: the snapshot of today 14:02 is back"
 
 
 def test_a_partial_restore_is_no_success_and_names_each_problem(words: Messages) -> None:
@@ -366,6 +367,10 @@ def test_progress_says_step_and_amount(words: Messages, progress: Progress, said
         (Problem("no-room", "needs 4 GB", "snapshot of project 3"), "Snapshot of project 3 needs 4 GB."),
         (Problem("not-found", "There is no such snapshot.", NAME), f"There is no such snapshot ({NAME})."),
         (Problem("internal", "Something went wrong."), "Something went wrong."),
+        (Problem("unavailable", "MongoDB does not answer (operation cancelled).", "session", "Start it."),
+         "MongoDB does not answer. Start it."),
+        (Problem("no-room", "the snapshot needs 4 GB.", "/data/backups/.drafts/site-7"), "The snapshot needs 4 GB."),
+        (Problem("no-room", "the disk is full.", "the snapshot's draft"), "The snapshot's draft: the disk is full."),
     ],
 )  # fmt: skip
 def test_a_problem_is_said_in_sentences(words: Messages, problem: Problem, said: str) -> None:
@@ -407,18 +412,78 @@ def test_the_verdict_does_not_claim_what_nobody_looked_at(words: Messages) -> No
     ("made", "said"),
     [
         (safety(NOW), "made before a restore that changed nothing"),
-        (safety(NOW, mark("done")), "made before bringing back today 14:02"),
-        (safety(NOW, mark("undone")), "made before bringing back today 14:02; that was undone since"),
+        (safety(NOW, mark("done")), "made before bringing back the snapshot of today 14:02"),
+        (safety(NOW, mark("undone")), "made before bringing back the snapshot of today 14:02; that was undone since"),
         (safety(NOW, mark("done", UNDONE)), "made before undoing a restore"),
         (safety(NOW, mark("undone", UNDONE)), "made before undoing a restore; that was undone since"),
         (snapshot(NOW), "made by hand"),
-        (snapshot(NOW, Status.DAMAGED), ""),
+        (snapshot(NOW, Status.DAMAGED), "made by hand"),
+        (replace(snapshot(NOW), reason=Reason.API), "made by a script (REST)"),
+        (replace(snapshot(NOW, Status.DAMAGED), reason=Reason.UNKNOWN), ""),
     ],
 )
 def test_it_is_said_why_a_snapshot_was_made(words: Messages, made: Snapshot, said: str) -> None:
     undone = replace(safety(NOW - timedelta(hours=1), mark("undone")), name=UNDONE)
 
-    assert words.why(made, NOW, words.taken_back([made, undone, snapshot(NOW)])) == said
+    assert words.why(made, NOW, Undos.of([made, undone, snapshot(NOW)])) == said
+
+
+def test_the_undo_of_an_undo_is_told_from_an_undo(words: Messages) -> None:
+    names = [f"2026-11-21T12-0{number}-07Z" for number in range(4)]
+    chain = [
+        replace(safety(NOW, mark(state, before)), name=name)
+        for name, before, state in zip(names, [NAME, *names], ["undone", "undone", "undone", "done"], strict=False)
+    ]
+
+    def said(found: list[Snapshot]) -> list[str]:
+        undos = Undos.of(found)
+        return [words.why(one, NOW, undos).removeprefix("made before ") for one in found]
+
+    restored = "bringing back the snapshot of today 14:02"
+    assert said(chain) == [
+        f"{restored}; that was undone since",  # restored, undone, restored again, undone again
+        "undoing a restore; that was undone, and done again",
+        "undoing an undo; that was undone since",
+        "undoing a restore",
+    ]
+    last = replace(chain[2], restores=(mark("done", names[1]),))
+    assert said([*chain[:2], last]) == [
+        f"{restored}; that was undone, and done again",
+        "undoing a restore; that was undone since",
+        "undoing an undo",
+    ]
+
+
+def test_an_undo_of_an_undo_says_that_the_restore_holds_again(words: Messages) -> None:
+    ended = job(Action.UNDO, OutcomeStatus.DONE, report=plan(Counts(1)))
+    redone = replace(ended, order=replace(ended.order, redo=True))
+
+    titles = [words.outcome(one, NOW).title for one in (ended, redone)]
+    assert titles == ["Done: the restore is undone", "Done: the undo is undone, the restore holds again"]
+    assert words.job_title(redone, NOW).title == "Undoing an undo"
+    assert Order.from_dict(redone.order.as_dict()).redo
+
+
+def test_a_whole_snapshot_that_a_make_found_current_is_good_though_a_newer_one_is_damaged(words: Messages) -> None:
+    bad, good = snapshot(NOW - timedelta(hours=1), Status.DAMAGED), snapshot(NOW - timedelta(hours=2))
+    looked = job(Action.MAKE, OutcomeStatus.UNCHANGED)
+    assert looked.outcome is not None
+    found = replace(looked, outcome=replace(looked.outcome, snapshot=good.name))
+
+    said = words.verdict([bad, good], PROJECT, True, NOW, [found])
+
+    assert (said.title, said.tone) == ("Last whole snapshot 2 hours ago.", "good")
+    assert said.text == "Just now it held everything. The snapshot of today 13:30 is damaged: delete it."
+    assert words.verdict([bad, good], PROJECT, True, NOW, [looked]).tone == "bad"  # it was of another snapshot
+    old = snapshot(NOW - timedelta(days=9))
+    kept = replace(looked, outcome=replace(looked.outcome, snapshot=old.name))
+    assert words.verdict([old], PROJECT, True, NOW, [kept]).tone == "good"
+
+
+def test_what_took_less_than_a_second_is_not_said_to_take_one(words: Messages) -> None:
+    spans = [words.span(NOW, NOW + timedelta(seconds=one)) for one in (0.0, 0.99, 1, 6.4, 125)]
+
+    assert spans == ["under 1 s", "under 1 s", "1 s", "6 s", "2 min 5 s"]
 
 
 def test_a_deleted_project_is_said_to_be_deleted(words: Messages) -> None:

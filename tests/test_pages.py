@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from bson import ObjectId
 from keyframe.model import Scope
 from keyframe.settings import Settings
-from mongod import free_port
+from mongod import Mongod, free_port
 from pages_site import PagesSite, Person, application, pages_site, text_of
 
 POLICY = (
@@ -136,7 +137,7 @@ def test_preview_restore_and_undo_by_buttons(site: PagesSite) -> None:
     done = ended_page(site, person, person.press(plan, "Bring back 1 file, remove 1").headers["Location"])
     assert "1 file came back, 1 file was removed" in text_of(done)
     assert re.search(r"<h1>Done: .* is back</h1>", done)
-    assert re.search(r"<title>Done: today \d\d:\d\d is back · The Drowned Mills of Oudewaarde</title>", done)
+    assert re.search(r"<title>Done: the snapshot of today \d\d:\d\d is back · The Drowned Mills", done)
     assert site.files(project) == before
 
     undone = ended_page(site, person, person.press(done, "Undo this restore").headers["Location"])
@@ -190,7 +191,7 @@ def test_safety_snapshots_are_told_apart_by_what_they_say_and_by_seconds(site: P
     rows = [text_of(one) for one in re.findall(r"<li>.*?</li>", page, re.DOTALL) if "made before" in one]
 
     assert "made before undoing a restore safety" in rows[0]
-    assert re.search(r"made before bringing back today \d\d:\d\d ; that was undone since", rows[1])
+    assert re.search(r"made before bringing back the snapshot of today \d\d:\d\d ; that was undone since", rows[1])
     times = [one.removesuffix("Z")[11:].split("-") for one in re.findall(r'id="at-([^"]+)"', page)]
     minutes = [tuple(one[:2]) for one in times]
     clocks = re.findall(r'data-time="(clock|second)"', page)
@@ -410,6 +411,54 @@ def test_a_deleted_snapshot_is_put_back_from_the_notice_or_from_the_trash(site: 
     assert "The trash is empty." in text_of(person.page(f"{url}/trash"))
 
 
+def test_a_snapshot_deleted_on_the_project_s_page_is_put_back_there(site: PagesSite) -> None:
+    person, project = site.person("organiser"), site.project()
+    site.make(Scope.project(project), "precious")
+
+    gone = person.press(person.page(f"/project/{project}"), "Delete")
+    assert gone.headers["Location"].startswith(f"/project/{project}?done=deleted&of=")
+    page = person.follow(gone)
+    assert "is in the trash" in text_of(page) and page.count('id="outcome"') == 1
+    page = person.follow(person.press(page, "Put it back"))
+
+    assert "The Drowned Mills" in page
+    assert "is back in the list" in text_of(page) and "precious" in page
+
+
+def test_a_restore_whose_safety_snapshot_lies_in_the_trash_has_its_undo_disabled_with_the_reason(
+    site: PagesSite,
+) -> None:
+    person, scope = site.person("organiser"), Scope.project(site.project())
+    url = f"/snapshots/project/{site.project()}"
+    site.make(scope)
+    change(site, site.project())
+    plan = person.follow(person.press(person.page(url), "Restore…"))
+    job = person.press(plan, "Bring back 1 file, remove 1").headers["Location"]
+    done = ended_page(site, person, job)
+    found = re.search(rf'href="{url}/([^"]+)">safety snapshot', done)
+    assert found is not None
+    person.post(f"{url}/{found.group(1)}/delete")
+
+    page = person.page(job)
+
+    assert "Its safety snapshot is in the trash : put it back, then undo." in text_of(page)
+    assert "disabled>Undo this restore</button>" in page and "The state before is kept" not in page
+    person.post(f"{url}/{found.group(1)}/undelete")
+    assert "disabled>" not in person.page(job)
+
+
+def test_the_project_s_page_tells_that_the_whole_site_was_restored_since(site: PagesSite) -> None:
+    organiser, root, project = site.person("organiser"), site.person("root"), site.project()
+    site.make(Scope.site())
+    change(site, project)
+    plan = root.follow(root.press(root.page("/snapshots/site"), "Restore…"))
+    ended_page(site, root, root.press(plan, "Bring back 1 file, remove 1").headers["Location"])
+
+    page = organiser.page(f"/project/{project}")
+
+    assert "The whole site was restored just now , which may have changed this project too." in text_of(page)
+
+
 def test_the_words_of_the_notice_cannot_be_put_into_an_address(still: PagesSite) -> None:
     page = still.person("organiser").page(
         f"/snapshots/project/{still.project()}?done=deleted&of=<script>alert(1)</script>"
@@ -423,6 +472,7 @@ def test_a_damaged_snapshot_is_listed_and_offers_no_restore(site: PagesSite) -> 
     name = site.make(Scope.project(project))
     stored = Scope.project(project).stored_folder(site.settings.repository) / name
     (stored / "manifest.jsonl").unlink()
+    (stored / "snapshot.json").write_bytes(b"{")
 
     page = person.page(f"/snapshots/project/{project}")
     row = next(one for one in re.findall(r"<li>.*?</li>", page, re.DOTALL) if name in one)
@@ -749,3 +799,30 @@ def test_every_act_is_shown_by_rest_and_by_command_line(still: PagesSite) -> Non
         assert f"keyframe {act} --project {project} {name}" in page
     assert f"/api/v1/projects/{project}/snapshots/{name}/restore" in page
     assert "curl -X PATCH" in page
+
+
+def test_a_database_that_is_silent_is_waited_for_once(tmp_path: Path) -> None:
+    server = Mongod(tmp_path / "mongod").start()
+    try:
+        with pages_site(server.uri, tmp_path) as site:
+            person, url = site.person("organiser"), f"/snapshots/project/{site.project()}"
+            token = site.office.desk.create_token(site.office.login.shell_actor(), "organiser", "test")
+            api = f"/api/v1/projects/{site.project()}/snapshots"
+            bearer = {"Authorization": f"Bearer {token}"}
+            assert [person.look(one).status_code for one in (url, "/healthz")] == [200, 200]
+            assert person.look(api, headers=bearer).status_code == 200
+            server.freeze()
+            try:
+                seconds = []
+                for one, headers in ((api, bearer), ("/healthz", {}), (url, {})):
+                    started = time.monotonic()
+                    answer = person.look(one, headers=headers)
+                    seconds.append(time.monotonic() - started)
+                    assert answer.status_code == 503
+                said = text_of(answer)
+            finally:
+                server.thaw()
+            assert all(took < most for took, most in zip(seconds, (4.5, 2.5, 4.5), strict=True)), seconds
+            assert "MongoDB does not answer. Start it or wait, then try again." in said
+    finally:
+        server.stop()

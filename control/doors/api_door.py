@@ -25,11 +25,12 @@ from webargs.core import missing
 from webargs.flaskparser import FlaskParser
 from wtforms import ValidationError as CsrfError
 
-from ..errors import InvalidError, NotFoundError, RefusedError
+from ..errors import InvalidError, NotFoundError, RefusedError, no_such_project
 from ..model import Scope, is_snapshot_name
 from .api_waits import LONGEST, Waits
 from .login import shows_token
 from .office import Office
+from .patience import bounded
 from .problems import DoorError, foreseen, problem_response
 
 EXTENSION = "keyframe.api"
@@ -145,6 +146,10 @@ class Door(MethodView):
     """One resource; a subclass has a method per HTTP method, which is given the actor and what the path names."""
 
     def dispatch_request(self, **path: Any) -> ResponseReturnValue:
+        with bounded(office().settings.mongo.timeout):
+            return self._answer(path)
+
+    def _answer(self, path: dict[str, str]) -> ResponseReturnValue:
         try:
             allowed = self._allowed()
             if request.method == "OPTIONS":
@@ -189,15 +194,13 @@ def scope_of(project_id: str | None) -> Scope:
     try:
         return Scope(project_id)
     except ValueError as error:
-        raise NotFoundError(
-            "There is no such thing here.", subject="scope", hint="Look at the list of what you may see."
-        ) from error
+        raise no_such_project() from error
 
 
 def name_of(text: str) -> str:
     """The name of a snapshot, or `latest`."""
     if text != "latest" and not is_snapshot_name(text):
-        raise NotFoundError("There is no such snapshot.", subject=text[:50], hint="The list shows those there are.")
+        raise NotFoundError("There is no such snapshot.", subject=text[:50], hint="Look at the list of snapshots.")
     return text
 
 

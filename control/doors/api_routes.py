@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Response, url_for
 
-from ..errors import NotFoundError, Problem
+from ..errors import NotFoundError, Problem, no_such_job
 from ..model import Action, Actor, Job, OutcomeStatus, Scope, Selection
 from .api_door import (
     METHODS,
@@ -244,7 +244,7 @@ class UndoJob(Door):
 
 def _job_id(text: str) -> str:
     if not (text.isascii() and text.replace("-", "").isalnum() and len(text) <= 64):
-        raise NotFoundError("There is no such job.", hint="The answer that accepted a job names it.")
+        raise no_such_job()
     return text
 
 

@@ -17,6 +17,7 @@ from flask import request
 from ..desk import Desk
 from ..errors import UnavailableError
 from ..model import Actor, Job, JobState
+from .patience import waiting
 
 LONGEST = 60  # seconds
 _WAIT = re.compile(r'(?:^|[,;])\s*wait\s*=\s*"?(\d{1,9})"?\s*(?=[,;]|$)', re.IGNORECASE)
@@ -53,7 +54,7 @@ class Waits:
         if seconds == 0 or job.state is JobState.ENDED or not self._places.acquire(blocking=False):
             return Waited(job)
         try:
-            job = desk.wait(actor, job.id, float(seconds))
+            job = waiting(desk.wait, actor, job.id, float(seconds))
         except UnavailableError:
             return Waited(job)
         finally:

@@ -21,7 +21,7 @@ from typing import Any
 import click
 
 from ..errors import UnavailableError
-from ..model import Job, Scope, Snapshot
+from ..model import Job, Scope, Snapshot, Undos
 from ..version import VERSION
 from . import cli_restore, cli_tokens, cli_verify
 from .cli_frame import Group, Opener, json_option, named, print_document, print_end, scoped
@@ -29,6 +29,8 @@ from .cli_jobs import wait_for
 from .cli_words import describe, rows_of, table
 from .office import Office
 from .worker import serve
+
+_LOOKED_AT = 1000  # snapshots that tell what was undone
 
 
 @click.group("keyframe", cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -105,11 +107,13 @@ def _nothing(office: Office, scope: Scope, trash: bool) -> str:
 def show(opener: Opener, scope: Scope, name: str, as_json: bool) -> None:
     """Show one snapshot. Needs no database."""
     with opener(database=False) as office:
-        snapshot = office.desk.snapshot(office.login.shell_actor(), scope, name)
+        actor = office.login.shell_actor()
+        snapshot = office.desk.snapshot(actor, scope, name)
         if as_json:
             print_document(snapshot.as_dict())
         else:
-            click.echo(describe(office.messages, snapshot, scope, datetime.now(UTC)))
+            undos = Undos.of(office.desk.snapshots(actor, scope, limit=_LOOKED_AT).items)
+            click.echo(describe(office.messages, snapshot, scope, datetime.now(UTC), undos))
 
 
 @cli.command("delete")

@@ -22,7 +22,7 @@ import click
 import structlog
 
 from .. import logs
-from ..errors import CancelledError, InvalidError, KeyframeError, NotFoundError, Problem, StaleError
+from ..errors import CancelledError, InvalidError, KeyframeError, NotFoundError, Problem, StaleError, no_such_project
 from ..model import Job, OutcomeStatus, Scope, is_snapshot_name
 from ..settings import Settings
 from .office import Office
@@ -232,7 +232,8 @@ def scoped(command: _Command) -> _Command:
         if len(given) < 2:
             return None
         if bool(given["site"]) == (given["project"] is not None):
-            raise click.UsageError("Say which part is meant: --site, or --project ID.", ctx)
+            both = "--site and --project were both given; say which one is meant."
+            raise click.UsageError(both if given["site"] else "Say which part is meant: --site, or --project ID.", ctx)
         ctx.params["scope"] = scope_of(None if given["site"] else given["project"])
         return None
 
@@ -249,9 +250,7 @@ def scope_of(project_id: str | None) -> Scope:
     try:
         return Scope(project_id)
     except ValueError as error:
-        raise NotFoundError(
-            "There is no such project.", hint="Its id is the name of its folder, and stands in the address of its page."
-        ) from error
+        raise no_such_project() from error
 
 
 def _checked_name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from ..catalogue import LATEST
 from ..errors import InvalidError
 from ..model import Actor, Job, JobState, OutcomeStatus, Plan, Scope, Selection, Snapshot
 from .cli_frame import Group, Opener, json_option, maybe_named, named, print_end, scoped
@@ -136,6 +137,8 @@ def restore(
         # A plan knows what was selected and whether people come along; without one it is said here.
         chosen, along = (None, None) if digest and selection.is_empty and not people else (selection, people or None)
         job = office.desk.restore(actor, scope, name, chosen, along, digest)
+        if yes and not as_json and name == LATEST:
+            click.echo(f"latest is {job.order.snapshot}", err=True)
         return print_end(office, wait_for(office, actor, job), as_json, _job_of)
 
 

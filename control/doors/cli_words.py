@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from ..model import Change, Plan, Reason, Scope, Snapshot
+from ..model import Change, Plan, Reason, Scope, Snapshot, Undos
 
 if TYPE_CHECKING:  # loading it takes time that `keyframe up` does not have
     from ..messages import Messages
@@ -22,19 +22,22 @@ def rows_of(
     yield _HEAD
     for one in snapshots:
         marks = [f"[{word}]" for word, _ in messages.badges(one, below)]
+        known = one.reason is not Reason.UNKNOWN
         yield (
             one.name,
-            messages.when(one.made_at, now),
+            messages.when(messages.called(one), now),
             messages.plain(one.made_by),
             _REASONS[one.reason],
-            messages.size(one.bytes),
-            messages.number(one.files),
-            messages.number(one.documents),
+            *(
+                (messages.size(one.bytes), messages.number(one.files), messages.number(one.documents))
+                if known
+                else ("",) * 3
+            ),
             " ".join([*marks, messages.plain(one.note)]).strip(),
         )
 
 
-_REASONS = {Reason.MANUAL: "by hand", Reason.API: "by script", Reason.SAFETY: "safety"}
+_REASONS = {Reason.MANUAL: "by hand", Reason.API: "by script", Reason.SAFETY: "safety", Reason.UNKNOWN: ""}
 
 
 def table(rows: Iterator[tuple[str, ...]]) -> str:
@@ -50,7 +53,7 @@ def table(rows: Iterator[tuple[str, ...]]) -> str:
     )
 
 
-def describe(messages: Messages, snapshot: Snapshot, below: Scope, now: datetime) -> str:
+def describe(messages: Messages, snapshot: Snapshot, below: Scope, now: datetime, undos: Undos) -> str:
     """All that is known of one snapshot."""
     instant = messages.exact(snapshot.instant.utc) if snapshot.instant else ""
     status = snapshot.status.value
@@ -61,10 +64,10 @@ def describe(messages: Messages, snapshot: Snapshot, below: Scope, now: datetime
         ("of", "the site" if snapshot.scope.is_site else f"project {snapshot.scope.project_id}"),
         ("made", f"{messages.when(snapshot.made_at, now)} ({messages.exact(snapshot.made_at)})"),
         ("by", messages.plain(snapshot.made_by)),
-        ("why", messages.why(snapshot, now)),
+        ("why", messages.why(snapshot, now, undos)),
         ("note", messages.plain(snapshot.note)),
         ("shows", instant),
-        ("holds", messages.holds(snapshot)),
+        ("holds", messages.holds(snapshot) if snapshot.reason is not Reason.UNKNOWN else ""),
         ("status", ", ".join([status, *marks])),
         ("undo", "takes back the restore it was made for" if restored else ""),
         (
@@ -86,7 +89,8 @@ def _verified(messages: Messages, snapshot: Snapshot, now: datetime) -> Iterator
 
 
 def plan_lines(messages: Messages, plan: Plan) -> Iterator[str]:
-    """What a plan amounts to."""
+    """What a plan amounts to, and of which snapshot it is."""
+    yield f"snapshot {plan.snapshot}"
     words = messages.plan_verdict(plan)
     yield f"{words.title} {words.text}".strip()
     for change, counts in (

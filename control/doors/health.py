@@ -13,8 +13,10 @@ from flask import Blueprint, Response, jsonify
 
 from ..settings import Settings
 from .office import Office
+from .patience import bounded
 
 RUN_ID = "KEYFRAME_RUN_ID"
+_PATIENCE = 1.5  # seconds that whoever asks for the health waits for the database
 
 
 def health(office: Office) -> Blueprint:
@@ -35,7 +37,8 @@ def health(office: Office) -> Blueprint:
 
 
 def _parts_are_there(office: Office) -> bool:
-    parts = office.desk.health()
+    with bounded(min(_PATIENCE, office.settings.mongo.timeout)):
+        parts = office.desk.health()
     return bool(parts.database and parts.worker and parts.storage)
 
 

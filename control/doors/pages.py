@@ -12,6 +12,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 from flask import Blueprint
@@ -22,6 +23,7 @@ from .pages_frame import NAME, OWN_LAYOUT, Frame, secure
 from .pages_jobs import JobPages
 from .pages_lists import ListPages
 from .pages_tokens import TokenPages
+from .patience import bounded_view
 
 PREFIX = "/snapshots"
 
@@ -44,20 +46,25 @@ def pages(office: Office, layout: str = OWN_LAYOUT, project_page: Callable[[str]
     )
     frame = Frame(office, layout, project_page)
     lists = ListPages(frame)
-    _routes(blueprint, lists, JobPages(frame), TokenPages(frame))
-    blueprint.before_request(frame.guard)
+    seconds = office.settings.mongo.timeout
+    _routes(blueprint, lists, JobPages(frame), TokenPages(frame), seconds)
+    section = bounded_view(seconds, lists.section)
+    blueprint.before_request(bounded_view(seconds, frame.guard))
     blueprint.after_request(secure)
     blueprint.register_error_handler(Exception, frame.failed)
-    blueprint.record(lambda state: state.app.jinja_env.globals.update(keyframe_section=lists.section))
+    blueprint.record(lambda state: state.app.jinja_env.globals.update(keyframe_section=section))
     return blueprint
 
 
-def _routes(blueprint: Blueprint, lists: ListPages, jobs: JobPages, tokens: TokenPages) -> None:
+def _routes(blueprint: Blueprint, lists: ListPages, jobs: JobPages, tokens: TokenPages, seconds: float) -> None:
+    # A view has several addresses, and Flask knows it by its identity: it is wrapped once.
+    bounded = cache(partial(bounded_view, seconds))
+
     def get(path: str, view: Callable[..., Any], endpoint: str | None = None) -> None:
-        blueprint.add_url_rule(path, endpoint or view.__name__, view, methods=["GET"])
+        blueprint.add_url_rule(path, endpoint or view.__name__, bounded(view), methods=["GET"])
 
     def post(path: str, view: Callable[..., Any]) -> None:
-        blueprint.add_url_rule(path, view.__name__, view, methods=["POST"])
+        blueprint.add_url_rule(path, view.__name__, bounded(view), methods=["POST"])
 
     get("/", lists.index)
     get("/jobs/<job_id>", jobs.job)

@@ -125,6 +125,13 @@ class Frame:
             return self.project_page(scope.project_id), title or "the project"
         return self.list_url(scope), title or ("Snapshots of the site" if scope.is_site else "Snapshots")
 
+    def after(self, scope: Scope, done: str, name: str) -> str:
+        """Where to go after an act on a list: to where its button was, on the host's page or on ours."""
+        if request.form.get("from") != "section":
+            return self.list_url(scope, done=done, of=name, _anchor="outcome")
+        home = self.home(scope)[0]
+        return f"{home}{'&' if '?' in home else '?'}done={done}&of={name}#outcome"
+
     def go(self, url: str) -> AnyResponse:
         """On to another page after a POST."""
         return redirect(url, 303)

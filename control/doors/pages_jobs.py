@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -26,6 +27,7 @@ from ..model import (
     Selection,
 )
 from .pages_frame import NAME, Frame, may_undo
+from .patience import waiting
 
 PREVIEW_WAIT = 8.0  # seconds; longer ones get the page of the job
 MAKE_WAIT = 3.0
@@ -135,25 +137,33 @@ class JobPages:
         """What can be done after the job: undo it, look at its plan; or why it does not begin."""
         if job.state is not JobState.ENDED or job.outcome is None:
             waiting = job.state is JobState.QUEUED and not self.desk.health().worker
-            return {"worker_away": waiting, "undoable": False, "undone": False, "plan_digest": ""}
-        outcome, undoable, undone = job.outcome, False, False
+            return {"worker_away": waiting, "undoable": False, "undone": False, "safety_is": "", "plan_digest": ""}
+        outcome, undoable, undone, safety_is = job.outcome, False, False, ""
         carried_out = outcome.status in _CARRIED_OUT and job.order.act in (Action.RESTORE, Action.UNDO)
         if carried_out and outcome.safety:
-            mark = self._mark(actor, job, outcome.safety)
+            mark, safety_is = self._mark(actor, job, outcome.safety)
             undone = mark is not None and mark.state == "undone"
             undoable = mark is not None and mark.state == "done" and may_undo(mark, view)
         digest = ""
         overtaken = bool(outcome.problems) and outcome.problems[0].code == "stale"
         if outcome.report and (carried_out or overtaken or job.order.act is Action.PREVIEW):
             digest = self._known(actor, str(outcome.report["digest"]))
-        return {"worker_away": False, "undoable": undoable, "undone": undone, "plan_digest": digest}
+        return {
+            "worker_away": False,
+            "undoable": undoable,
+            "undone": undone,
+            "safety_is": safety_is,
+            "plan_digest": digest,
+        }
 
-    def _mark(self, actor: Actor, job: Job, safety: str) -> RestoreMark | None:
-        try:
-            restores = self.desk.snapshot(actor, job.order.scope, safety).restores
-        except NotFoundError:  # deleted meanwhile
-            return None
-        return next((mark for mark in restores if mark.job == job.id), None)
+    def _mark(self, actor: Actor, job: Job, safety: str) -> tuple[RestoreMark | None, str]:
+        """What the safety snapshot tells of the job, and where it is: `here`, in the `trash`, or `gone`."""
+        for place in ("here", "trash"):
+            with suppress(NotFoundError):
+                restores = self.desk.snapshot(actor, job.order.scope, safety, trash=place == "trash").restores
+                mark = next((one for one in restores if one.job == job.id), None)
+                return (mark if place == "here" or mark is None or mark.state == "undone" else None), place
+        return None, "gone"
 
     def _known(self, actor: Actor, digest: str) -> str:
         try:
@@ -213,7 +223,7 @@ class JobPages:
         if not self._places.acquire(blocking=False):
             return job
         try:
-            return self.desk.wait(actor, job.id, seconds)
+            return waiting(self.desk.wait, actor, job.id, seconds)
         except UnavailableError:  # the job was accepted; its page will tell
             return job
         finally:

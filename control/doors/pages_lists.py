@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -17,22 +16,26 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from ..catalogue import LATEST
 from ..errors import NotFoundError, RefusedError, SignInError, UnavailableError
-from ..model import Action, Actor, Job, JobState, Page, Scope, ScopeView, Snapshot, is_snapshot_name
+from ..model import Action, Actor, Job, JobState, Page, Scope, ScopeView, Snapshot, Undos, is_snapshot_name
 from ..phrases import Words
 from .pages_frame import NAME, Frame
 
 log = structlog.get_logger(__name__)
 LONGEST_NOTE = 500
+_JOBS = 20  # the latest of a scope, to tell from how it is
 _RECENT = timedelta(hours=1)  # so long the list says how the last job ended
 _LOOKED_AT = 1000  # snapshots after a page without one that somebody wanted
 
 
 @dataclass(frozen=True)
 class Work:
-    """What goes on in a scope: jobs that wait or run, and the last one if it ended a short time ago."""
+    """What goes on in a scope: jobs that wait or run, the last one if it ended a short time ago; the latest; and
+    when the whole site was restored, if that was a short time ago and later than the last one."""
 
     active: tuple[Job, ...] = ()
     last: Job | None = None
+    jobs: tuple[Job, ...] = ()
+    site_restored: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class ListPages:
         try:
             actor = self.frame.actor()
             more = self._section(actor, Scope.project(str(project_id)), "section", "")
-            return self.frame.fragment("keyframe/_host.html", **more)
+            return self.frame.fragment("keyframe/_host.html", **more, notice=self._notice())
         except (SignInError, NotFoundError, RefusedError, ValueError):
             return Markup("")
         except Exception as error:
@@ -101,7 +104,7 @@ class ListPages:
             snapshot=found,
             own=found.scope == scope,
             titles=titles,
-            taken_back=self._taken_back(actor, scope, found),
+            undos=Undos.of(self.desk.snapshots(actor, scope, limit=_LOOKED_AT).items),
             left_out=self.frame.office.settings.scopes.site.leave,
             longest_note=LONGEST_NOTE,
             saved=request.args.get("done") == "noted",
@@ -113,8 +116,7 @@ class ListPages:
         actor = self.frame.actor()
         view = self.desk.scope(actor, scope)
         page = self.desk.snapshots(actor, scope, trash=True, cursor=request.args.get("cursor", ""))
-        taken_back = self.frame.office.messages.taken_back(page.items)
-        return self.frame.page("keyframe/trash.html", view=view, page=page, taken_back=taken_back)
+        return self.frame.page("keyframe/trash.html", view=view, page=page, undos=Undos.of(page.items))
 
     def note(self, name: str, project_id: str | None = None) -> AnyResponse:
         scope, name = self.frame.scope(project_id), self.frame.snapshot_name(name)
@@ -126,32 +128,35 @@ class ListPages:
     def delete(self, name: str, project_id: str | None = None) -> AnyResponse:
         scope, name = self.frame.scope(project_id), self.frame.snapshot_name(name)
         self.desk.delete(self.frame.actor(), scope, name)
-        return self.frame.go(self.frame.list_url(scope, done="deleted", of=name, _anchor="outcome"))
+        return self.frame.go(self.frame.after(scope, "deleted", name))
 
     def undelete(self, name: str, project_id: str | None = None) -> AnyResponse:
         scope, name = self.frame.scope(project_id), self.frame.snapshot_name(name)
         self.desk.undelete(self.frame.actor(), scope, name)
-        return self.frame.go(self.frame.list_url(scope, done="undeleted", of=name, _anchor="outcome"))
+        return self.frame.go(self.frame.after(scope, "undeleted", name))
 
     def _section(self, actor: Actor, scope: Scope, part: str, cursor: str) -> dict[str, Any]:
         view: ScopeView = self.desk.scope(actor, scope)
         page = self.desk.snapshots(actor, scope, cursor=cursor)
         now, words = self.frame.now(), self.frame.office.messages
+        work = self._work(actor, scope, now)
         days = [
-            (found[0].made_at, tuple(found))
-            for _, each in groupby(page.items, key=lambda one: words.day(one.made_at, now))
+            (words.called(found[0]), tuple(found))
+            for _, each in groupby(page.items, key=lambda one: words.day(words.called(one), now))
             if (found := list(each))
         ]
         return {
             "view": view,
             "part": part,
             "days": days,
-            "taken_back": words.taken_back(page.items),
-            "minutes": Counter(one.made_at.replace(second=0, microsecond=0) for one in page.items),
+            "undos": Undos.of(page.items),
+            "minutes": Counter(words.called(one).replace(second=0) for one in page.items),
             "next_cursor": page.next,
             "cursor": cursor,
-            "verdict": None if cursor else words.verdict(self._newest(actor, scope, page), scope, view.exists, now),
-            "work": self._work(actor, scope, now),
+            "verdict": None
+            if cursor
+            else words.verdict(self._newest(actor, scope, page), scope, view.exists, now, work.jobs),
+            "work": work,
             "longest_note": LONGEST_NOTE,
             "restorable": {Action.PREVIEW, Action.RESTORE} <= view.acts,
         }
@@ -162,23 +167,20 @@ class ListPages:
             return page.items
         return (*page.items, *self.desk.snapshots(actor, scope, cursor=page.next, limit=_LOOKED_AT).items)
 
-    def _taken_back(self, actor: Actor, scope: Scope, snapshot: Snapshot) -> frozenset[str]:
-        """Which of the snapshots that were restored, when this one was made, an undo brought back."""
-        found = []
-        for name in {mark.snapshot for mark in snapshot.restores}:
-            with suppress(NotFoundError):
-                found.append(self.desk.snapshot(actor, scope, name))
-        return self.frame.office.messages.taken_back(found)
-
     def _work(self, actor: Actor, scope: Scope, now: datetime) -> Work:
         try:
-            jobs = self.desk.jobs(actor, scope)
+            jobs = self.desk.jobs(actor, scope, _JOBS)
         except UnavailableError:  # the list of what is stored needs no database
             return Work()
+        site_restored = None if scope.is_site else self.desk.site_restored_at(actor, scope)
         active = tuple(job for job in jobs if job.state is not JobState.ENDED)
         last = next((job for job in jobs if job.ended_at and job.order.act is not Action.PREVIEW), None)
         recent = last is not None and last.ended_at is not None and now - last.ended_at < _RECENT
-        return Work(active, last if recent and not active else None)
+        shown = last if recent and not active else None
+        later = site_restored is not None and now - site_restored < _RECENT
+        if shown is not None and shown.ended_at is not None and site_restored is not None:
+            later = later and site_restored > shown.ended_at
+        return Work(active, shown, jobs, site_restored if later else None)
 
     def _notice(self) -> Notice | None:
         """What the act that led here did, as the address says; the words are ours, the name is checked."""

@@ -12,7 +12,9 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import structlog
 from flask import Response, request
@@ -28,6 +30,7 @@ from ..errors import (
     StaleError,
     UnavailableError,
 )
+from ..phrases import Phrases
 
 log = structlog.get_logger(__name__)
 
@@ -74,6 +77,7 @@ TITLES: Mapping[str, str] = {
     "slow-down": "Too many requests",
 }
 
+_WITH_MISTAKES = ("invalid", "settings")
 RETRY_AFTER = "2"  # seconds; a change-over of files takes less
 _BY_STATUS = {405: "method", 412: "precondition", 413: "too-large", 415: "media-type", 429: "slow-down"}
 
@@ -125,11 +129,14 @@ def _translated(error: HTTPException) -> KeyframeError:
 def problem_document(problem: Problem, **more: Any) -> dict[str, Any]:
     """The members of RFC 9457 and ours; `more` are further members (`mistakes`, `plan`, `job`), left out when empty."""
     status = http_status(problem.code)
+    words = Phrases(ZoneInfo("UTC"))  # a problem speaks of no time
+    if status == 422 and problem.code in _WITH_MISTAKES and not more.get("mistakes"):
+        more["mistakes"] = [words.problem(replace(problem, hint=""))]
     return {
         "type": f"urn:keyframe:problem:{problem.code}",
         "title": TITLES.get(problem.code.partition(".")[0], "Problem"),
         "status": status,
-        "detail": " ".join(part for part in (problem.what, problem.hint) if part),
+        "detail": words.problem(problem),
         **problem.as_dict(),
         **{key: value for key, value in more.items() if value},
     }

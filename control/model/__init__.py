@@ -6,12 +6,13 @@ Rules:
 - Times are aware and UTC, sizes are bytes, ids are text.
 """
 
-from .jobs import Health, Job, JobState, Order, Outcome, OutcomeStatus, Page, Progress
+from .jobs import Health, Job, JobState, Order, Outcome, OutcomeStatus, Page, Progress, found_unchanged
 from .plans import Change, Counts, Plan, PlanItem
 from .scopes import EVERYTHING, Action, Actor, Permit, Person, Scope, ScopeView, Selection, is_id
 from .snapshots import (
     BUCKETS,
     FORMAT,
+    NO_UNDOS,
     SYSTEM_JS,
     CollectionEntry,
     FileEntry,
@@ -22,6 +23,7 @@ from .snapshots import (
     RestoreMark,
     Snapshot,
     Status,
+    Undos,
     is_capped,
     is_snapshot_name,
 )
@@ -32,6 +34,7 @@ __all__ = [
     "BUCKETS",
     "EVERYTHING",
     "FORMAT",
+    "NO_UNDOS",
     "SYSTEM_JS",
     "Action",
     "Actor",
@@ -61,9 +64,11 @@ __all__ = [
     "Selection",
     "Snapshot",
     "Status",
+    "Undos",
     "Verdict",
     "Weight",
     "decisive",
+    "found_unchanged",
     "is_capped",
     "is_id",
     "is_snapshot_name",

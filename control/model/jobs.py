@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -98,7 +98,8 @@ class Outcome:
 class Order:
     """What a job is to do; all text, so that it can wait in the database.
 
-    `source` is the scope whose snapshot is meant (None for make), `mark_job` the restore that an undo takes back.
+    `source` is the scope whose snapshot is meant (None for make), `mark_job` the restore that an undo takes back;
+    `redo`: what it takes back was an undo itself, so that the restore holds again.
     """
 
     act: Action
@@ -112,6 +113,7 @@ class Order:
     plan: str = ""  # digest that was agreed to; empty: none
     mark_job: str = ""
     quick: bool = False  # verify: names and sizes only
+    redo: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -126,6 +128,7 @@ class Order:
             "plan": self.plan,
             "mark_job": self.mark_job,
             "quick": self.quick,
+            "redo": self.redo,
         }
 
     @classmethod
@@ -142,6 +145,7 @@ class Order:
             plan=doc["plan"],
             mark_job=doc["mark_job"],
             quick=doc.get("quick", False),
+            redo=doc.get("redo", False),
         )
 
 
@@ -174,6 +178,19 @@ class Job:
             "started_at": utc_text(self.started_at) if self.started_at else None,
             "ended_at": utc_text(self.ended_at) if self.ended_at else None,
         }
+
+
+def found_unchanged(jobs: Iterable[Job], snapshot: str) -> datetime | None:
+    """When a make among these jobs found last that this snapshot holds everything as it was then."""
+    ends = [
+        job.ended_at
+        for job in jobs
+        if job.ended_at is not None
+        and job.outcome is not None
+        and (job.order.act, job.outcome.status) == (Action.MAKE, OutcomeStatus.UNCHANGED)
+        and job.outcome.snapshot == snapshot
+    ]
+    return max(ends, default=None)
 
 
 @dataclass(frozen=True, slots=True)

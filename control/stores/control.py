@@ -3,8 +3,8 @@
 Rules:
 
 - Every write is acknowledged by the majority and journaled: a lock or an end that was confirmed is not lost.
-- A server that is gone or hangs is an `UnavailableError`; how soon is set where the client is made. (`pymongo.timeout`
-  here would take the place of `serverSelectionTimeoutMS`, and the answer come later.)
+- A server that is gone or hangs is an `UnavailableError`; how soon is set where the client is made, and for the
+  requests of the doors by `within`, since an open connection to a server that hangs has no time limit of its own.
 - Whatever text is handed in can be stored: names of files need not be valid UTF-8.
 """
 
@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 from datetime import UTC
 from typing import Any
 
+import pymongo
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.write_concern import WriteConcern
@@ -38,6 +39,11 @@ def answering() -> AbstractContextManager[None]:
     UnavailableError: the server cannot be reached, has no primary, or did not answer in time.
     """
     return translated("control database")
+
+
+def within(seconds: float) -> AbstractContextManager[None]:
+    """All that is asked of any server inside, in this thread, is answered within so many seconds or not at all."""
+    return pymongo.timeout(seconds)
 
 
 def storable(value: Any) -> Any:

@@ -76,6 +76,20 @@ def read_header(scope: Scope, folder: Path) -> Snapshot:
     ------
     DamagedError: `header-missing`, `header-invalid`, `format-newer`, `manifest-missing`, `manifest-size`.
     """
+    header, size = _read(scope, folder)
+    try:
+        found = (folder / "manifest.jsonl").stat().st_size
+    except OSError as error:
+        raise DamagedError("manifest-missing", "has lost its manifest.", subject=folder.name) from error
+    if found != size:
+        raise DamagedError(
+            "manifest-size", f"has a manifest of {found} bytes, {size} were written.", subject=folder.name
+        )
+    return header
+
+
+def _read(scope: Scope, folder: Path) -> tuple[Snapshot, int]:
+    """What `snapshot.json` says, and how many bytes its manifest has."""
     try:
         document = json.loads((folder / "snapshot.json").read_text(encoding="utf-8"))
     except OSError as error:
@@ -90,31 +104,23 @@ def read_header(scope: Scope, folder: Path) -> Snapshot:
                 subject=folder.name,
                 hint="Update Keyframe; the snapshot is left as it is.",
             )
-        header = _header(scope, folder.name, document)
-        size = document["manifest"]["bytes"]
+        return _header(scope, folder.name, document), int(document["manifest"]["bytes"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DamagedError("header-invalid", "has a snapshot.json with wrong fields.", subject=folder.name) from error
-    try:
-        found = (folder / "manifest.jsonl").stat().st_size
-    except OSError as error:
-        raise DamagedError("manifest-missing", "has lost its manifest.", subject=folder.name) from error
-    if found != size:
-        raise DamagedError(
-            "manifest-size", f"has a manifest of {found} bytes, {size} were written.", subject=folder.name
-        )
-    return header
 
 
 def _header(scope: Scope, name: str, document: Mapping[str, Any]) -> Snapshot:
     if Scope(document["scope"]["project_id"]) != scope:
         raise ValueError("of another scope")
-    instant = document["instant"]
+    instant, reason = document["instant"], Reason(document["reason"])
+    if reason is Reason.UNKNOWN:
+        raise ValueError("a reason that is never written")
     return Snapshot(
         scope=scope,
         name=name,
         made_at=utc_moment(document["made_at"]),
         made_by=str(document["made_by"]),
-        reason=Reason(document["reason"]),
+        reason=reason,
         note=str(document["note"]),
         pinned=False,
         instant=Instant(instant["cluster_time"]["t"], instant["cluster_time"]["i"], utc_moment(instant["utc"])),
@@ -142,13 +148,16 @@ def named_moment(name: str) -> datetime:
 
 
 def damaged_header(scope: Scope, folder: Path, error: DamagedError) -> Snapshot:
-    """What a list shows of a snapshot whose header cannot be trusted."""
+    """What a list shows of a snapshot that cannot be restored: what its header says, where that can be read."""
+    with contextlib.suppress(DamagedError):
+        header, _ = _read(scope, folder)
+        return replace(header, status=Status.DAMAGED, problems=(error.problem(), *header.problems))
     return Snapshot(
         scope=scope,
         name=folder.name,
         made_at=named_moment(folder.name),
         made_by="",
-        reason=Reason.MANUAL,
+        reason=Reason.UNKNOWN,
         note="",
         pinned=False,
         instant=None,

@@ -17,7 +17,7 @@ from bson import ObjectId
 from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
 from pymongo.database import Database
 
-from ..errors import NotFoundError
+from ..errors import no_such_job
 from ..model import Action, Job, JobState, Order, Outcome, OutcomeStatus, Progress, Scope
 from .control import Document, answering, collection, storable
 
@@ -66,7 +66,7 @@ class JobStore:
         """
         job = self.find(job_id)
         if job is None:
-            raise NotFoundError("There is no such job.", subject="job", hint="Look at the list of jobs.")
+            raise no_such_job()
         return job
 
     def find(self, job_id: str) -> Job | None:

@@ -57,7 +57,7 @@ class Repository:
         """
         folder = scope.stored_folder(self._trash if trash else self.root) / name
         if not is_snapshot_name(name) or not folder.is_dir():
-            raise NotFoundError("There is no such snapshot.", subject="snapshot", hint="Look at the list of snapshots.")
+            raise NotFoundError("There is no such snapshot.", subject=name[:50], hint="Look at the list of snapshots.")
         return folder
 
     def place_of(self, scope: Scope, name: str) -> str:
@@ -297,8 +297,10 @@ class Repository:
         try:
             self._drafts.mkdir(parents=True, exist_ok=True)
             probe = self._drafts / f".probe-{os.getpid()}"
-            probe.write_bytes(b"keyframe")
-            probe.unlink()
+            try:
+                probe.write_bytes(b"keyframe")
+            finally:  # a full disk lets a file begin that it has no room for
+                probe.unlink(missing_ok=True)
         except OSError as error:
             raise translate(error, str(self.root), "nothing was changed") from error
 
