@@ -16,12 +16,12 @@ import pytest
 from failing import DONE, FAILED, Faults, impatient, require_clean, require_outcome, spoilt
 from keyframe.backup import finishing
 from keyframe.backup.staging import Staging
-from keyframe.errors import KeyframeError
+from keyframe.errors import KeyframeError, UnavailableError
 from keyframe.model import Outcome, Snapshot
 from keyframe.stores.mongo_errors import translated
 from keyframe.stores.mongo_write import MongoWriter
 from mongod import Mongod
-from pymongo.errors import AutoReconnect, OperationFailure
+from pymongo.errors import AutoReconnect, BulkWriteError, OperationFailure, WriteConcernError
 from world import EDITION, OTHER, PROJECT, SITE, TWO, World, new_world
 
 
@@ -33,12 +33,28 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> Faults:
 # --- the server
 
 
+# As the server says it when it ends while it waits for the majority.
+ENDING = {"code": 91, "errmsg": "Replication is being shut down", "errorLabels": ["RetryableWriteError"]}
+
+
+def test_a_server_that_is_being_shut_down_does_not_answer() -> None:
+    unsafe = {"writeErrors": [], "writeConcernErrors": [ENDING]}
+    for error in (WriteConcernError("shut down", 91, ENDING), BulkWriteError(unsafe)):
+        with pytest.raises(UnavailableError), translated("records"):
+            raise error
+
+
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize(
     "error",
-    [AutoReconnect("gone"), OperationFailure("no", 96), OperationFailure("late", 50)],
-    ids=["gone", "no", "late"],
+    [
+        AutoReconnect("gone"),
+        OperationFailure("no", 96),
+        OperationFailure("late", 50),
+        WriteConcernError("shut down", 91, ENDING),
+    ],
+    ids=["gone", "no", "late", "ending"],
 )
 @pytest.mark.parametrize("name", ["write", "_write"])
 def test_a_server_that_fails_leaves_a_whole_state(

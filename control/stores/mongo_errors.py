@@ -37,10 +37,10 @@ def translated(subject: str) -> Iterator[None]:
     try:
         yield
     except (ConnectionFailure, ExecutionTimeout, WTimeoutError, ConfigurationError, InvalidOperation) as error:
-        raise UnavailableError(
-            f"MongoDB does not answer ({_short(error)}).", subject=subject, hint="Start it or wait, then try again."
-        ) from error
+        raise _not_answering(error, subject) from error
     except BulkWriteError as error:
+        if not (error.details or {}).get("writeErrors"):  # every record was taken, but is not safe yet
+            raise _not_answering(error, subject) from error
         raise InvalidError(
             f"a record could not be written ({_short(error)}).",
             subject=subject,
@@ -61,9 +61,17 @@ def translated(subject: str) -> Iterator[None]:
             raise UnavailableError(
                 f"MongoDB could not carry it out now ({_short(error)}).", subject=subject, hint="Try again later."
             ) from error
+        if error.has_error_label("RetryableWriteError"):  # it is being shut down, or another one takes over
+            raise _not_answering(error, subject) from error
         raise KeyframeError(f"MongoDB refused ({_short(error)}).", subject=subject) from error
     except PyMongoError as error:
         raise KeyframeError(f"MongoDB failed ({_short(error)}).", subject=subject) from error
+
+
+def _not_answering(error: Exception, subject: str) -> UnavailableError:
+    return UnavailableError(
+        f"MongoDB does not answer ({_short(error)}).", subject=subject, hint="Start it or wait, then try again."
+    )
 
 
 def _short(error: Exception) -> str:
