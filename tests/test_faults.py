@@ -25,7 +25,7 @@ from failing import (
 from keyframe.backup import finishing, staging
 from keyframe.backup.staging import Staging
 from keyframe.model import OutcomeStatus
-from keyframe.stores import draft, dump, files, headers, repository
+from keyframe.stores import draft, files, headers, repository, written
 from keyframe.stores.intents import Intents
 from keyframe.stores.manifest import ManifestWriter
 from keyframe.stores.plans import PlanWriter
@@ -46,7 +46,7 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> Faults:
     ("place", "name"),
     [
         (files.os, "write"), (draft.os, "mkdir"), (draft, "copy_link"), (ManifestWriter, "_line"),
-        (draft, "write_json"), (dump._Hashed, "write"), (repository, "flush"), (repository, "_rename_new"),
+        (draft, "write_json"), (written.Written, "write"), (repository, "flush"), (repository, "_rename_new"),
         (repository, "sync_folder"),
     ],
 )  # fmt: skip
