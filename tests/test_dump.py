@@ -27,6 +27,7 @@ from keyframe.stores.json_pool import JsonPool
 from keyframe.stores.mongo import CollectionInfo
 from keyframe.stores.older_dump import OlderDump
 from keyframe.stores.raw import NotBsonError
+from keyframe.stores.written import Written
 from test_records import IDS, ODD, fill
 from whole import documents, put, require_whole
 from world import PROJECT, SITE, World
@@ -358,3 +359,18 @@ def test_a_file_that_is_not_documents_is_refused(tmp_path: Path, raw: bytes) -> 
 
     with pytest.raises(NotBsonError):
         list(blocks_of(tmp_path / "x.bson"))
+
+
+def test_lines_are_taken_over_in_pieces_whatever_their_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raws = [bson.encode({"_id": number, "t": "x" * 2000}) for number in range(4000)]
+    before = dump(tmp_path / "first", raws, size=500)
+    written: list[int] = []
+    write = Written.write
+    monkeypatch.setattr(Written, "write", lambda out, raw: (written.append(len(raw)), write(out, raw))[1])
+    raws.append(bson.encode({"_id": 5000}))
+
+    after = dump(tmp_path / "second", raws, older_of(tmp_path / "first", before), size=500)
+
+    assert after.documents == 4001
+    assert sum(written) == after.bytes + after.json_bytes > 15_000_000
+    assert max(written) < 3_000_000

@@ -25,8 +25,8 @@ from failing import (
 from keyframe.backup import finishing, staging
 from keyframe.backup.staging import Staging
 from keyframe.model import OutcomeStatus
-from keyframe.stores import draft, draft_files, dump, files, headers, repository
-from keyframe.stores.disk import translate
+        (files.os, "write"), (draft_files.os, "mkdir"), (draft_files, "copy_link"), (ManifestWriter, "_write"),
+        (draft, "write_json"), (written.Written, "write"), (repository, "flush"), (repository, "_rename_new"),
 from keyframe.stores.intents import Intents
 from keyframe.stores.manifest import ManifestWriter
 from keyframe.stores.plans import PlanWriter
@@ -47,7 +47,7 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> Faults:
     ("place", "name"),
     [
         (files.os, "write"), (draft_files.os, "mkdir"), (draft_files, "copy_link"), (ManifestWriter, "_write"),
-        (draft, "write_json"), (dump._Hashed, "write"), (repository, "flush"), (repository, "_rename_new"),
+        (draft, "write_json"), (written.Written, "write"), (repository, "flush"), (repository, "_rename_new"),
         (repository, "sync_folder"),
     ],
 )  # fmt: skip

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .raw import NotBsonError, fields
+from .raw import NotBsonError, spans
 
 BLOCK = 1 << 20  # bytes; a single document may be larger
 _LONGEST = 1 << 26  # no document of MongoDB is as long
@@ -39,35 +39,35 @@ class Block:
 
 def batch_of(reply: bytes) -> tuple[Block, int]:
     """The documents in the reply to `find` or `getMore`, and the number of the cursor (0: there are no more)."""
-    cursor = next((value for _, name, value in fields(reply) if name == b"cursor"), None)
+    cursor = next(((at, end) for _, name, at, end in spans(reply, 0, len(reply)) if name == b"cursor"), None)
     if cursor is None:
         raise NotBsonError("a reply without cursor")
     block, number = Block(b"", []), 0
-    for _, name, value in fields(cursor):
+    for _, name, at, end in spans(reply, *cursor):
         if name in (b"firstBatch", b"nextBatch"):
-            block = _elements(value)
+            block = _elements(reply, at, end)
         elif name == b"id":
-            number = int.from_bytes(value, "little", signed=True)
+            number = int.from_bytes(reply[at:end], "little", signed=True)
     return block, number
 
 
-def _elements(array: bytes) -> Block:
+def _elements(reply: bytes, start: int, stop: int) -> Block:
     """The documents of an array: between them stand a type, the index as text and a NUL."""
-    at, end = 4, len(array) - 1
+    at, end = start + 4, stop - 1
     digits, enough = 1, 10
     pieces: list[bytes] = []
     ends: list[int] = []
     total = 0
     while at < end:
         at += 2 + digits
-        size = _length_at(array, at)[0]
-        pieces.append(array[at : at + size])
+        size = _length_at(reply, at)[0]
+        pieces.append(reply[at : at + size])
         at += size
         total += size
         ends.append(total)
         if len(ends) == enough:
             digits, enough = digits + 1, enough * 10
-    return Block(b"".join(pieces), ends)
+    return Block(b"".join(pieces) if len(pieces) != 1 else pieces[0], ends)
 
 
 def whole_documents(raw: bytes) -> list[int]:

@@ -16,9 +16,9 @@ from __future__ import annotations
 import hashlib
 import queue
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -53,25 +53,25 @@ class OlderLines:
         self._at = 0
         self._line = 0
 
-    def take(self, count: int) -> tuple[list[bytes], list[Inexact]]:
-        """The next lines, and which of them are not exact, counted from the first of these."""
-        pieces: list[bytes] = []
-        before, left = self._line, count
+    def take(self, count: int) -> Iterator[bytes]:
+        """The next lines, in pieces."""
+        self._line += count
+        left = count
         while left:
             at = self._at
             while left and (end := self._buffer.find(b"\n", at)) >= 0:
                 at = end + 1
                 left -= 1
             if at > self._at:
-                pieces.append(self._buffer[self._at : at])
+                yield self._buffer[self._at : at]
                 self._at = at
             if left and not self._fill():
                 raise OlderDamagedError
-        self._line += count
-        inexact = [
-            Inexact(one.line - before, one.id, one.reason) for one in self._inexact if before < one.line <= self._line
-        ]
-        return pieces, inexact
+
+    def inexact(self, count: int) -> list[Inexact]:
+        """Which of the next lines are not exact, counted from the first of these."""
+        last = self._line + count
+        return [replace(one, line=one.line - self._line) for one in self._inexact if self._line < one.line <= last]
 
     def finish(self) -> None:
         """Read it to its end. Raises OlderDamagedError where it is not what was written."""
@@ -89,7 +89,8 @@ class OlderLines:
         except OSError as error:
             raise OlderDamagedError from error
         self._digest.update(chunk)
-        self._buffer = self._buffer[self._at :] + chunk
+        rest = self._buffer[self._at :]
+        self._buffer = rest + chunk if rest else chunk
         self._at = 0
         return bool(chunk)
 
@@ -194,7 +195,7 @@ class JsonFile:
             self._lines += made.text.count(b"\n")
             return
         pieces: list[bytes] = []
-        at = line = 0  # in what was made
+        size = at = line = 0  # the latter two in what was made
         for act, count in task.ops:
             if act == MAKE:
                 end = at
@@ -207,11 +208,16 @@ class JsonFile:
                 continue
             if self._older is None:
                 raise RuntimeError("there is no older file")
-            taken, inexact = self._older.take(count)
             if act == TAKE:
-                self._note(inexact)
-                pieces += taken
+                self._note(self._older.inexact(count))
                 self._lines += count
+            for piece in self._older.take(count):
+                if act == TAKE:
+                    pieces.append(piece)
+                    size += len(piece)
+                if size >= _CHUNK:
+                    self._out.write(b"".join(pieces) if len(pieces) != 1 else pieces[0])
+                    pieces, size = [], 0
         self._out.write(b"".join(pieces))
 
     def _note(self, inexact: Iterable[Inexact]) -> None:

@@ -37,26 +37,26 @@ class Lines(NamedTuple):
 def lines_of(raw: bytes) -> Lines:
     """The lines of whole documents, one after another."""
     dumps, loads, mode = bsonjs.dumps, bsonjs.loads, bsonjs.CANONICAL
-    found: list[str] = []
+    found: list[bytes] = []
     inexact: list[Remark] = []
     at, end = 0, len(raw)
     while at < end:
         size = _length_at(raw, at)[0]
-        document = raw[at : at + size]
+        document = raw[at : at + size]  # no copy where it is all of it
         at += size
         # bsonjs raises on invalid UTF-8 and alters a few values.
         try:
             line = dumps(document, mode=mode)
             if loads(line) == document:
-                found.append(line)
+                found.append(line.encode("utf-8", "surrogatepass"))
                 continue
         except (ValueError, UnicodeError):
             pass
         line, one = _nearest(document, len(found) + 1)
-        found.append(line)
+        found.append(line.encode("utf-8", "surrogatepass"))
         inexact.append(one)
-    found.append("")
-    return Lines("\n".join(found).encode("utf-8", "surrogatepass"), tuple(inexact))
+    found.append(b"")
+    return Lines(b"\n".join(found), tuple(inexact))
 
 
 def _nearest(document: bytes, line: int) -> tuple[str, Remark]:

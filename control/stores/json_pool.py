@@ -26,6 +26,7 @@ from .json_lines import Lines, lines_of
 
 _SMALL = 100_000  # bytes that are made at once here
 _MOST_HELPERS = 4
+_LARGE = 4 << 20  # bytes from which on the helpers' memory goes back to the system at once
 _END_SECONDS = 5.0
 
 _Task = tuple[bytes, "Future[Lines]"]
@@ -108,6 +109,7 @@ class JsonPool:
                 [sys.executable, "-m", f"{__package__}.json_program"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                env={**os.environ, "MALLOC_MMAP_THRESHOLD_": str(_LARGE)},
                 start_new_session=True,
             )
             self._programs.append(program)

@@ -140,9 +140,10 @@ class OlderDump:
     def _fill(self, size: int) -> None:
         """Have at least `size` bytes from here on, as far as there are some."""
         while not self._is_at_end and len(self._buffer) - self._at < size:
-            chunk = self._read(max(BLOCK, size))
+            chunk = self._read(max(BLOCK, size - (len(self._buffer) - self._at)))
             self._is_at_end = not chunk
-            self._buffer = self._buffer[self._at :] + chunk
+            rest = self._buffer[self._at :]
+            self._buffer = rest + chunk if rest else chunk
             self._at = 0
 
     def finish(self) -> None:

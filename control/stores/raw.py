@@ -41,7 +41,12 @@ class NotBsonError(ValueError):
 
 def fields(raw: bytes) -> Iterator[Field]:
     """The fields of a document, those inside others not."""
-    at, end = 4, len(raw) - 1
+    return ((kind, name, raw[at:end]) for kind, name, at, end in spans(raw, 0, len(raw)))
+
+
+def spans(raw: bytes, start: int, stop: int) -> Iterator[tuple[int, bytes, int, int]]:
+    """Type and name of the fields of the document `raw[start:stop]`, and where their values begin and end in `raw`."""
+    at, end = start + 4, stop - 1
     try:
         while at < end:
             kind = raw[at]
@@ -49,7 +54,7 @@ def fields(raw: bytes) -> Iterator[Field]:
             value_end = name_end + 1 + _size_of_value(raw, kind, name_end + 1)
             if value_end > end:
                 raise NotBsonError("a value is longer than its document")
-            yield kind, raw[at + 1 : name_end], raw[name_end + 1 : value_end]
+            yield kind, raw[at + 1 : name_end], name_end + 1, value_end
             at = value_end
     except (KeyError, ValueError, IndexError) as error:
         raise NotBsonError("not a BSON document") from error
