@@ -25,8 +25,7 @@ from failing import (
 from keyframe.backup import finishing, staging
 from keyframe.backup.staging import Staging
 from keyframe.model import OutcomeStatus
-        (files.os, "write"), (draft_files.os, "mkdir"), (draft_files, "copy_link"), (ManifestWriter, "_write"),
-        (draft, "write_json"), (written.Written, "write"), (repository, "flush"), (repository, "_rename_new"),
+from keyframe.stores import draft, draft_files, files, repository, written
 from keyframe.stores.intents import Intents
 from keyframe.stores.manifest import ManifestWriter
 from keyframe.stores.plans import PlanWriter
