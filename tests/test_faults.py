@@ -25,7 +25,8 @@ from failing import (
 from keyframe.backup import finishing, staging
 from keyframe.backup.staging import Staging
 from keyframe.model import OutcomeStatus
-from keyframe.stores import draft, draft_files, files, repository, written
+from keyframe.stores import draft, draft_files, files, headers, repository, written
+from keyframe.stores.disk import translate
 from keyframe.stores.intents import Intents
 from keyframe.stores.manifest import ManifestWriter
 from keyframe.stores.plans import PlanWriter
