@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from .auth import Auth
+from .backroom import Backroom
 from .backup import Backup, Stores
 from .backup.stores import server_now
 from .catalogue import Catalogue
-from .desk import Backroom, Desk
+from .desk import Desk
 from .doors.login import Login
 from .doors.office import Office
 from .errors import SettingsError

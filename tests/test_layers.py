@@ -20,7 +20,7 @@ FLOORS: list[list[set[str]]] = [
     [{"sample"}, {"editions"}, {"embedded"}, {"run"}],
     [{"wiring"}],
     [{"doors"}],
-    [{"desk"}, {"work"}],
+    [{"desk", "restore_desk", "backroom"}, {"work"}],
     [{"catalogue"}, {"reception"}],
     [{"auth"}, {"backup"}, {"jobs", "claims"}, {"messages", "phrases", "verdict_words"}],
     [{"stores"}],
