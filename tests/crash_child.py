@@ -31,7 +31,7 @@ STEPS = {
     "add link": ("stores.draft_files", "DraftFiles", "add_link", ""),
     "second pass": ("backup.copying", "Copying", "second_pass", ""),
     "pin": ("stores.mongo", "Mongo", "pinned", ""),
-    "dump": ("backup.dumping", "Dumping", "_collection", ""),
+    "dump": ("stores.dump", "CollectionWriter", "close", ""),
     "manifest": ("stores.manifest", "ManifestWriter", "close", ""),
     "finish": ("stores.draft", "Draft", "finish", ""),
     "flush draft": ("stores.repository", "", "flush", ""),

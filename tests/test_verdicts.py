@@ -104,14 +104,14 @@ def test_what_is_counted_and_not_named_may_be_anybodys() -> None:
 def test_a_good_snapshot_is_said_to_be_as_it_was_written(words: Messages) -> None:
     said = words.outcome(verified(verdict()), NOW)
 
-    assert (said.title, said.tone) == ("Done: today 14:02 is as it was written", "good")
+    assert (said.title, said.tone) == ("Done: the snapshot of today 14:02 is as it was written", "good")
     assert said.text == "41 files and 3 records, 212 MB, were read and compared."
 
 
 def test_a_quick_look_is_not_said_to_have_read_anything(words: Messages) -> None:
     said = words.outcome(verified(verdict(quick=True)), NOW)
 
-    assert said.title == "Done: names and sizes of today 14:02 are right"
+    assert said.title == "Done: names and sizes of the snapshot of today 14:02 are right"
     assert said.text == "41 files and 3 records, 212 MB; the bytes were not read."
     assert "the bytes were not read" in words.verified(verdict(quick=True), NOW).title
 
@@ -121,7 +121,7 @@ def test_damage_is_said_with_its_number_and_that_nothing_was_changed(words: Mess
 
     said = words.outcome(verified(found), NOW)
 
-    assert (said.title, said.tone) == ("Damaged: today 14:02 is not as it was written", "bad")
+    assert (said.title, said.tone) == ("Damaged: the snapshot of today 14:02 is not as it was written", "bad")
     assert said.text.startswith(f"30 things are not as written. {NOTHING.removesuffix('.')}")
     assert said.text.endswith("29 more are not named.")
     assert said.problems == (MISSING,)
@@ -145,7 +145,7 @@ def test_a_verification_that_came_to_no_end_says_nothing_of_the_snapshot(
     said = words.outcome(job(Action.VERIFY, status, code), NOW)
 
     assert said.title.startswith("Not done: ") and NOTHING in said.text
-    assert words.job_title(job(Action.VERIFY, None), NOW).title == "Verifying today 14:02"
+    assert words.job_title(job(Action.VERIFY, None), NOW).title == "Verifying the snapshot of today 14:02"
 
 
 def test_a_damaged_snapshot_is_not_counted_as_a_good_one(words: Messages) -> None:

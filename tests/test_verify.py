@@ -179,6 +179,18 @@ def test_the_next_snapshot_shares_nothing_with_a_damaged_one(world: World) -> No
     assert world.make().name == second.name
 
 
+def test_nor_does_a_snapshot_of_another_scope(world: World) -> None:
+    first = world.make(PROJECT)
+    bad = spoil(world.stored(first))
+    verify(world, first)
+
+    site = world.make(SITE)
+
+    stored = world.stored(site) / "files/project" / str(ONE) / bad.relative_to(world.stored(first) / "files")
+    assert stored.read_bytes() != bad.read_bytes()
+    assert verify(world, site).outcome.status is OutcomeStatus.DONE  # type: ignore[union-attr]
+
+
 # --- who may
 
 
