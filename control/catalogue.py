@@ -11,16 +11,31 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import chain, islice
 
 from .errors import InvalidError, NotFoundError, RefusedError
-from .model import EVERYTHING, Page, Reason, RestoreMark, Scope, Selection, Snapshot, Status, utc_text
+from .model import (
+    EVERYTHING,
+    Page,
+    Reason,
+    RestoreMark,
+    Scope,
+    Selection,
+    Snapshot,
+    Status,
+    is_snapshot_name,
+    utc_moment,
+    utc_text,
+)
 from .stores.repository import Repository
 
 LATEST = "latest"
+_POSSIBLE_YEARS = (1970, 9000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,27 +57,29 @@ class Catalogue:
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
 
-    def all(self, scope: Scope, *, trash: bool = False) -> Iterator[Snapshot]:
-        """Newest first, read as they are wanted; a project's has the site's that hold it, too (not in the trash)."""
-        own = self._repository.newest_first(scope, trash=trash)
+    def all(self, scope: Scope, *, trash: bool = False, until: datetime | None = None) -> Iterator[Snapshot]:
+        """Newest first, read as they are wanted; a project's has the site's that hold it, too (not in the trash).
+
+        `until`: all that were made by then, and some that were made a little later.
+        """
+        own = self._repository.newest_first(scope, trash=trash, until=until)
         if scope.project_id is None or trash:
             return own
-        return heapq.merge(own, self._parts(scope.project_id), key=lambda one: (one.made_at, one.name), reverse=True)
+        parts = self._parts(scope.project_id, until)
+        return heapq.merge(own, parts, key=lambda one: (one.made_at, one.name), reverse=True)
 
-    def _parts(self, project_id: str) -> Iterator[Snapshot]:
-        site = self._repository.newest_first(Scope.site())
+    def _parts(self, project_id: str, until: datetime | None) -> Iterator[Snapshot]:
+        site = self._repository.newest_first(Scope.site(), until=until)
         return (one.part_of(project_id) for one in site if project_id in one.projects)
 
     def page(self, scope: Scope, *, trash: bool, cursor: str, limit: int) -> Page[Snapshot]:
         """A stretch of `all`; `cursor` is the `next` of the page before."""
-        found = self.all(scope, trash=trash)
-        if cursor:
-            made_at, _, name = cursor.partition("~")
-            if not name:
-                raise InvalidError(
-                    "This cursor is none of this list.", subject="cursor", hint="Use the `next` of a page."
-                )
-            found = (one for one in found if (utc_text(one.made_at), one.name) < (made_at, name))
+        if not cursor:
+            found = self.all(scope, trash=trash)
+        else:
+            made_at, name = _place(cursor)
+            everything = self.all(scope, trash=trash, until=made_at)
+            found = (one for one in everything if (one.made_at, one.name) < (made_at, name))
         items = tuple(islice(found, limit + 1))
         more = len(items) > limit
         items = items[:limit]
@@ -208,3 +225,13 @@ class Catalogue:
 def everything(selection: Selection | None) -> Selection:
     """A selection that was left out means all."""
     return EVERYTHING if selection is None else selection
+
+
+def _place(cursor: str) -> tuple[datetime, str]:
+    """Where a page begins; InvalidError for what is no cursor."""
+    made_at, _, name = cursor.partition("~")
+    with contextlib.suppress(ValueError, OverflowError):
+        moment = utc_moment(made_at)
+        if is_snapshot_name(name) and _POSSIBLE_YEARS[0] <= moment.year <= _POSSIBLE_YEARS[1]:
+            return moment, name
+    raise InvalidError("This cursor is none of this list.", subject="cursor", hint="Use the `next` of a page.")

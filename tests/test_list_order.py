@@ -101,3 +101,21 @@ def test_the_first_page_and_the_latest_do_not_read_all_headers(
     read.clear()
     assert catalogue.find(SITE, "latest").name == wanted[0][1]
     assert len(read) == 1
+
+
+def test_nor_does_a_later_page(one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    top = SITE.stored_folder(tmp_path / "many")
+    wanted = [name for _, name in store(one, top, [60.0 * number for number in range(300)])]
+    (top / "2026-99-99T10-00-00Z").mkdir()
+    catalogue = Catalogue(Repository(tmp_path / "many"))
+    first = catalogue.page(SITE, trash=False, cursor="", limit=200)
+    read, inner = [], room.read_header
+    monkeypatch.setattr(room, "read_header", lambda *args: read.append(args) or inner(*args))
+
+    page = catalogue.page(SITE, trash=False, cursor=first.next or "", limit=20)
+    assert [one.name for one in page.items] == wanted[200:220]
+    # One more than is shown, the last one of the page before, those of ten minutes, the one without a date.
+    assert len(read) <= 20 + 1 + 1 + 10 + 1
+
+    last = catalogue.page(SITE, trash=False, cursor=page.next or "", limit=200)
+    assert [one.name for one in last.items] == [*wanted[220:], "2026-99-99T10-00-00Z"]

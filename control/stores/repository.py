@@ -16,6 +16,7 @@ Rules:
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import errno
 import fcntl
@@ -31,11 +32,13 @@ from ..model import CollectionEntry, FileEntry, RestoreMark, Scope, Snapshot, Ve
 from .disk import FULL, flush, names_in, remove_tree, scratch_name, sweep_scratch, sync_folder, translate
 from .draft import Draft
 from .file_lines import FileLine, read_lines
-from .headers import Labels, damaged_header, labels_of, named_moment, read_header, read_labels, write_json
+from .headers import NO_DATE, Labels, damaged_header, labels_of, named_moment, read_header, read_labels, write_json
 from .manifest import read_collections, read_manifest
 from .validator import Told, Validator
 
 _NAME = "%Y-%m-%dT%H-%M-%SZ"
+# By so much a name can be later than `made_at`: it would take ten minutes of making more than one snapshot a second.
+_DRIFT = timedelta(minutes=10)
 
 
 class Repository:
@@ -68,8 +71,11 @@ class Repository:
         """The headers of a scope's snapshots, newest first."""
         return list(self.newest_first(scope, trash=trash))
 
-    def newest_first(self, scope: Scope, *, trash: bool = False) -> Iterator[Snapshot]:
-        """The same, each header read when it is wanted: whoever wants the newest waits for no others."""
+    def newest_first(self, scope: Scope, *, trash: bool = False, until: datetime | None = None) -> Iterator[Snapshot]:
+        """The same, each header read when it is wanted: whoever wants the newest waits for no others.
+
+        `until`: all that were made by then, and some that were made a little later.
+        """
         top = scope.stored_folder(self._trash if trash else self.root)
         try:
             names = sorted(os.listdir(top))
@@ -77,6 +83,9 @@ class Repository:
             return
         except OSError as error:
             raise translate(error, str(top), "the snapshots are as they were") from error
+        if until is not None:
+            later = bisect.bisect_right(names, (until + _DRIFT).strftime(_NAME))
+            names[later:] = [name for name in names[later:] if named_moment(name) == NO_DATE]  # they come last
         # A name is the second of `made_at`, or a later one that was free: no snapshot is newer than its name says. So
         # the newest of those that were read is the newest of all once the next name is of an earlier second.
         read: list[Snapshot] = []
