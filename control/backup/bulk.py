@@ -46,34 +46,42 @@ class Bulk:
         self._watch = watch
         self._keep = keep  # told of each row whose bytes were read
         self._stopping = threading.Event()
+        self._read = 0  # bytes, by all threads
+        self._total = 0
+        self._reading = threading.Lock()
         self._firsts: dict[tuple[int, int], Row | None] = {}  # of files with several links: the one that is copied
 
     def run(self, rows: Iterable[Row], out: RowWriter, total: int) -> None:
         """Write the rows back, completed; those of files that could not be read are missing.
+
+        `total`: about how many bytes will be read.
 
         Raises
         ------
         TargetError: the draft cannot be written. CancelledError: as the watch says.
         """
         waiting: deque[Future[_Taken] | _Taken] = deque()
-        done = 0
+        self._total = total
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="copy") as pool:
             try:
                 for group in self._groups(rows):
                     work = any(map(_is_work, group))
                     waiting.append(pool.submit(self._take_group, group) if work else [(row, False) for row in group])
                     while len(waiting) > _AHEAD:
-                        done += self._give(waiting.popleft(), out)
-                    self._watch.progress(Progress("copying files", 1, 4, done, total, "files"))
+                        self._give(waiting.popleft(), out)
+                    self._tell()
                 while waiting:
-                    done += self._give(waiting.popleft(), out)
-                    self._watch.progress(Progress("copying files", 1, 4, done, total, "files"))
+                    self._give(waiting.popleft(), out)
+                    self._tell()
             except BaseException:
                 self._stopping.set()
                 for one in waiting:
                     if isinstance(one, Future):
                         one.cancel()
                 raise
+
+    def _tell(self) -> None:
+        self._watch.progress(Progress("copying files", 1, 4, min(self._read, self._total), self._total, "bytes"))
 
     def _groups(self, rows: Iterable[Row]) -> Iterator[list[Row]]:
         group: list[Row] = []
@@ -97,7 +105,7 @@ class Bulk:
             elif len(self._firsts) < _MOST_TWINS:
                 self._firsts[inode] = None
 
-    def _give(self, group: Future[_Taken] | _Taken, out: RowWriter) -> int:
+    def _give(self, group: Future[_Taken] | _Taken, out: RowWriter) -> None:
         rows = self._wait(group) if isinstance(group, Future) else group
         for row, was_read in rows:
             inode = (row.stat.device, row.stat.inode)
@@ -111,7 +119,6 @@ class Bulk:
             if was_read:
                 self._keep(row)
             out.add(row)
-        return len(rows)
 
     def _wait(self, group: Future[_Taken]) -> _Taken:
         while True:
@@ -119,6 +126,7 @@ class Bulk:
                 return group.result(0.2)
             except NotYet:
                 self._watch.check()
+                self._tell()
 
     # --- in the threads
 
@@ -140,7 +148,9 @@ class Bulk:
         except (ChangedError, OSError):
             return None
 
-    def _alive(self, _: bytes = b"") -> None:
+    def _alive(self, piece: bytes = b"") -> None:
+        with self._reading:
+            self._read += len(piece)
         if self._stopping.is_set():
             raise CancelledError("The copy was stopped.")
 

@@ -84,7 +84,7 @@ class Copying:
         """Copy what has no stored copy; nobody is kept from writing meanwhile."""
         bulk = Bulk(self._draft.files, self._live, self._watch, self._keep)
         with RowWriter(self._draft.rows(1)) as out:
-            bulk.run(read_rows(self._draft.rows(0)), out, self._looking.paths)
+            bulk.run(read_rows(self._draft.rows(0)), out, self._looking.bytes_to_read)
         self._passes = 1
         self._stores.seen.flush()
 

@@ -88,7 +88,8 @@ class Looking:
         self._newest = newest = older.newest
         self._watch = watch
         self.folder = "" if newest is None else stores.repository.place_of(newest.scope, newest.name)
-        self.bytes_needed = 0
+        self.bytes_needed = 0  # by what has no stored copy
+        self.bytes_to_read = 0
         self.paths = 0
         self.damaged: list[Problem] = []  # stored copies that are not what was written
 
@@ -124,6 +125,7 @@ class Looking:
             if shelf.holds(self.folder, os.fsdecode(row.path), row):
                 row.folder, row.copy = self.folder, row.path
                 row.sha256, row.expected = (sight.sha256, "") if sight else ("", before.sha256 or "")
+                self.bytes_to_read += 0 if sight else row.stat.size
                 return
             self.damaged.append(
                 Problem(
@@ -137,6 +139,7 @@ class Looking:
             row.folder, row.copy, row.sha256 = sight.folder, os.fsencode(sight.path), sight.sha256
             return
         self.bytes_needed += row.stat.size
+        self.bytes_to_read += row.stat.size
 
     def _may_share(self, sight: Sight) -> bool:
         return self._older.shares and sight.folder != "" and sight.folder not in self._older.damaged
