@@ -13,7 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,7 @@ class Site:
     database: str
     office: Office
     project: str
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def kf(self, *words: str, role: str = "root") -> Result:
         """Run a command inside this process, which saves the second that a new one takes to load."""
@@ -98,7 +99,7 @@ class Site:
         return path
 
     def start(self, *words: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [str(KEYFRAME), *words],
             env=environment(self.var, **self.variables),
             cwd=self.var.parent,
@@ -107,6 +108,14 @@ class Site:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.started.append(process)
+        return process
+
+    def end(self) -> None:
+        """End what a test that failed left running."""
+        for process in self.started:
+            with process:
+                process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +128,9 @@ def site(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     office = build(settings)
     make_sample(settings, office.database)
     project = sorted(path.name for path in (settings.working / "project").iterdir())[0]
-    yield Site(settings.var, mongo_uri, settings.mongo.database, office, project)
+    found = Site(settings.var, mongo_uri, settings.mongo.database, office, project)
+    yield found
+    found.end()
     office.database.client.close()
     with MongoClient(mongo_uri) as client:
         client.drop_database(settings.mongo.database)
