@@ -7,14 +7,14 @@ BIN = .venv/bin
 READY = .venv/.ready
 APT = DEBIAN_FRONTEND=noninteractive apt-get
 
-.PHONY: run test bench setup lint lock system browser
+.PHONY: run test bench setup lint lock system browser strace
 .DEFAULT_GOAL := run
 
 # exec: Ctrl-C and SIGTERM must reach keyframe itself.
 run: setup
 	@export KEYFRAME_SAMPLE__SIGN_IN="$${KEYFRAME_SAMPLE__SIGN_IN:-true}"; exec $(BIN)/keyframe up
 
-test: lint browser
+test: lint browser strace
 	$(BIN)/pytest -n 2 --dist loadfile --timeout 180
 	@$(BIN)/python tests/real_data.py
 
@@ -57,6 +57,15 @@ browser:
 	if command -v chromium >/dev/null; then exit 0; fi; \
 	if [ -n "$$CI" ]; then echo "chromium is missing, and CI must not skip the browser tests."; exit 1; fi; \
 	echo "chromium is missing: the browser tests will be skipped. To have them, run as root: apt-get install chromium"
+
+# For the tests of power cuts, which record what the disk is asked for.
+strace:
+	@if command -v strace >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
+	then $(APT) update -qq && $(APT) install -y -qq strace >/dev/null; fi; \
+	if command -v strace >/dev/null; then exit 0; fi; \
+	if [ -n "$$CI" ]; then echo "strace is missing, and CI must not skip the tests of power cuts."; exit 1; fi; \
+	echo "strace is missing: the tests of power cuts will be skipped. To have them, run as root: apt-get install strace"
 
 # After a change of requirements.in or requirements-dev.in.
 lock: setup

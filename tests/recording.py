@@ -159,6 +159,20 @@ class Disk:
                 names[path + name[len(event.other) :]] = names.pop(name)
 
 
+# How likely it is that names, bytes and renames which were not flushed are there all the same.
+_CHOICES = [
+    (0, 0, 0),
+    (0, 0, 1),
+    (1, 1, 1),
+    (1, 0, 1),
+    (1, 0.9, 1),
+    (1, 0.7, 1),
+    (0.5, 0.5, 0.5),
+    (0.5, 0.5, 1),
+    (0.9, 0, 1),
+]
+
+
 @dataclass
 class Recording:
     """What was asked of the disk below `root`, which was as `before` says and is as it is now."""
@@ -178,11 +192,11 @@ class Recording:
         for count in range(len(events) + 1):
             asked = events[:count]
             sure = [_is_flushed(one, asked) for one in asked]
-            choices: list[tuple[float, float]] = [(0, 0), (1, 1), (1, 0), (0.5, 0.5), (0.9, 0)]
-            for names, content in choices:
+            for names, content, renames in _CHOICES:
                 disk = self.before.copy()
                 for event, is_sure in zip(asked, sure, strict=True):
-                    happens = is_sure or event.kind == "rename" or chance.random() < names
+                    likely = renames if event.kind == "rename" else names
+                    happens = is_sure or chance.random() < likely
                     if event.kind == "bytes":
                         whole = is_sure or chance.random() < content
                         disk.do(event, "" if whole else chance.choice(["none", "half", "zeros"]))

@@ -113,6 +113,35 @@ def test_everything_is_flushed_before_the_rename_and_the_name_after_it(recording
     assert later == [], "a snapshot does not change after its commit"
 
 
+def test_no_flush_is_asked_for_that_is_not_needed(recording: tuple[Recording, Snapshot]) -> None:
+    record, snapshot = recording
+    top = os.path.dirname(commit_of(record, snapshot).path)
+
+    flushes = [(one.kind, one.path) for one in record.inside() if one.kind in ("flush", "flush all")]
+
+    assert [kind for kind, _ in flushes] == ["flush all", "flush"]
+    assert flushes[1][1] == top
+
+
+def test_a_snapshot_that_was_told_as_done_is_there_after_a_power_cut(
+    recording: tuple[Recording, Snapshot], tmp_path: Path
+) -> None:
+    record, snapshot = recording
+    last = [disk for count, disk in record.states(random.Random(2)) if count == len(record.inside())]
+
+    for disk in last:
+        record.build(disk, tmp_path / "after")
+        listed = Repository(tmp_path / "after").get(SITE, snapshot.name)
+        assert listed.status is Status.DONE
+        require_whole(SITE.stored_folder(tmp_path / "after") / listed.name, listed)
+    assert len(last) > 5
+
+    unflushed = replace(record, events=[one for one in record.events if one.kind != "flush"])
+    lost = [disk for count, disk in unflushed.states(random.Random(2)) if count == len(unflushed.inside())]
+    folder = str(SITE.stored_folder(record.root) / snapshot.name)
+    assert any(folder not in disk.names for disk in lost), "the simulation forgets no rename"
+
+
 def test_no_power_cut_leaves_a_listed_snapshot_that_is_not_good(
     recording: tuple[Recording, Snapshot], tmp_path: Path
 ) -> None:

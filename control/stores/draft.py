@@ -92,7 +92,7 @@ class Draft:
         for path in self.folder.glob(".rows-*"):
             path.unlink()
         (self.folder / "README.txt").write_text(readme_text(header, self._unsummed), encoding="utf-8")
-        write_json(self.folder / "snapshot.json", header)
+        write_json(self.folder / "snapshot.json", header, durable=False)  # the commit flushes all at once
         for name in ("README.txt", "snapshot.json", "manifest.jsonl"):
             with open(self.folder / name, "rb") as content:
                 self._sums.append(Sum(name, hashlib.file_digest(content, "sha256").hexdigest()))

@@ -45,14 +45,15 @@ class Labels:
         }
 
 
-def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Write a small file durably: beside it, flushed, renamed over it."""
+def write_json(path: Path, document: Mapping[str, Any], *, durable: bool = True) -> None:
+    """Write a small file: beside it, flushed unless that comes later (`durable`), renamed over it."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(draft, "w", encoding="utf-8") as file:
             file.write(_json(document) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(draft, path)
     except OSError:
         with contextlib.suppress(OSError):

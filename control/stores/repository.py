@@ -5,7 +5,8 @@ Rules:
 - A draft lies in `.drafts`, which no list shows; one rename into the scope's folder commits it. The rename refuses an
   existing target (a snapshot's folder is never empty), so two snapshots of one second never share a folder.
 - A name is taken in the scope, its trash and, between site and projects, on the other side too.
-- Invariant "durable before visible": everything of a draft is flushed before the rename, its parent after it.
+- Invariant "durable before visible": everything of a draft is flushed before the rename, its parent after it. One
+  syncfs and one fsync are enough for that: the first also brings the folders to the disk that lead to the parent.
 - Lists read `snapshot.json` and the size of the manifest only; what does not fit is listed as damaged, and the others
   stay usable.
 - Delete is a rename into `.trash`; undelete the rename back. Only `labels.json` ever changes in a snapshot.
@@ -201,8 +202,7 @@ class Repository:
                     if not self._is_taken(scope, name) and _rename_new(draft.folder, top / name):
                         break
                     moment += timedelta(seconds=1)
-            for parent in (top, top.parent, self.root):
-                sync_folder(parent)
+            sync_folder(top)
         except OSError as error:
             raise translate(error, str(top), "no snapshot was made") from error
         return self.get(scope, name)
