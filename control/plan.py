@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from .model import Change, Counts, FileEntry, PlanItem
 
@@ -144,7 +145,7 @@ def _file_item(want: FileEntry | None, have: FileEntry | None) -> PlanItem:
     entry = want or have
     assert entry is not None  # noqa: S101  (one of the two is there)
     change = Change.DELETE if want is None else Change.CREATE if have is None else Change.REPLACE
-    # Equal bytes under another mode, owner or time: nothing has to be copied.
+    # Equal bytes under another mode, owner or time, or with other attributes: nothing has to be copied.
     same_bytes = want is not None and have is not None and want.kind == have.kind and _content(want) == _content(have)
     return PlanItem(
         change=change,
@@ -159,10 +160,20 @@ def _content(entry: FileEntry) -> tuple[str, str]:
     return entry.sha256, entry.target
 
 
-def _traits(entry: FileEntry | None) -> list[str | int] | None:
+def _traits(entry: FileEntry | None) -> list[Any] | None:
     if entry is None:
         return None
-    return [entry.kind, entry.size, entry.mode, entry.uid, entry.gid, entry.mtime_ns, entry.sha256, _safe(entry.target)]
+    return [
+        entry.kind,
+        entry.size,
+        entry.mode,
+        entry.uid,
+        entry.gid,
+        entry.mtime_ns,
+        entry.sha256,
+        _safe(entry.target),
+        [[name.hex(), value.hex()] for name, value in entry.attributes],
+    ]
 
 
 def _safe(target: str) -> str:
@@ -171,7 +182,7 @@ def _safe(target: str) -> str:
 
 def entry_of(item: PlanItem) -> FileEntry:
     """The wanted entry of a file item that creates or replaces."""
-    kind, size, mode, uid, gid, mtime_ns, sha256, target = item.detail["want"]
+    kind, size, mode, uid, gid, mtime_ns, sha256, target, attributes = item.detail["want"]
     return FileEntry(
         item.name,
         kind,
@@ -182,6 +193,7 @@ def entry_of(item: PlanItem) -> FileEntry:
         mtime_ns,
         sha256,
         bytes.fromhex(target).decode("utf-8", "surrogateescape"),
+        tuple((bytes.fromhex(name), bytes.fromhex(value)) for name, value in attributes),
     )
 
 

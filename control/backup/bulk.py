@@ -113,7 +113,7 @@ class Bulk:
                 first = self._firsts.get(inode)
                 if first is None or first.stat != row.stat:
                     continue  # the second look will tell what became of it
-                row.copy, row.sha256 = first.path, first.sha256
+                row.copy, row.sha256, row.attributes = first.path, first.sha256, first.attributes
             elif inode in self._firsts and row.is_file and not row.folder:
                 self._firsts[inode] = row
             if was_read:
@@ -164,14 +164,14 @@ def take(row: Row, live: Descent, files: DraftFiles, alive: Callable[[bytes], ob
     """
     path, at = os.fsdecode(row.path), time.time_ns()
     if row.expected:
-        stat, sha256 = live.digest(path, alive)
-        if sha256 == row.expected:
-            found = row_of(path, stat, at)
+        stat, sha256, attributes = live.digest(path, alive)
+        if sha256 == row.expected and attributes == row.attributes:
+            found = row_of(path, stat, at, attributes=attributes)
             found.sha256, found.folder, found.copy = sha256, row.folder, row.copy
             return found
         at = time.time_ns()
     entry, stat = files.copy(live, path, alive)
-    found = row_of(path, stat, at)
+    found = row_of(path, stat, at, attributes=entry.attributes)
     found.sha256 = entry.sha256
     return found
 

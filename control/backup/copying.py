@@ -22,7 +22,7 @@ from ..stores.draft import Draft
 from ..stores.draft_files import DraftFiles
 from ..stores.files import Descent, path_key
 from ..stores.manifest import ManifestWriter
-from ..stores.seen import RACY_NS, SeenKey
+from ..stores.seen import RACY_NS, Copy, SeenKey
 from .bulk import Bulk, take
 from .looking import Looking, OlderCopies, Shelf
 from .rows import Row, RowWriter, read_rows, row_of
@@ -94,7 +94,8 @@ class Copying:
         key: SeenKey = (stat.device, stat.inode, stat.ctime_ns, stat.mtime_ns, stat.size)
         path = row.path if row.folder in ("", self._looking.folder) else row.copy
         place = self._stores.seen.place(row.folder) if row.folder else self._place
-        self._stores.seen.remember(key, row.sha256, row.at, place=place, path=os.fsdecode(path))
+        copy = Copy(place, os.fsdecode(path))
+        self._stores.seen.remember(key, row.sha256, row.attributes, row.at, copy)
 
     # --- with the gate closed
 
@@ -111,7 +112,7 @@ class Copying:
             DraftFiles(self._draft.files.root) as files,
             self._live.descent() as live,
         ):
-            for path, stat, at_ns, target in self._live.paths(self._note):
+            for path, stat, at_ns, target, attributes in self._live.paths(self._note):
                 key = path_key(path)
                 while before is not None and _key(before) < key:
                     self._remove(files, before)
@@ -119,10 +120,10 @@ class Copying:
                 was = before if before is not None and _key(before) == key else None
                 if was is not None:
                     before = next(rows, None)
-                    if was.is_same(stat) and self._is_settled(was, live):
+                    if was.is_same(stat, attributes) and self._is_settled(was, live):
                         out.add(was)
                         continue
-                row = self._take_again(was, row_of(path, stat, at_ns, target), files, live)
+                row = self._take_again(was, row_of(path, stat, at_ns, target, attributes), files, live)
                 if row is not None:
                     out.add(row)
             while before is not None:
@@ -137,7 +138,8 @@ class Copying:
         if not row.is_file or row.at - row.stat.ctime_ns >= RACY_NS:
             return True
         try:
-            return live.digest(os.fsdecode(row.path))[1] == row.sha256
+            _, sha256, attributes = live.digest(os.fsdecode(row.path))
+            return (sha256, attributes) == (row.sha256, row.attributes)
         except (ChangedError, OSError):
             return False
 

@@ -6,7 +6,7 @@ while the program is down. Such work is in no safety snapshot, so a restore may 
 Rules:
 
 - A live file or record was edited when its content is neither that of the snapshot nor that of the safety snapshot.
-- What is not there, directories, and differences of mode, owner or time alone are never somebody's work.
+- What is not there, directories, and differences of mode, owner, time or attributes alone are never somebody's work.
 
 >>> edited_in(stores, plan_to_snapshot, plan_to_safety)     # doctest: +SKIP
 frozenset({'edition/1/late.txt'})

@@ -21,7 +21,8 @@ from typing import Protocol
 from ..errors import ChangedError, DamagedError, Problem
 from ..model import BUCKETS, CollectionEntry, FileEntry, Scope, Snapshot
 from ..plan import Record, Slice
-from ..stores.files import with_digest
+from ..stores.attributes import kept_at, only
+from ..stores.files import with_content
 from ..stores.mongo import CollectionInfo
 from ..stores.raw import NotBsonError, id_bytes, id_text, title_of
 from ..stores.reader import Reader
@@ -86,6 +87,7 @@ class LiveInventory:
 
     def files(self, part: Part) -> Iterator[FileEntry]:
         tree = self._stores.live_tree(part.scope)
+        owned = Owned(self._stores)
 
         def note(path: str, _problem: Problem) -> None:
             self.unknown_paths.add(path)
@@ -95,21 +97,22 @@ class LiveInventory:
             self._watch.check()
             entry = look.entry
             if entry.kind != "file":
-                yield _owned(entry)
+                yield owned(entry)
                 continue
             if not part.paths.holds(entry.path):
                 continue
-            sha256 = self._stores.seen.digest(look.stat)
-            if sha256 is None:
+            content = self._stores.seen.content(look.stat)
+            if content is None:
                 try:
-                    stat, sha256 = tree.digest(entry.path)
+                    stat, sha256, attributes = tree.digest(entry.path)
                 except FileNotFoundError:
                     continue
                 except (ChangedError, OSError) as error:
                     note(entry.path, Problem("changed", str(error), entry.path))
                     continue
-                self._stores.seen.remember(seen_key(stat), sha256)
-            yield _owned(with_digest(entry, sha256))
+                content = sha256, attributes
+                self._stores.seen.remember(seen_key(stat), sha256, attributes, look.at_ns)
+            yield owned(with_content(entry, *content))
         self._stores.seen.flush()
 
     def collections(self, part: Part) -> dict[str, Shape]:
@@ -145,7 +148,7 @@ class StoredInventory:
         return "" if same else f"project/{scope.project_id}"
 
     def files(self, part: Part) -> Iterator[FileEntry]:
-        prefix = self.prefix(part.scope)
+        prefix, owned = self.prefix(part.scope), Owned(self._stores)
         for entry in self._stores.repository.manifest(self._snapshot):
             if not isinstance(entry, FileEntry):
                 break
@@ -158,7 +161,7 @@ class StoredInventory:
                     path = path[len(prefix) + 1 :]
                 else:
                     continue
-            yield _owned(replace(entry, path=path))
+            yield owned(replace(entry, path=path))
 
     def entries(self) -> dict[str, CollectionEntry]:
         """The collections of the manifest, by name."""
@@ -230,9 +233,18 @@ class StoredInventory:
         )
 
 
-def _owned(entry: FileEntry) -> FileEntry:
-    """Only root can give files away; for anybody else another owner is no difference."""
-    return entry if os.geteuid() == 0 else replace(entry, uid=0, gid=0)
+class Owned:
+    """Entries with what can be brought back here: for anybody but root another owner is no difference, nor is an
+    attribute that the disk of the live files does not take."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._is_root = os.geteuid() == 0
+        self._kinds = kept_at(str(stores.settings.working))
+
+    def __call__(self, entry: FileEntry) -> FileEntry:
+        if entry.attributes:
+            entry = replace(entry, attributes=only(entry.attributes, self._kinds))
+        return entry if self._is_root else replace(entry, uid=0, gid=0)
 
 
 def _record(raw: bytes, owner: str | None, offset: int) -> Record:

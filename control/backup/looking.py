@@ -2,8 +2,9 @@
 
 Rules:
 
-- A file is taken as unchanged when its stat is what was seen before; where only its bytes, size, mode, owner and time
-  can be the same, they have to be read.
+- A file is taken as unchanged when its stat is what was seen before; where only its bytes, size, mode, owner, time and
+  attributes can be the same, they have to be read.
+- A stored copy is shared only where attributes are the same, too: an inode has one set.
 - A stored copy whose size or time is no longer right is never shared; the file is copied anew, and that is said. Nor
   is one of a snapshot in which a verification found damage.
 
@@ -18,10 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DamagedError, Problem
-from ..model import Progress, Snapshot
-from ..stores.file_lines import FileLine, mode_text
+from ..model import Attributes, Progress, Snapshot
+from ..stores import attributes as xattrs
+from ..stores.file_lines import FileLine, attributes_of, mode_text
 from ..stores.files import Descent, Tree
 from ..stores.seen import Sight
+from ..stores.sparse import room_of
 from .rows import Row, RowWriter, row_of
 from .stores import Stores
 from .watches import Watch
@@ -44,6 +47,7 @@ class Shelf:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._kinds = xattrs.kept_at(str(root))
         self._open: dict[str, Descent] = {}
 
     def __enter__(self) -> Shelf:
@@ -62,11 +66,18 @@ class Shelf:
             descent = self._open[folder] = Descent(self._root / folder / "files")
         return descent
 
-    def holds(self, folder: str, path: str, row: Row) -> bool:
-        """Whether a stored copy is there that has size, time, mode and owner of a row."""
+    def holds(self, folder: str, path: str, row: Row, wanted: Attributes | None = None) -> bool:
+        """Whether a stored copy is there that has size, time, mode and owner of a row.
+
+        Parameters
+        ----------
+        wanted: the attributes that it must have; None: the manifest vouches for them.
+        """
         try:
             parent, name = self.of(folder).parent(path)
             stored = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            if wanted is not None and xattrs.read(xattrs.place_of(parent, name)) != xattrs.only(wanted, self._kinds):
+                return False
         except OSError:
             return False
         return (stored.st_mode, stored.st_uid, stored.st_gid, stored.st_size, stored.st_mtime_ns) == (
@@ -100,10 +111,10 @@ class Looking:
             for batch in _batches(self._live):
                 self._watch.check()
                 sights = iter(self._stores.seen.find([stat for row, stat in batch if row.is_file]))
-                for row, _ in batch:
+                for row, stat in batch:
                     before = older.find(row.path)
                     if row.is_file:
-                        self._place(row, before, next(sights), shelf)
+                        self._place(row, before, next(sights), shelf, room_of(stat))
                     rows.add(row)
                 self.paths += len(batch)
                 known = max(self.paths, self._newest.files if self._newest is not None else 0)
@@ -119,13 +130,19 @@ class Looking:
             self.damaged.append(error.problem())
             return iter(())
 
-    def _place(self, row: Row, before: FileLine | None, sight: Sight | None, shelf: Shelf) -> None:
-        """Say where the stored copy of a file lies; else it has to be copied."""
-        if before is not None and _fits(before, row) and (sight is None or sight.sha256 == before.sha256):
+    def _place(self, row: Row, before: FileLine | None, sight: Sight | None, shelf: Shelf, room: int) -> None:
+        """Say where the stored copy of a file lies; else it has to be copied, which takes `room`."""
+        known = sight if sight is not None and sight.is_certain else None
+        stored = attributes_of(before.attributes, before.attributes_b64) if before is not None else ()
+        if (
+            before is not None
+            and _fits(before, row)
+            and (known is None or (known.sha256, known.attributes) == (before.sha256, stored))
+        ):
             if shelf.holds(self.folder, os.fsdecode(row.path), row):
-                row.folder, row.copy = self.folder, row.path
-                row.sha256, row.expected = (sight.sha256, "") if sight else ("", before.sha256 or "")
-                self.bytes_to_read += 0 if sight else row.stat.size
+                row.folder, row.copy, row.attributes = self.folder, row.path, stored
+                row.sha256, row.expected = (known.sha256, "") if known else ("", before.sha256 or "")
+                self.bytes_to_read += 0 if known else row.stat.size
                 return
             self.damaged.append(
                 Problem(
@@ -135,10 +152,16 @@ class Looking:
                     f"Verify the snapshot {self.folder.rpartition('/')[2]}, and the older ones.",
                 )
             )
-        elif sight is not None and self._may_share(sight) and shelf.holds(sight.folder, sight.path, row):
-            row.folder, row.copy, row.sha256 = sight.folder, os.fsencode(sight.path), sight.sha256
+        elif (
+            sight is not None
+            and self._may_share(sight)
+            and shelf.holds(sight.folder, sight.path, row, sight.attributes)
+        ):
+            row.folder, row.copy, row.attributes = sight.folder, os.fsencode(sight.path), sight.attributes
+            row.sha256, row.expected = (sight.sha256, "") if known else ("", sight.sha256)
+            self.bytes_to_read += 0 if known else row.stat.size
             return
-        self.bytes_needed += row.stat.size
+        self.bytes_needed += room
         self.bytes_to_read += row.stat.size
 
     def _may_share(self, sight: Sight) -> bool:
@@ -165,8 +188,8 @@ class Older:
 
 def _batches(tree: Tree) -> Iterator[list[tuple[Row, os.stat_result]]]:
     batch: list[tuple[Row, os.stat_result]] = []
-    for path, stat, at_ns, target in tree.paths(_nothing):
-        batch.append((row_of(path, stat, at_ns, target), stat))
+    for path, stat, at_ns, target, attributes in tree.paths(_nothing):
+        batch.append((row_of(path, stat, at_ns, target, attributes), stat))
         if len(batch) == _TOGETHER:
             yield batch
             batch = []

@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from ..model import FileEntry
-from ..stores.file_lines import FileLine, mode_text, texts
+from ..model import Attributes, FileEntry
+from ..stores.file_lines import FileLine, attribute_texts, mode_text, texts
 
 _BLOCK = 256  # rows that are written together
 
@@ -44,7 +44,8 @@ class Row(msgspec.Struct, array_like=True, gc=False):
 
     `at` is the wall clock of the look; `target` that of a link; `sha256` of a file, empty: not known yet, then
     `expected` is what it has to be for the stored copy to serve. The copy lies in the draft, or, where `folder` is not
-    empty, at `copy` below the files of that snapshot (its folder below the repository's root).
+    empty, at `copy` below the files of that snapshot (its folder below the repository's root). `attributes` are those
+    that were read; of a file whose bytes are expected only, those of the stored copy.
     """
 
     path: bytes
@@ -56,6 +57,7 @@ class Row(msgspec.Struct, array_like=True, gc=False):
     folder: str = ""
     copy: bytes = b""
     links: int = 1
+    attributes: Attributes = ()
 
     @property
     def is_file(self) -> bool:
@@ -65,9 +67,16 @@ class Row(msgspec.Struct, array_like=True, gc=False):
     def is_folder(self) -> bool:
         return modes.S_ISDIR(self.stat.mode)
 
-    def is_same(self, seen: os.stat_result) -> bool:
-        """Whether a look tells what this one did. A directory's times say only that its names changed."""
+    def is_same(self, seen: os.stat_result, attributes: Attributes) -> bool:
+        """Whether a look tells what this one did. A directory's times say only that its names changed.
+
+        Parameters
+        ----------
+        attributes: of a directory or link; a file's are as they were when its ctime is.
+        """
         stat = self.stat
+        if not self.is_file and self.attributes != attributes:
+            return False
         if (stat.mode, stat.uid, stat.gid) != (seen.st_mode, seen.st_uid, seen.st_gid):
             return False
         return modes.S_ISDIR(stat.mode) or (
@@ -88,6 +97,7 @@ class Row(msgspec.Struct, array_like=True, gc=False):
             mtime_ns=0 if is_folder else stat.mtime_ns,
             sha256=self.sha256,
             target=os.fsdecode(self.target),
+            attributes=self.attributes,
         )
 
     def line(self) -> FileLine:
@@ -103,10 +113,11 @@ class Row(msgspec.Struct, array_like=True, gc=False):
             line.target, line.target_b64 = texts(self.target)
         else:
             line.type = "directory"
+        line.attributes, line.attributes_b64 = attribute_texts(self.attributes)
         return line
 
 
-def row_of(path: str, seen: os.stat_result, at_ns: int, target: str = "") -> Row:
+def row_of(path: str, seen: os.stat_result, at_ns: int, target: str = "", attributes: Attributes = ()) -> Row:
     """The row of a look at a live path."""
     stat = Stat(
         seen.st_dev,
@@ -118,7 +129,7 @@ def row_of(path: str, seen: os.stat_result, at_ns: int, target: str = "") -> Row
         seen.st_mtime_ns,
         seen.st_ctime_ns,
     )
-    return Row(os.fsencode(path), stat, at_ns, os.fsencode(target), links=seen.st_nlink)
+    return Row(os.fsencode(path), stat, at_ns, os.fsencode(target), links=seen.st_nlink, attributes=attributes)
 
 
 class RowWriter:

@@ -13,15 +13,18 @@ import contextlib
 import errno
 import os
 import stat as modes
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import ChangedError, DamagedError
 from ..model import Change, FileEntry, Plan, PlanItem, Progress, Scope
 from ..plan import entry_of
+from ..stores.attributes import give, place_of
 from ..stores.copies import TargetError, copy_file, copy_link
 from ..stores.disk import remove_tree, require_room, scratch_name, sweep_scratch, translate
 from ..stores.files import RESERVED, Descent, Tree
+from ..stores.seen import Copy, seen_key
 from .compare import Target
 from .edited import is_as_planned
 from .inventory import StoredInventory
@@ -128,15 +131,35 @@ class Staging:
             if item.change is not Change.DELETE and item.kind == "directory":
                 self._make_folder(item.name)
                 folders.append(entry_of(item))
+        stored = StoredInventory(self._stores, self._target.snapshot, self._target.scope, watch)
+        prefix, place = stored.prefix(self._target.scope), self._place_in_seen()
         total = plan.creates.files + plan.replaces.files
         done = 0
         for number, item in self._items(plan):
             if item.change is not Change.DELETE and item.kind != "directory" and self._is_as_planned(item):
                 self._place(number, item)
+                self._remember(entry_of(item), prefix, place)
                 done += 1
                 watch.progress(Progress("changing over", *step, done, total, "files", item.name))
         for entry in reversed(folders):
             self._dress_live(entry)
+        self._stores.seen.flush()
+
+    def _place_in_seen(self) -> int | None:
+        snapshot, repository = self._target.snapshot, self._stores.repository
+        return self._stores.seen.place(repository.place_of(snapshot.scope, snapshot.name))
+
+    def _remember(self, entry: FileEntry, prefix: str, place: int | None) -> None:
+        """Where the stored copy of a file lies that was just brought back: the next snapshot shares it.
+
+        Its stamp is too young to be trusted; who reads it later, as the verification does, makes it certain.
+        """
+        if entry.kind == "file":
+            at_ns = time.time_ns()
+            with self._live.parent(entry.path) as (folder, name):
+                stat = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            path = f"{prefix}/{entry.path}" if prefix else entry.path
+            self._stores.seen.remember(seen_key(stat), entry.sha256, entry.attributes, at_ns, Copy(place, path))
 
     def _is_as_planned(self, item: PlanItem) -> bool:
         """Whether nobody changed a live path past the gate since the plan; what he changed is not ours to touch."""
@@ -178,31 +201,47 @@ class Staging:
             os.rename(self._staged(number), name, dst_dir_fd=folder)
 
     def _dress_live(self, entry: FileEntry) -> None:
-        """Give a live path owner (as root), mode and time of `entry`, below open directories."""
+        """Give a live path owner (as root), attributes, mode and time of `entry`, below open directories."""
         if entry.path == ".":
             _dress(self._live.root, entry)
             return
         with self._live.parent(entry.path) as (folder, name):
             if os.geteuid() == 0:
                 os.chown(name, entry.uid, entry.gid, dir_fd=folder, follow_symlinks=False)
-            if entry.kind != "link":
-                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            if entry.kind == "link":
+                give(place_of(folder, name), entry.attributes)
+            else:
+                descriptor = _opened(folder, name, entry)
                 try:
-                    descriptor = os.open(name, flags, dir_fd=folder)
-                except OSError as error:
-                    if error.errno != errno.EACCES:
-                        raise
-                    os.chmod(name, entry.mode, dir_fd=folder)  # unreadable, hence ours alone to give a mode
-                else:
+                    give(descriptor, entry.attributes)
                     os.fchmod(descriptor, entry.mode)
+                finally:
                     os.close(descriptor)
             if entry.kind != "directory":
                 os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=folder, follow_symlinks=False)
 
 
+def _opened(folder: int, name: str, entry: FileEntry) -> int:
+    """A descriptor of a file or directory that takes attributes: only who may write to it may give them."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(name, flags, dir_fd=folder)
+    except OSError as error:
+        if error.errno != errno.EACCES:
+            raise
+        os.chmod(name, entry.mode | 0o600, dir_fd=folder)  # unreadable, hence ours alone to give a mode
+        descriptor = os.open(name, flags, dir_fd=folder)
+    if entry.attributes and os.geteuid() != 0:
+        os.fchmod(descriptor, entry.mode | 0o600)
+    return descriptor
+
+
 def _dress(target: Path, entry: FileEntry) -> None:
     if os.geteuid() == 0:
         os.chown(target, entry.uid, entry.gid, follow_symlinks=False)
+    elif entry.attributes:
+        target.chmod(entry.mode | 0o600)
+    give(str(target), entry.attributes)
     target.chmod(entry.mode)
     if entry.kind == "file":
         os.utime(target, ns=(entry.mtime_ns, entry.mtime_ns))

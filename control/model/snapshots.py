@@ -48,12 +48,16 @@ def is_snapshot_name(text: str) -> bool:
     return bool(_NAME.match(text))
 
 
+Attributes = tuple[tuple[bytes, bytes], ...]  # extended ones: names and values, sorted by name
+
+
 @dataclass(frozen=True, slots=True)
 class FileEntry:
     """One file, directory or symbolic link of an inventory.
 
     `path` is relative to the scope's folder, `.` the folder itself, undecodable bytes as surrogates;
-    `kind` is file, directory or link; `size` in bytes; `sha256` of a file; `target` of a link.
+    `kind` is file, directory or link; `size` in bytes; `sha256` of a file; `target` of a link; `attributes` are the
+    extended ones, access lists among them.
     A directory has size 0 and mtime_ns 0: its time says only when its list of names last changed.
     """
 
@@ -66,6 +70,7 @@ class FileEntry:
     mtime_ns: int
     sha256: str = ""
     target: str = ""
+    attributes: Attributes = ()
 
 
 @dataclass(frozen=True, slots=True)

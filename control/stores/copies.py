@@ -5,6 +5,10 @@ Rules:
 - A copy is written under a new inode: what is there goes first, it may share its inode with an older snapshot.
 - A file that changed while it was read is copied again, three times, then named; a half copy is removed.
 - Whose fault it was can be told: `TargetError` is about where the copy goes to, any other `OSError` about the source.
+- Bytes go through this process: they have to be hashed, hence read, and a write out of the same buffer costs less than
+  reading them twice (`copy_file_range` or `sendfile` beside a reading for the hash). It works between any two file
+  systems.
+- An attribute that the disk of a stored copy does not take is left out there; the manifest has it.
 
 >>> copy_file(tree.descent(), "edition/1/a.txt", Path("staged/1"))        # doctest: +SKIP
 """
@@ -18,8 +22,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import ChangedError
-from ..model import FileEntry
-from .files import TRIES, Descent, Sink, entry_of_stat, pour, with_digest
+from ..model import Attributes, FileEntry
+from . import attributes as xattrs
+from .files import TRIES, Descent, entry_of_stat
+from .sparse import Sink, pour
 
 
 class TargetError(OSError):
@@ -39,7 +45,9 @@ def is_as_written(descent: Descent, path: str, size: int, mtime_ns: int) -> bool
 def copy_file(
     source: Descent, path: str, target: Path | str, folder: int | None = None, alive: Sink | None = None
 ) -> tuple[FileEntry, os.stat_result]:
-    """Copy one regular file, hashing what is written; mode, times and, as root, owner are those of the source.
+    """Copy one regular file, hashing what is written; mode, times, attributes and, as root, owner are the source's.
+
+    Its holes are holes in the copy, too.
 
     Parameters
     ----------
@@ -55,39 +63,66 @@ def copy_file(
     for attempt in range(TRIES):
         descriptor, stat = source.open(path)
         try:
-            sha256 = _copy_open(descriptor, stat, path, (target, folder), alive)
+            entry = _copy_open(descriptor, stat, path, (target, folder), alive)
         except ChangedError:
             if attempt == TRIES - 1:
                 raise
             continue
         finally:
             os.close(descriptor)
-        return with_digest(entry_of_stat(path, stat), sha256), stat
+        return entry, stat
     raise AssertionError("unreachable")
 
 
 def _copy_open(
     descriptor: int, stat: os.stat_result, path: str, place: tuple[Path | str, int | None], alive: Sink | None
-) -> str:
+) -> FileEntry:
     target, folder = place
     out = _created(target, folder, modes.S_IMODE(stat.st_mode))
-
-    def write(chunk: bytes) -> None:
-        _write_all(out, chunk)
-        if alive is not None:
-            alive(chunk)
-
+    copy = _Copy(out, alive)
     try:
-        sha256 = pour(descriptor, stat, path, write)
+        attributes = xattrs.read(descriptor)
+        sha256 = pour(descriptor, stat, path, copy.write, copy.skip)
         with _writing():
-            _dress_file(out, stat)
+            copy.end()
+            _dress_file(out, stat, attributes)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(target, dir_fd=folder)
         raise
     finally:
         os.close(out)
-    return sha256
+    return entry_of_stat(path, stat, "", attributes, sha256)
+
+
+class _Copy:
+    """Writes data and holes into a new file."""
+
+    def __init__(self, descriptor: int, alive: Sink | None) -> None:
+        self._descriptor = descriptor
+        self._alive = alive
+        self._size = 0
+        self._in_hole = False
+
+    def write(self, chunk: bytes) -> None:
+        with _writing():
+            if self._in_hole:
+                os.lseek(self._descriptor, self._size, os.SEEK_SET)
+            view = memoryview(chunk)
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+        self._size, self._in_hole = self._size + len(chunk), False
+        if self._alive is not None:
+            self._alive(chunk)
+
+    def skip(self, length: int) -> None:
+        self._size, self._in_hole = self._size + length, True
+        if self._alive is not None:
+            self._alive(b"")
+
+    def end(self) -> None:
+        if self._in_hole:
+            os.ftruncate(self._descriptor, self._size)
 
 
 def _created(target: Path | str, folder: int | None, mode: int) -> int:
@@ -108,25 +143,21 @@ def copy_link(entry: FileEntry, target: Path | str, folder: int | None = None) -
     os.symlink(entry.target, target, dir_fd=folder)
     if os.geteuid() == 0:
         os.chown(target, entry.uid, entry.gid, dir_fd=folder, follow_symlinks=False)
+        place = str(target) if folder is None else xattrs.place_of(folder, str(target))
+        xattrs.give(place, entry.attributes, leniently=True)
     os.utime(target, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=folder, follow_symlinks=False)
 
 
 def dress_folder(name: str, entry: FileEntry, folder: int) -> None:
-    """Give the directory `name` in the open directory `folder` the owner (as root) and mode of `entry`."""
+    """Give the directory `name` in the open directory `folder` the owner (as root), attributes and mode of `entry`."""
     descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     try:
         if os.geteuid() == 0:
             os.fchown(descriptor, entry.uid, entry.gid)
+        xattrs.give(descriptor, entry.attributes, leniently=True)
         os.fchmod(descriptor, entry.mode)
     finally:
         os.close(descriptor)
-
-
-def _write_all(descriptor: int, chunk: bytes) -> None:
-    view = memoryview(chunk)
-    with _writing():
-        while view:
-            view = view[os.write(descriptor, view) :]
 
 
 @contextlib.contextmanager
@@ -137,11 +168,15 @@ def _writing() -> Iterator[None]:
         raise TargetError(error.errno, error.strerror) from error
 
 
-def _dress_file(descriptor: int, stat: os.stat_result) -> None:
+def _dress_file(descriptor: int, stat: os.stat_result, attributes: Attributes) -> None:
     now = os.fstat(descriptor)
     given = os.geteuid() == 0 and (now.st_uid, now.st_gid) != (stat.st_uid, stat.st_gid)
     if given:
         os.fchown(descriptor, stat.st_uid, stat.st_gid)
-    if given or now.st_mode != stat.st_mode:  # a new owner takes away the set-user-id bit
+    if attributes and os.geteuid() != 0:  # who may not write to his own file cannot give it attributes either
+        os.fchmod(descriptor, modes.S_IMODE(stat.st_mode) | modes.S_IWUSR)
+        given = True
+    given |= xattrs.give(descriptor, attributes, leniently=True)
+    if given or now.st_mode != stat.st_mode:  # a new owner takes away the set-user-id bit, a new access list sets bits
         os.fchmod(descriptor, modes.S_IMODE(stat.st_mode))
     os.utime(descriptor, ns=(stat.st_mtime_ns, stat.st_mtime_ns))

@@ -23,7 +23,8 @@ from pathlib import Path
 from ..errors import ChangedError
 from ..model import FileEntry
 from .copies import copy_file, copy_link, dress_folder
-from .files import Descent, Sink
+from .files import Descent
+from .sparse import Sink
 
 # No more links to this file, another device, a file system without links, one that refuses them.
 _CANNOT_SHARE = (errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES)

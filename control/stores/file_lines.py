@@ -3,7 +3,7 @@
 Rules:
 
 - Fields stand in the order of `FileLine`, absent ones are left out: equal content is equal bytes.
-- A path that is not UTF-8 stands in base64 under `path_b64`; so does the target of a link.
+- A path that is not UTF-8 stands in base64 under `path_b64`; so do the target of a link and the name of an attribute.
 
 >>> encode_line(FileLine(path="a.txt", type="file", size=0, sha256="e3b0…", mode="0644", uid=0, gid=0, mtime_ns=1))
 b'{"path":"a.txt","type":"file","size":0,"sha256":"e3b0…","mode":"0644","uid":0,"gid":0,"mtime_ns":1}\n'
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from ..model import FileEntry
+from ..model import Attributes, FileEntry
 
 
 class FileLine(msgspec.Struct, omit_defaults=True, gc=False):
@@ -36,6 +36,8 @@ class FileLine(msgspec.Struct, omit_defaults=True, gc=False):
     mtime_ns: int | None = None
     target: str | None = None
     target_b64: str | None = None
+    attributes: dict[str, str] | None = None
+    attributes_b64: dict[str, str] | None = None
 
     def key(self) -> bytes:
         """The bytes of the path, as inventories are sorted by; `.` goes before everything."""
@@ -88,7 +90,34 @@ def file_line(entry: FileEntry) -> FileLine:
     line.path, line.path_b64 = texts(os.fsencode(entry.path))
     if is_link:
         line.target, line.target_b64 = texts(os.fsencode(entry.target))
+    line.attributes, line.attributes_b64 = attribute_texts(entry.attributes)
     return line
+
+
+def attribute_texts(attributes: Attributes) -> tuple[dict[str, str] | None, dict[str, str] | None]:
+    """Values in base64 by name, and by name in base64 where that is no UTF-8; None instead of nothing."""
+    if not attributes:
+        return None, None
+    found: tuple[dict[str, str], dict[str, str]] = {}, {}
+    for name, value in attributes:
+        text, coded = texts(name)
+        by, key = (found[0], text) if text is not None else (found[1], coded)
+        by[str(key)] = base64.b64encode(value).decode("ascii")
+    return found[0] or None, found[1] or None
+
+
+def attributes_of(by_text: dict[str, str] | None, by_code: dict[str, str] | None) -> Attributes:
+    """The way back.
+
+    Raises
+    ------
+    ValueError, TypeError: what is no such thing.
+    """
+    if not by_text and not by_code:
+        return ()
+    names = [(name.encode(), value) for name, value in (by_text or {}).items()]
+    names += [(base64.b64decode(name, validate=True), value) for name, value in (by_code or {}).items()]
+    return tuple(sorted((name, base64.b64decode(value, validate=True)) for name, value in names))
 
 
 def texts(name: bytes) -> tuple[str | None, str | None]:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import stat as modes
 import time
@@ -25,23 +24,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import ChangedError, Problem
-from ..model import FileEntry
+from ..model import Attributes, FileEntry
+from . import attributes as xattrs
+from .sparse import Sink, pour
 
 RESERVED = ".keyframe"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _KEPT_OPEN = 64  # directories of a walk: a tree may be deeper than a process may have files open
 _KEPT_KINDS = (modes.S_IFREG, modes.S_IFDIR, modes.S_IFLNK)
-_CHUNK = 1 << 20
 TRIES = 3
 
 
-Sink = Callable[[bytes], object]
 ProblemSink = Callable[[str, Problem], None]  # the exact path, and what is wrong with it
+# Path, stat, when that was taken (wall clock), target of a link, extended attributes of a directory or link.
+Found = tuple[str, os.stat_result, int, str, Attributes]
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One thing seen in a tree: its entry (a file's without digest), the stat it was taken from, when (wall clock)."""
+    """One thing seen in a tree: its entry (a file's without digest and attributes), the stat it was taken from, when
+    (wall clock)."""
 
     entry: FileEntry
     stat: os.stat_result
@@ -111,15 +113,16 @@ class Descent:
             raise ChangedError("is no longer a file.", subject=path)
         return descriptor, stat
 
-    def read(self, path: str, sink: Sink | None = None) -> tuple[os.stat_result, str]:
-        """Read a regular file once: its stat and SHA-256; errors as `open` and `pour`."""
+    def read(self, path: str, sink: Sink | None = None) -> tuple[os.stat_result, str, Attributes]:
+        """Read a regular file once: its stat, SHA-256 and extended attributes; errors as `open` and `pour`."""
         descriptor, stat = self.open(path)
         try:
-            return stat, pour(descriptor, stat, path, sink)
+            attributes = xattrs.read(descriptor)  # before the last look at its ctime, which tells of them too
+            return stat, pour(descriptor, stat, path, sink), attributes
         finally:
             os.close(descriptor)
 
-    def digest(self, path: str, sink: Sink | None = None) -> tuple[os.stat_result, str]:
+    def digest(self, path: str, sink: Sink | None = None) -> tuple[os.stat_result, str, Attributes]:
         """`read`, tried three times."""
         for attempt in range(TRIES):
             try:
@@ -188,11 +191,11 @@ class Tree:
         What cannot be listed, and what is neither file, directory nor link, goes to `problem` with its path.
         Nothing is yielded where the root is not there.
         """
-        for path, stat, at_ns, target in self.paths(problem):
-            yield Look(entry_of_stat(path, stat, target), stat, at_ns)
+        for path, stat, at_ns, target, attributes in self.paths(problem):
+            yield Look(entry_of_stat(path, stat, target, attributes), stat, at_ns)
 
-    def paths(self, problem: ProblemSink) -> Iterator[tuple[str, os.stat_result, int, str]]:
-        """As `walk`, undressed: path, stat, when it was taken (wall clock), target of a link."""
+    def paths(self, problem: ProblemSink) -> Iterator[Found]:
+        """As `walk`, undressed."""
         try:
             stat = os.lstat(self.root)
         except FileNotFoundError:
@@ -200,7 +203,7 @@ class Tree:
         if not modes.S_ISDIR(stat.st_mode):
             problem(".", Problem("unavailable", "is not a folder.", ".", "It was left out."))
             return
-        yield ".", stat, time.time_ns(), ""
+        yield ".", stat, time.time_ns(), "", _attributes(stat, str(self.root))
         top = _Frame(-1, "", iter(()))
         if self._open(top, None, ".", problem):
             try:
@@ -208,7 +211,7 @@ class Tree:
             finally:
                 top.close()
 
-    def _below(self, stack: list[_Frame], problem: ProblemSink) -> Iterator[tuple[str, os.stat_result, int, str]]:
+    def _below(self, stack: list[_Frame], problem: ProblemSink) -> Iterator[Found]:
         # A directory is listed under its own name and descended under its name plus "/": so that the whole stream is
         # in the order of the path's bytes ("a", "a.txt", "a/b").
         try:
@@ -266,12 +269,13 @@ class Tree:
                 frame.descriptor = os.dup(folder)
         return frame.descriptor
 
-    def _look(self, frame: _Frame, name: str, problem: ProblemSink) -> tuple[str, os.stat_result, int, str] | None:
+    def _look(self, frame: _Frame, name: str, problem: ProblemSink) -> Found | None:
         path, at_ns = frame.prefix + name, time.time_ns()
         try:
             folder = self._descriptor(frame)
             stat = os.stat(name, dir_fd=folder, follow_symlinks=False)
             target = os.readlink(name, dir_fd=folder) if modes.S_ISLNK(stat.st_mode) else ""
+            attributes = () if modes.S_ISREG(stat.st_mode) else _attributes(stat, xattrs.place_of(folder, name))
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EINVAL):
                 what = f"cannot be read ({error.strerror})."
@@ -281,39 +285,28 @@ class Tree:
             what = "is a pipe, socket or device; those are not kept."
             problem(path, Problem("unavailable", what, path, "It stays as it is."))
             return None
-        return path, stat, at_ns, target
+        return path, stat, at_ns, target, attributes
 
-    def digest(self, path: str) -> tuple[os.stat_result, str]:
+    def digest(self, path: str) -> tuple[os.stat_result, str, Attributes]:
         """As `Descent.digest`, for one file."""
         with self.descent() as descent:
             return descent.digest(path)
 
 
-def pour(descriptor: int, stat: os.stat_result, path: str, sink: Sink | None = None) -> str:
-    """Read an open file to its end and hash it; `sink` gets the bytes.
-
-    Raises
-    ------
-    ChangedError: its stat afterwards is not `stat`. One that grows without end is read as far as it was long.
-    """
-    digest = hashlib.sha256()
-    size = 0
-    while size < stat.st_size and (chunk := os.read(descriptor, _CHUNK)):
-        digest.update(chunk)
-        size += len(chunk)
-        if sink is not None:
-            sink(chunk)
-    if size != stat.st_size or _moving(stat) != _moving(os.fstat(descriptor)):
-        raise ChangedError("changed while it was read.", subject=path, hint="Try again when nobody writes to it.")
-    return digest.hexdigest()
+def _attributes(stat: os.stat_result, place: str) -> Attributes:
+    """Of a directory or link; a file's ctime tells whether its own have to be read at all."""
+    is_link = modes.S_ISLNK(stat.st_mode)
+    if not (is_link or modes.S_ISDIR(stat.st_mode)) or (is_link and os.geteuid() != 0):
+        return ()
+    try:
+        return xattrs.read(place)
+    except PermissionError:  # nor can it be listed, which is said
+        return ()
 
 
-def _moving(stat: os.stat_result) -> tuple[int, int, int, int]:
-    """What must not move while a file is read."""
-    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
-
-
-def entry_of_stat(path: str, stat: os.stat_result, target: str = "") -> FileEntry:
+def entry_of_stat(
+    path: str, stat: os.stat_result, target: str = "", attributes: Attributes = (), sha256: str = ""
+) -> FileEntry:
     folder, link = modes.S_ISDIR(stat.st_mode), modes.S_ISLNK(stat.st_mode)
     return FileEntry(
         path=path,
@@ -323,10 +316,12 @@ def entry_of_stat(path: str, stat: os.stat_result, target: str = "") -> FileEntr
         uid=stat.st_uid,
         gid=stat.st_gid,
         mtime_ns=0 if folder else stat.st_mtime_ns,
+        sha256=sha256,
         target=target,
+        attributes=attributes,
     )
 
 
-def with_digest(entry: FileEntry, sha256: str) -> FileEntry:
-    """The same entry with its digest."""
-    return replace(entry, sha256=sha256)
+def with_content(entry: FileEntry, sha256: str, attributes: Attributes) -> FileEntry:
+    """The same entry, of a file, with what only reading it tells."""
+    return replace(entry, sha256=sha256, attributes=attributes)

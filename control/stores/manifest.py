@@ -25,8 +25,9 @@ from typing import Any
 import msgspec
 
 from ..errors import DamagedError
-from ..model import SYSTEM_JS, CollectionEntry, FileEntry, Inexact
-from .file_lines import FileLine, encode_line
+from ..model import SYSTEM_JS, Attributes, CollectionEntry, FileEntry, Inexact
+from .attributes import is_known
+from .file_lines import FileLine, attributes_of, encode_line
 from .files import path_key
 
 _KINDS = ("file", "directory", "link")
@@ -97,7 +98,20 @@ def file_of_line(document: dict[str, Any]) -> FileEntry:
         raise ValueError(f"not the target of a link: {path!r}")
     if not _MODE.match(document["mode"]):
         raise ValueError(f"not a mode: {path!r}")
-    return FileEntry(path, kind, size, int(document["mode"], 8), uid, gid, mtime_ns, sha256, target)
+    attributes = _attributes(document)
+    return FileEntry(path, kind, size, int(document["mode"], 8), uid, gid, mtime_ns, sha256, target, attributes)
+
+
+def _attributes(document: dict[str, Any]) -> Attributes:
+    given = [document.get(key, {}) for key in ("attributes", "attributes_b64")]
+    if given == [{}, {}]:
+        return ()
+    if not all(isinstance(one, dict) and all(isinstance(value, str) for value in one.values()) for one in given):
+        raise ValueError("not attributes")
+    found = attributes_of(*given)
+    if not all(is_known(name) and b"\0" not in name for name, _ in found) or len(dict(found)) != len(found):
+        raise ValueError("not the name of an attribute")
+    return found
 
 
 def read_collections(path: Path) -> Iterator[CollectionEntry]:

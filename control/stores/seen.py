@@ -1,4 +1,4 @@
-"""What was seen of live files: the stat of a look, the SHA-256 of the bytes it stood for, where a stored copy lies.
+"""What was seen of live files: the stat of a look, the bytes' SHA-256, extended attributes, where a stored copy lies.
 
 Saves reading a file whose device, inode, ctime, mtime and size are as they were. Rules:
 
@@ -6,10 +6,12 @@ Saves reading a file whose device, inode, ctime, mtime and size are as they were
   who is told of a copy looks whether it is there.
 - A stat whose ctime is less than 2 s before the look is never trusted: some kernels give two writes within a few
   milliseconds the same stamp. Source: the racy-git problem, git's Documentation/technical/racy-git.
+- Of such a stat, and of one whose ctime has moved on, it only knows where a copy may lie: the bytes have to be read to
+  tell whether that is one (`Sight.is_certain`).
 - Trouble with it is never trouble for a snapshot: it then has seen nothing.
 
 >>> seen.find([os.lstat("live/model.glb")])     # doctest: +SKIP
-[Sight(sha256='9f86d081…', folder='project/1/2026-11-21T10-53-15Z', path='edition/1/model.glb')]
+[Sight(sha256='9f86d081…', folder='project/1/2026-11-21T10-53-15Z', path='edition/1/model.glb', …)]
 """
 
 from __future__ import annotations
@@ -18,22 +20,34 @@ import contextlib
 import os
 import sqlite3
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
+from ..model import Attributes
+
 RACY_NS = 2_000_000_000
 _BATCH = 500
-_VERSION = 2  # of the table; another one is thrown away
+_VERSION = 3  # of the table; another one is thrown away
 
 _SCHEMA = """
 CREATE TABLE seen (
-    device INT, inode INT, ctime INT, mtime INT, size INT, sha256 TEXT, place INT, path TEXT,
+    device INT, inode INT, ctime INT, mtime INT, size INT, sha256 TEXT, attributes BLOB, place INT, path TEXT,
     PRIMARY KEY (device, inode)
 ) WITHOUT ROWID;
 CREATE TABLE places (id INTEGER PRIMARY KEY, folder TEXT);
 """
+# A look that knows of no copy leaves what is known of one, as long as the bytes are the same.
+_REMEMBER = """
+INSERT INTO seen VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (device, inode) DO UPDATE SET
+    ctime = excluded.ctime, mtime = excluded.mtime, size = excluded.size, attributes = excluded.attributes,
+    place = CASE WHEN excluded.place IS NULL AND sha256 = excluded.sha256 THEN place ELSE excluded.place END,
+    path = CASE WHEN excluded.place IS NULL AND sha256 = excluded.sha256 THEN path ELSE excluded.path END,
+    sha256 = excluded.sha256
+"""
+_NEVER = 0  # a ctime that no file has: whatever its stat is, its bytes are to be read
 
 
 SeenKey = tuple[int, int, int, int, int]  # device, inode, ctime_ns, mtime_ns, size
@@ -43,12 +57,26 @@ class Sight(NamedTuple):
     """What is known of a file with a certain stat.
 
     `folder` is that of the snapshot that holds a copy, below the repository's root, `path` the copy's below `files/`;
-    empty: no copy is known.
+    empty: no copy is known. Not `is_certain`: only size and mtime are as they were, the bytes may be.
     """
 
     sha256: str
     folder: str
     path: str
+    attributes: Attributes
+    is_certain: bool
+
+
+class Copy(NamedTuple):
+    """Where a copy lies: a number of `place()`, and the path below that snapshot's `files/`."""
+
+    place: int | None
+    path: str
+
+
+NO_COPY = Copy(None, "")
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Attributes).decode
 
 
 class Seen:
@@ -67,43 +95,57 @@ class Seen:
                 inodes = [stat.st_ino & _POSITIVE for stat in stats if stat.st_dev & _POSITIVE == device]
                 marks = ",".join("?" * len(inodes))
                 found = connection.execute(
-                    "SELECT inode, ctime, mtime, size, sha256, folder, path FROM seen LEFT JOIN places"  # noqa: S608
+                    "SELECT inode, ctime, mtime, size, sha256, folder, path, attributes FROM seen LEFT JOIN places"  # noqa: S608
                     f" ON id = place WHERE device = ? AND inode IN ({marks})",
                     (device, *inodes),
                 )
-                for inode, ctime, mtime, size, sha256, folder, path in found:
-                    sight = Sight(sha256, folder or "", os.fsdecode(path) if path else "")
+                for inode, ctime, mtime, size, sha256, folder, path, attributes in found:
+                    known = _decode(attributes) if attributes else ()
+                    sight = Sight(sha256, folder or "", os.fsdecode(path) if path else "", known, is_certain=True)
                     rows[device, inode] = (ctime, mtime, size, sight)
-        except (sqlite3.Error, OSError):
+        except (sqlite3.Error, OSError, msgspec.MsgspecError):
             return [None] * len(stats)
         return [_if_same(rows.get((stat.st_dev & _POSITIVE, stat.st_ino & _POSITIVE)), stat) for stat in stats]
 
-    def digest(self, stat: os.stat_result) -> str | None:
-        """The SHA-256 of the file that had this very stat when it was last read, or None."""
+    def content(self, stat: os.stat_result) -> tuple[str, Attributes] | None:
+        """SHA-256 and attributes of the file that had this very stat when it was last read, or None."""
         sight = self.find([stat])[0]
-        return sight.sha256 if sight else None
+        return (sight.sha256, sight.attributes) if sight is not None and sight.is_certain else None
 
     def remember(
         self,
         key: SeenKey,
         sha256: str,
-        looked_at_ns: int | None = None,
-        *,
-        place: int | None = None,
-        path: str = "",
+        attributes: Attributes,
+        looked_at_ns: int,
+        copy: Copy = NO_COPY,
     ) -> None:
-        """Keep that a file with this key has this digest.
+        """Keep that a file with this key has this digest and these attributes.
 
         Parameters
         ----------
-        looked_at_ns: the wall clock at the stat; now, if it is not given.
-        place, path: where a copy lies: a number of `place()`, and the path below that snapshot's `files/`.
+        looked_at_ns: the wall clock at the stat.
         """
-        looked = time.time_ns() if looked_at_ns is None else looked_at_ns
-        if looked - key[2] < RACY_NS:
-            return
+        device, inode, ctime, mtime, size = key
+        if looked_at_ns - ctime < RACY_NS:
+            if copy.place is None:
+                return
+            ctime = _NEVER
+        known = _encode(attributes) if attributes else None
         waiting = self._local.__dict__.setdefault("waiting", [])
-        waiting.append((key[0] & _POSITIVE, key[1] & _POSITIVE, *key[2:], sha256, place, os.fsencode(path)))
+        waiting.append(
+            (
+                device & _POSITIVE,
+                inode & _POSITIVE,
+                ctime,
+                mtime,
+                size,
+                sha256,
+                known,
+                copy.place,
+                os.fsencode(copy.path),
+            )
+        )
         if len(waiting) >= _BATCH:
             self.flush()
 
@@ -111,7 +153,7 @@ class Seen:
         """Write what this thread has remembered."""
         waiting = self._local.__dict__.get("waiting", [])
         with contextlib.suppress(sqlite3.Error, OSError), self._connection() as connection:
-            connection.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?, ?, ?, ?)", waiting)
+            connection.executemany(_REMEMBER, waiting)
         waiting.clear()
 
     # --- where copies lie
@@ -165,5 +207,6 @@ def seen_key(stat: os.stat_result) -> SeenKey:
 
 
 def _if_same(row: tuple[int, int, int, Sight] | None, stat: os.stat_result) -> Sight | None:
-    same = row is not None and row[:3] == (stat.st_ctime_ns, stat.st_mtime_ns, stat.st_size)
-    return row[3] if same and row is not None else None
+    if row is None or row[1:3] != (stat.st_mtime_ns, stat.st_size):
+        return None
+    return row[3] if row[0] == stat.st_ctime_ns else row[3]._replace(is_certain=False)

@@ -13,12 +13,16 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat as modes
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from ..model import FileEntry
+from .attributes import only, place_of, read
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -152,6 +156,26 @@ class StoredTree:
             above = self._open(tuple(stack[-1].prefix.rstrip("/").split("/")) if stack[-1].prefix else ())
         os.close(current)
         return above
+
+
+def is_dressed(entry: FileEntry, seen: Seen, kinds: frozenset[bytes]) -> bool:
+    """Whether mode, time and extended attributes are those of the manifest; owners are not compared, only root can keep
+    them.
+
+    Parameters
+    ----------
+    kinds: the attributes that this disk can have, see `kept_at`.
+    """
+    status = seen.stat
+    if entry.kind != "link" and modes.S_IMODE(status.st_mode) != entry.mode:
+        return False
+    if entry.kind != "directory" and status.st_mtime_ns != entry.mtime_ns:
+        return False
+    if entry.kind == "link" and os.geteuid() != 0:
+        return True
+    with contextlib.suppress(OSError):
+        return read(place_of(seen.folder, seen.name)) == only(entry.attributes, kinds)
+    return False
 
 
 def open_file(folder: Path, path: str) -> tuple[int, int]:

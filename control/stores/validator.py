@@ -19,7 +19,6 @@ import hashlib
 import json
 import os
 import re
-import stat as modes
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -29,6 +28,7 @@ from typing import Any
 
 from ..errors import DamagedError, NotFoundError
 from ..model import FORMAT, CollectionEntry, FileEntry, Scope, Verdict
+from .attributes import kept_at
 from .dump_check import DumpCheck, DumpFiles
 from .files import path_key
 from .findings import Findings
@@ -36,7 +36,7 @@ from .header_fields import mistakes_of, unknown_in
 from .headers import NO_LABELS, labels_from
 from .manifest import read_manifest
 from .readings import CHUNK, Read, Readings
-from .stored_tree import Seen, StoredTree, open_file, read_small
+from .stored_tree import Seen, StoredTree, is_dressed, open_file, read_small
 from .sums import Sums, has_sum
 
 _OURS = {"snapshot.json", "manifest.jsonl", "manifest-sha256.txt", "README.txt", "files", "db", "labels.json"}
@@ -84,6 +84,7 @@ class Validator:
         self._all = Counter[str]()  # files, documents and bytes of the whole manifest
         self._of_projects: dict[str, Counter[str]] = {}
         self._sums: Sums | None = None
+        self._kinds = kept_at(str(folder / "files"))
 
     def run(self, now: datetime) -> Verdict:
         """Look at all of it.
@@ -251,7 +252,7 @@ class Validator:
             self._files, self._bytes = self._files + 1, self._bytes + entry.size
             if self._quick and self._files % _FILES_APART == 0:
                 self._read(self._bytes)
-        dressed = _is_dressed(entry, seen.stat)
+        dressed = is_dressed(entry, seen, self._kinds)
         if entry.kind == "file":
             if seen.stat.st_size != entry.size:
                 findings.add("damaged.file-size", subject, found=seen.stat.st_size, expected=entry.size)
@@ -341,11 +342,3 @@ class Validator:
 
 def _subject(path: str) -> str:
     return "files/" if path == "." else f"files/{path}"
-
-
-def _is_dressed(entry: FileEntry, status: os.stat_result) -> bool:
-    """Whether mode and time are those of the manifest; owners are not compared, only root can keep them."""
-    if entry.kind == "link":
-        return status.st_mtime_ns == entry.mtime_ns
-    same_mode = modes.S_IMODE(status.st_mode) == entry.mode
-    return same_mode and (entry.kind == "directory" or status.st_mtime_ns == entry.mtime_ns)
