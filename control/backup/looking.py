@@ -162,7 +162,7 @@ class Looking:
             self.bytes_to_read += 0 if known else row.stat.size
             return
         self.bytes_needed += room
-        self.bytes_to_read += room
+        self.bytes_to_read += row.stat.size
 
     def _may_share(self, sight: Sight) -> bool:
         return self._older.shares and sight.folder != "" and sight.folder not in self._older.damaged

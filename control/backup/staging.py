@@ -22,9 +22,10 @@ from ..model import Change, FileEntry, Plan, PlanItem, Progress, Scope
 from ..plan import entry_of
 from ..stores.attributes import give, place_of
 from ..stores.copies import TargetError, copy_file, copy_link
-from ..stores.disk import remove_tree, require_room, scratch_name, sweep_scratch, translate
+from ..stores.disk import free_bytes, remove_tree, require_room, scratch_name, sweep_scratch, translate
 from ..stores.files import RESERVED, Descent, Tree
 from ..stores.seen import Copy, seen_key
+from ..stores.sparse import room_of
 from .compare import Target
 from .edited import is_as_planned
 from .inventory import StoredInventory
@@ -68,17 +69,32 @@ class Staging:
         ------
         DamagedError: `file-missing`, `file-bytes`. NoRoomError: too little room, both numbers named.
         """
-        require_room(self._folder, plan.bytes_needed, "the restore")
         stored = StoredInventory(self._stores, self._target.snapshot, self._target.scope, watch)
+        prefix = stored.prefix(self._target.scope)
         with Tree(stored.folder / "files").descent() as source:
-            self._stage_all(plan, stored.prefix(self._target.scope), source, watch, step)
+            needed = plan.bytes_needed
+            if needed > free_bytes(self._folder):
+                needed -= self._holes(plan, prefix, source)
+            require_room(self._folder, needed, "the restore")
+            self._stage_all(plan, prefix, source, watch, step)
+
+    def _holes(self, plan: Plan, prefix: str, source: Descent) -> int:
+        """The bytes that sparse files among those to be staged do not take."""
+        found = 0
+        for _, item in self._items(plan):
+            if _is_staged(item) and item.kind == "file":
+                with contextlib.suppress(OSError):
+                    folder, name = source.parent(f"{prefix}/{item.name}" if prefix else item.name)
+                    stat = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                    found += stat.st_size - room_of(stat)
+        return found
 
     def _stage_all(self, plan: Plan, prefix: str, source: Descent, watch: Watch, step: tuple[int, int]) -> None:
         total = plan.creates.files + plan.replaces.files
         done = 0
         for number, item in self._items(plan):
             watch.check()
-            if item.change is Change.DELETE or item.detail["want"][0] == "directory" or item.detail["same_bytes"]:
+            if not _is_staged(item):
                 continue
             entry = entry_of(item)
             try:
@@ -219,6 +235,11 @@ class Staging:
                     os.close(descriptor)
             if entry.kind != "directory":
                 os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=folder, follow_symlinks=False)
+
+
+def _is_staged(item: PlanItem) -> bool:
+    """Whether a plan brings a file or link that is not there with these bytes."""
+    return item.change is not Change.DELETE and item.detail["want"][0] != "directory" and not item.detail["same_bytes"]
 
 
 def _opened(folder: int, name: str, entry: FileEntry) -> int:
