@@ -102,16 +102,17 @@ class Catalogue:
             return snapshot.part_of(scope.project_id)
 
     def _latest(self, scope: Scope) -> Snapshot:
-        """The newest; but in his worst hour nobody means the state that a restore has just replaced, if others are."""
-        safety = None
+        """The newest; but in his worst hour nobody means the state that a restore has just replaced, nor one that most
+        was missing from, if there are others."""
+        hardly = None
         for one in self.all(scope):
             if one.status is not Status.DAMAGED:
-                if one.reason is not Reason.SAFETY:
+                if one.reason is not Reason.SAFETY and not one.shrunk:
                     return one
-                safety = safety or one
-        if safety is None:
+                hardly = hardly or one
+        if hardly is None:
             raise NotFoundError("There is no snapshot yet.", subject="snapshot", hint="Make one first.")
-        return safety
+        return hardly
 
     def own(self, scope: Scope, name: str) -> Snapshot:
         """The scope's own snapshot of that name.

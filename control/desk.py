@@ -25,6 +25,7 @@ from .errors import (
     no_such_project,
 )
 from .model import (
+    CONFIRMABLE,
     Action,
     Actor,
     Health,
@@ -102,7 +103,7 @@ class Desk(RestoreDesk):
         return replace(page, items=self._with_verdicts(permit.scope, page.items))
 
     def snapshot(self, actor: Actor, scope: Scope, name: str, *, trash: bool = False) -> Snapshot:
-        """One snapshot; `latest` is the newest that is neither damaged nor, if possible, a safety snapshot.
+        """One snapshot; `latest` is the newest that is neither damaged nor, if possible, a safety snapshot or shrunk.
 
         `trash`: look among those that were deleted.
         """
@@ -127,8 +128,13 @@ class Desk(RestoreDesk):
 
     # --- making and labelling
 
-    def make(self, actor: Actor, scope: Scope, note: str = "") -> Job:
-        """Order a snapshot."""
+    def make(self, actor: Actor, scope: Scope, note: str = "", confirm: Sequence[str] = ()) -> Job:
+        """Order a snapshot.
+
+        Parameters
+        ----------
+        confirm: problems that the actor says are right, of `CONFIRMABLE`: the snapshot is no less whole for them.
+        """
         permit = self._back.reception.permit(actor, Action.MAKE, scope)
         if not permit.scope.is_site and not self._back.mongo.project_exists(permit.scope):
             if not self._back.catalogue.holds(permit.scope):
@@ -138,7 +144,8 @@ class Desk(RestoreDesk):
                 subject=permit.scope.project_id or "",
                 hint="Bring it back with a restore; nothing was stored.",
             )
-        return self._back.jobs.submit(Order(Action.MAKE, permit.scope, actor, note=_note(note)))
+        order = Order(Action.MAKE, permit.scope, actor, note=_note(note), confirm=_confirmed(confirm))
+        return self._back.jobs.submit(order)
 
     def note(self, actor: Actor, scope: Scope, name: str, text: str) -> Snapshot:
         """Replace a snapshot's note."""
@@ -247,6 +254,18 @@ class Desk(RestoreDesk):
 def _gone(project_id: str, stored: dict[str, str]) -> str:
     """What a project that is no longer there is called."""
     return f"{stored.get(project_id) or f'Project {project_id}'} (deleted)"
+
+
+def _confirmed(codes: Sequence[str]) -> tuple[str, ...]:
+    """What is confirmed, each once."""
+    unknown = [one for one in dict.fromkeys(codes) if one not in CONFIRMABLE]
+    if unknown:
+        raise InvalidError(
+            f"{' and '.join(repr(one[:40]) for one in unknown)} cannot be confirmed.",
+            subject="confirm",
+            hint=f"What can be: {', '.join(CONFIRMABLE)}. Nothing was stored.",
+        )
+    return tuple(dict.fromkeys(codes))
 
 
 def _note(text: str) -> str:

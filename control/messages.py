@@ -59,6 +59,7 @@ class Messages(VerdictWords):
         found = [("partial", "warn")] if snapshot.status is Status.PARTIAL else []
         known = self.verdict_badge(snapshot.verified) if snapshot.verified else None
         found += [("damaged", "bad")] if snapshot.is_damaged else [known] if known else []
+        found += [("worth a look", "warn")] if snapshot.warnings else []
         found += [("safety", "note")] if snapshot.reason is Reason.SAFETY else []
         found += [("site snapshot", "note")] if snapshot.scope.is_site and not below.is_site else []
         return tuple(found + ([("pinned", "note")] if snapshot.pinned else []))
@@ -244,7 +245,8 @@ class Messages(VerdictWords):
         if status not in (OutcomeStatus.DONE, OutcomeStatus.PARTIAL):
             return self._not_done(job)
         done = self._made(job) if job.order.act is Action.MAKE else self._restored(job, called, moment)
-        return done if status is OutcomeStatus.DONE else replace(done, tone="warn", problems=job.outcome.problems)
+        found = (*job.outcome.problems, *job.outcome.warnings)
+        return replace(done, tone="warn", problems=found) if found else done
 
     def _unchanged(self, job: Job, called: str, restored: datetime | None, now: datetime | None) -> Words:
         if job.order.act is not Action.MAKE:
@@ -273,7 +275,8 @@ class Messages(VerdictWords):
         if job.outcome and job.outcome.status is OutcomeStatus.PARTIAL:
             found = self.count(len(job.outcome.problems), "problem")
             return Words("The snapshot is made, but not whole", f"It is kept as partial; {found} to know of:")
-        return Words("Done: the snapshot is made", "It can be restored at any time.", "good")
+        more = " Worth a look:" if job.outcome and job.outcome.warnings else ""
+        return Words("Done: the snapshot is made", f"It can be restored at any time.{more}", "good")
 
     def _restored(self, job: Job, called: str, moment: datetime | None) -> Words:
         plan = _report(job)

@@ -45,6 +45,7 @@ _REASONS = {
     "unavailable": "the database or a disk did not answer",
     "changed": "something would not hold still",
     "cancelled": "it was stopped",
+    "shrunk": "much of it is gone",
     "method": "this address does not answer to that",
     "too-large": "it is too large",
 }

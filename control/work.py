@@ -80,7 +80,7 @@ class Work:
         job, order = claim.job, claim.job.order
         if order.act is Action.MAKE:
             self._refuse_unfinished(permit)
-            return self._backup.make(permit, order.note, job.id, claim)
+            return self._backup.make(permit, order, job.id, claim)
         if order.act is Action.PREVIEW:
             plan = self._backup.preview(permit, order, claim)
             return Outcome(OutcomeStatus.DONE, order.snapshot, report=plan.as_dict())
@@ -109,7 +109,8 @@ class Work:
             return
         codes = ", ".join(dict.fromkeys(problem.code for problem in job.outcome.problems))
         named = f"snapshot {job.outcome.snapshot}" if job.outcome.snapshot else ""
-        detail = "; ".join(part for part in (f"job {job.id}", named, codes) if part)
+        confirmed = f"confirmed {', '.join(job.order.confirm)}" if job.order.confirm else ""
+        detail = "; ".join(part for part in (f"job {job.id}", named, codes, confirmed) if part)
         self._reception.note(job.order.actor, job.order.act.value, job.order.scope, job.outcome.status.value, detail)
 
     # --- after a crash

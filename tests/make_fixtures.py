@@ -59,6 +59,8 @@ class Fixture:
             "run_mode": "test",
             "status": "done",
             "problems": [],
+            "warnings": [],
+            "confirmed": [],
             "unknown": {"paths": [], "collections": []},
             "instant": {"cluster_time": {"t": 1763722395, "i": 1}, "utc": "2025-11-21T10:53:15.000Z"},
             "gate": {"closed_seconds": 0.0123, "tries": 1},

@@ -122,6 +122,10 @@ class PagesSite:
         assert done.outcome is not None, done
         return done
 
+    def newest(self, project: str) -> str:
+        """The name of the newest of a project's own snapshots."""
+        return max(one.name for one in (self.settings.repository / "project" / project).iterdir())
+
     def make(self, scope: Scope, note: str = "", user: str = "root") -> str:
         """The name of a snapshot, made past the pages; the newest one's if nothing has changed."""
         actor = self.office.login._actor(user, "page")

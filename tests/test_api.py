@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from api_site import WAIT, ApiSite, api_site
-from keyframe.doors.api_schemas import JobSchema, PlanItemsSchema, PlanSchema, ScopesSchema, SnapshotSchema
+from keyframe.doors.api_schemas import JobSchema, MadeAnswer, PlanItemsSchema, PlanSchema, ScopesSchema, SnapshotSchema
 from marshmallow import RAISE, Schema
 
 STRANGERS = ("organiser2", "editor", "reader", "user")
@@ -76,6 +77,34 @@ def test_make_with_wait_answers_201_then_200_if_nothing_changed(site: ApiSite, p
     assert made.headers["Preference-Applied"] == "wait=30"
     assert again.get_json()["job"]["outcome"]["status"] == "unchanged"
     assert again.get_json()["snapshot"]["name"] == name
+
+
+def test_what_is_confirmed_is_done_and_named(site: ApiSite, project: str, below: str) -> None:
+    many = site.folder(project) / "many"
+    many.mkdir()
+    for number in range(200):
+        (many / f"{number}.txt").write_text("x")
+    site.make(f"projects/{project}", "organiser")
+    shutil.rmtree(many)
+
+    shrunk = site.call("POST", below, "organiser", headers=WAIT)
+    confirmed = site.call("POST", below, "organiser", headers=WAIT, json={"confirm": ["shrunk"]})
+
+    assert (shrunk.status_code, confirmed.status_code) == (201, 201)
+    assert shrunk.get_json()["job"]["outcome"]["problems"][0]["code"] == "shrunk"
+    snapshot = confirmed.get_json()["snapshot"]
+    assert fits(MadeAnswer, confirmed.get_json())
+    assert (snapshot["status"], snapshot["problems"]) == ("done", [])
+    assert [(one["code"], one["subject"]) for one in snapshot["confirmed"]] == [("shrunk", "files")]
+
+
+@pytest.mark.parametrize("given", [["changed"], ["shrunk", "x"], "shrunk", [1], {"shrunk": True}])
+def test_what_cannot_be_confirmed_is_invalid_and_what_can_be_is_named(site: ApiSite, below: str, given: object) -> None:
+    answer = site.call("POST", below, "organiser", json={"confirm": given})
+
+    assert (answer.status_code, answer.get_json()["code"]) == (422, "invalid")
+    named = any("shrunk" in one for one in answer.get_json()["mistakes"])
+    assert named or not (isinstance(given, list) and isinstance(given[0], str))
 
 
 def test_latest_is_the_newest_snapshot_and_its_note_can_be_changed(site: ApiSite, project: str, below: str) -> None:

@@ -7,7 +7,9 @@ import inspect
 import json
 import os
 import pty
+import re
 import secrets
+import shutil
 import signal
 import subprocess
 import threading
@@ -192,6 +194,28 @@ def test_a_snapshot_is_made_listed_and_shown_with_its_note(site: Site) -> None:
     assert site.json("show", "--site", "latest") == listed["snapshots"][0]
     assert "before the update" in site.kf("list", "--site").stdout
     assert name in site.kf("show", "--site", name).stdout
+
+
+def test_what_is_missing_is_confirmed_by_an_option(site: Site) -> None:
+    scope = ("--project", site.project)
+    many = site.folder / "many"
+    many.mkdir()
+    for number in range(200):
+        (many / f"{number}.txt").write_text("x")
+    site.make(*scope)
+    shutil.rmtree(many)
+
+    shrunk, unknown = site.kf("make", *scope), site.json("make", *scope, "--confirm", "changed", code=2)
+    confirmed = site.json("make", *scope, "--confirm", "shrunk")["snapshot"]
+    again = site.json("make", *scope, "--confirm", "shrunk")["job"]
+
+    assert shrunk.exit_code == 11
+    assert re.search(r"200 of \d+ files have gone since ", shrunk.output)
+    assert unknown["code"] == "invalid"
+    assert "What can be: shrunk." in unknown["hint"]
+    assert confirmed["status"] == "done"
+    assert re.search(r"confirmed 200 of \d+ files have gone", site.kf("show", *scope, "latest").output)
+    assert again["outcome"]["status"] == "unchanged"
 
 
 def test_nothing_changed_is_exit_0_and_told_apart_in_the_document(site: Site) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -82,6 +83,8 @@ def disturb(world: World) -> None:
 def stored(world: World) -> list[Path]:
     """Folders of snapshots of every kind: whole and partial, of site and project, one that served a restore, a deleted
     one."""
+    for number in range(40):
+        world.write(f"many/{number}")
     whole, of_project = world.make(SITE, "a note"), world.make(PROJECT)
     disturb(world)
     os.utime(world.stored(whole) / f"files/project/{PROJECT.project_id}/edition/{EDITION[1]}/scene.svx.json", ns=(1, 1))
@@ -90,8 +93,15 @@ def stored(world: World) -> list[Path]:
     outcome = world.restore(of_project)
     assert [problem.code for problem in outcome.problems] == ["left"]  # the pipe
     world.office.desk.delete(world.ask, SITE, partial.name)
+    shutil.rmtree(world.folder(PROJECT) / "many")
+    confirmed = world.done(world.office.desk.make(world.ask, PROJECT, "", ("shrunk",)))
     top = world.settings.repository
-    folders = [world.stored(whole), world.stored(of_project), top / ".trash/site" / partial.name]
+    folders = [
+        PROJECT.stored_folder(top) / str(confirmed.snapshot),
+        world.stored(whole),
+        world.stored(of_project),
+        top / ".trash/site" / partial.name,
+    ]
     world.db.edition.drop()
     world.db.create_collection("edition", capped=True, size=10_000)  # a project's snapshot does not keep it
     return [*folders, PROJECT.stored_folder(top) / str(outcome.safety), world.stored(world.make(PROJECT))]

@@ -50,6 +50,51 @@ def test_a_note_on_an_unchanged_state_goes_to_the_newest_or_makes_a_snapshot_of_
     assert notes == {first.name: "first note", second.snapshot: "second note"}
 
 
+def test_a_partial_newest_snapshot_is_never_what_nothing_changed_since(world: World) -> None:
+    pipe = world.folder(PROJECT) / "pipe"
+    os.mkfifo(pipe)
+    first = world.make(PROJECT)
+
+    again = world.done(world.office.desk.make(world.ask, PROJECT))
+    pipe.unlink()
+    whole = world.done(world.office.desk.make(world.ask, PROJECT))
+
+    assert (first.status, again.status, whole.status) == ("partial", PARTIAL, DONE)
+    assert len({first.name, again.snapshot, whole.snapshot}) == 3
+
+
+def test_a_make_with_problems_of_its_own_is_not_unchanged(world: World) -> None:
+    first = world.make(PROJECT)
+    os.mkfifo(world.folder(PROJECT) / "pipe")
+
+    outcome = world.done(world.office.desk.make(world.ask, PROJECT))
+
+    assert outcome.status is PARTIAL
+    assert outcome.snapshot != first.name
+
+
+@pytest.mark.parametrize("damage", ["header", "manifest", "verified"])
+def test_a_damaged_newest_snapshot_is_never_what_nothing_changed_since(world: World, damage: str) -> None:
+    world.make(PROJECT)
+    world.write("new.txt")
+    newest = world.make(PROJECT)
+    (world.folder(PROJECT) / "new.txt").unlink()  # as it was in the first one
+    if damage == "header":
+        (world.stored(newest) / "snapshot.json").unlink()
+    elif damage == "manifest":
+        (world.stored(newest) / "manifest.jsonl").unlink()
+    else:
+        stored(world, newest, "new.txt").write_text("spoilt")
+        assert world.done(world.office.desk.verify(world.ask, PROJECT, newest.name)).status is OutcomeStatus.FAILED
+
+    outcome = world.done(world.office.desk.make(world.ask, PROJECT, "a note"))
+
+    assert outcome.status is DONE
+    made = world.office.desk.snapshot(world.ask, PROJECT, str(outcome.snapshot))
+    assert (made.note, len(world.office.desk.snapshots(world.ask, PROJECT).items)) == ("a note", 3)
+    require_whole(world.stored(made), made)
+
+
 @pytest.mark.parametrize("change", ["mode", "time", "link", "folder", "record", "index"])
 def test_the_smallest_change_is_a_change(world: World, change: str) -> None:
     world.make(SITE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 import re
 import shutil
 import time
@@ -91,6 +92,53 @@ def test_a_snapshot_of_what_has_not_changed_says_so(site: PagesSite) -> None:
     page = person.follow(person.press(person.page(url), "Make a snapshot"))
 
     assert "Nothing has changed since the last snapshot" in text_of(page)
+
+
+def test_what_is_missing_is_asked_about_with_the_numbers_until_it_is_confirmed(site: PagesSite) -> None:
+    person, project = site.person("organiser"), site.project()
+    url = f"/snapshots/project/{project}"
+    shutil.copytree(site.folder(project), site.folder(project) / "twice")
+    for number in range(200):
+        (site.folder(project) / f"twice/{number}.txt").write_text("x")
+    site.make(Scope.project(project))
+    assert 'name="confirm"' not in person.page(url)
+    shutil.rmtree(site.folder(project) / "twice")
+
+    shrunk = ended_page(site, person, person.press(person.page(url), "Make a snapshot").headers["Location"])
+    asking = person.page(url)
+    unasked = ended_page(site, person, person.press(asking, "Make a snapshot").headers["Location"])
+    partial = person.page(f"{url}/{site.newest(project)}")
+    done = person.follow(person.press(unasked, "Make another snapshot", confirm="shrunk"))
+
+    numbers = re.compile(r"\d+ of \d+ files have gone since \d{4}-")
+    for page in (shrunk, unasked, asking):
+        assert numbers.search(text_of(page))
+        assert re.search(r'<input type="checkbox" name="confirm" value="shrunk">', page)
+    assert "Much was missing when it was made." in text_of(partial)
+    assert 'name="confirm"' not in done and "Done: the snapshot is made" in text_of(done)
+    newest = text_of(person.page(f"{url}/{site.newest(project)}"))
+    assert re.search(r"Confirmed as right \d+ of \d+ files have gone since", newest)
+
+
+def test_what_is_worth_a_look_is_told_at_the_end_in_the_list_and_on_the_page(site: PagesSite) -> None:
+    person, project = site.person("organiser"), site.project()
+    url = f"/snapshots/project/{project}"
+    name = site.make(Scope.project(project))
+    stored = site.settings.repository / "project" / project / name / "files"
+    spoilt = sorted(one for one in stored.rglob("*.html") if one.is_file())[:2]
+    for one in spoilt:
+        os.utime(one, ns=(1, 1))
+    said = f"The stored copy is not as it was written; it was copied anew ({spoilt[0].relative_to(stored)})."
+
+    end = ended_page(site, person, person.press(person.page(url), "Make a snapshot").headers["Location"])
+    listed, shown = person.page(url), person.page(f"{url}/{site.newest(project)}")
+
+    assert "Done: the snapshot is made" in text_of(end) and "Worth a look:" in text_of(end)
+    for page in (end, listed, shown):
+        assert said in text_of(page)
+    assert "worth a look" in text_of(listed) and "1 more" in text_of(listed)
+    assert str(spoilt[1].relative_to(stored)) in text_of(shown)
+    assert "This snapshot is whole." in text_of(shown)
 
 
 def test_a_project_s_list_shows_the_site_s_snapshots_but_only_what_may_be_done_with_them(still: PagesSite) -> None:

@@ -5,7 +5,7 @@ Rules:
 - Every method takes the `Permit` that Auth gave, and works on its scope, not on an id from elsewhere.
 - Before every restore a safety snapshot is made; no argument turns it off.
 
->>> backup.make(permit, "before the talk", claim)         # doctest: +SKIP
+>>> backup.make(permit, order, job.id, claim)         # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -34,16 +34,18 @@ class Backup:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
 
-    def make(self, permit: Permit, note: str, job: str, watch: Watch) -> Outcome:
+    def make(self, permit: Permit, order: Order, job: str, watch: Watch) -> Outcome:
         """Make a snapshot of the permit's scope; `job` tells drafts apart."""
+        _require_same(permit, order)
         sweep_staged(self._stores, permit.scope)
         reason = Reason.API if permit.actor.via == "api" else Reason.MANUAL
-        made = Make(self._stores, permit.scope, watch).run(permit.actor.user, reason, note, job)
+        make = Make(self._stores, permit.scope, watch, confirm=order.confirm)
+        made = make.run(permit.actor.user, reason, order.note, job)
+        snapshot = made.snapshot
         if not made.is_new:
-            return Outcome(OutcomeStatus.UNCHANGED, made.snapshot.name)
-        if made.snapshot.status is Status.PARTIAL:
-            return Outcome(OutcomeStatus.PARTIAL, made.snapshot.name, problems=made.snapshot.problems)
-        return Outcome(OutcomeStatus.DONE, made.snapshot.name)
+            return Outcome(OutcomeStatus.UNCHANGED, snapshot.name)
+        status = OutcomeStatus.PARTIAL if snapshot.status is Status.PARTIAL else OutcomeStatus.DONE
+        return Outcome(status, snapshot.name, problems=snapshot.problems, warnings=snapshot.warnings)
 
     def preview(self, permit: Permit, order: Order, watch: Watch) -> Plan:
         """What restoring would do; nothing is changed by looking."""

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..errors import NotFoundError, Problem
-from ..model import BUCKETS, Change, Plan, PlanItem, Progress, Scope, Selection, Snapshot, Status
+from ..model import BUCKETS, Change, Plan, PlanItem, Progress, Scope, Selection, Snapshot
 from ..plan import Record, Slice, Tally, file_items, record_item, record_pairs
 from ..stores.disk import translate
 from ..stores.files import path_key
@@ -280,9 +280,13 @@ class Compare:
             snapshot = snapshot.part_of(
                 self._target.scope.project_id
             )  # what is wrong elsewhere is nobody's business here
-        if snapshot.status is Status.PARTIAL:
+        lost = snapshot.shrunk
+        if len(snapshot.problems) > len(lost):
             what = f"is partial: {len(snapshot.problems)} problems are named in it."
             warnings.append(Problem("partial", what, snapshot.name, "What it does not know stays as it is."))
+        for one in lost:  # what was looked for and was not there is absent; but who brings that back has to know
+            what, hint = f"was made when much was missing. {one.what}", "What has come back since would be removed."
+            warnings.append(Problem("shrunk", what, snapshot.name, hint))
         warnings += draft.conflicts
         for path in sorted(paths.leave - draft.moved):
             if paths.holds(path) or path == ".":

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import errno
 import os
-from collections import Counter
 from collections.abc import Iterator
 
 from ..errors import ChangedError, Problem
@@ -21,7 +20,6 @@ from ..stores.copies import TargetError
 from ..stores.draft import Draft
 from ..stores.draft_files import DraftFiles
 from ..stores.files import Descent, path_key
-from ..stores.manifest import ManifestWriter
 from ..stores.seen import RACY_NS, SeenKey
 from .bulk import Bulk, take
 from .looking import Looking, OlderCopies, Shelf
@@ -214,31 +212,6 @@ class Copying:
         """The draft is a snapshot now."""
         self._stores.seen.flush()
         self._stores.seen.committed(self._place, folder, self._looking.folder)
-
-
-class Tally:
-    """Writes the lines of the files into a manifest, and counts them."""
-
-    def __init__(self, *, is_site: bool) -> None:
-        self._is_site = is_site
-        self.files = 0
-        self.bytes = 0
-        self.project_files: Counter[str] = Counter()
-        self.project_bytes: Counter[str] = Counter()
-
-    def write(self, copying: Copying, manifest: ManifestWriter) -> None:
-        for row in copying.rows():
-            manifest.file(row.line())
-            if not row.is_folder:
-                self._count(row.path, row.stat.size if row.is_file else 0)
-
-    def _count(self, path: bytes, size: int) -> None:
-        self.files += 1
-        self.bytes += size
-        if self._is_site and path.startswith(b"project/") and path.count(b"/") > 1:
-            project_id = os.fsdecode(path.split(b"/", 2)[1])
-            self.project_files[project_id] += 1
-            self.project_bytes[project_id] += size
 
 
 def _key(row: Row) -> bytes:

@@ -7,6 +7,7 @@ Rules:
 - Names, options and indexes of collections are read with the gate closed and again after the dump; a difference
   repeats second pass and dump at a new instant.
 - What cannot be read is named, and the snapshot is `partial`; its absence in the copy means unknown, not deleted.
+- What the result is worth, and whether it is one at all, is decided in `judging.py`.
 
 >>> Make(stores, scope, watch).run("anna", Reason.MANUAL, "before the talk", key="job-id")    # doctest: +SKIP
 """
@@ -14,21 +15,22 @@ Rules:
 from __future__ import annotations
 
 import contextlib
-import platform
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from ..errors import ChangedError, NotFoundError, Problem, UnavailableError
-from ..model import FORMAT, Part, Progress, Reason, Scope, Snapshot, Status, utc_text
+from ..model import Progress, Reason, Scope, Snapshot, utc_text
 from ..stores.disk import require_room, translate
 from ..stores.draft import Draft
 from ..stores.mongo import CollectionInfo
 from ..stores.reader import Reader
-from ..version import VERSION
-from .copying import Copying, Tally
+from .copying import Copying
 from .dumping import STEPS, Dump, Dumping
+from .header import Content
+from .judging import Newest, judged, last_known, newest_of, shrunk
 from .looking import OlderCopies
 from .stores import Stores
 from .watches import Watch
@@ -49,13 +51,21 @@ class Make:
     """One snapshot of one scope; use it once."""
 
     def __init__(
-        self, stores: Stores, scope: Scope, watch: Watch, *, afresh: bool = False, gate_closed: bool = False
+        self,
+        stores: Stores,
+        scope: Scope,
+        watch: Watch,
+        *,
+        afresh: bool = False,
+        gate_closed: bool = False,
+        confirm: tuple[str, ...] = (),
     ) -> None:
         self._stores = stores
         self._scope = scope
         self._watch = watch
         self._afresh = afresh  # nothing is shared with an older snapshot
         self._gate_closed = gate_closed  # by the caller, until the snapshot is made and longer
+        self._confirm = confirm  # the problems that who makes it says are right
 
     def run(self, user: str, reason: Reason, note: str, key: str) -> Made:
         """Make it.
@@ -76,41 +86,46 @@ class Make:
         stores.repository.require_writable()
         stores.repository.sweep_drafts(scope)
         damaged = stores.damaged_places()
-        newest = None if self._afresh else self._newest(damaged)
+        newest = Newest() if self._afresh else newest_of(stores.repository, scope, damaged)
         with stores.repository.draft(scope, key) as draft:
-            older = OlderCopies(newest, damaged, shares=not self._afresh)
+            older = OlderCopies(newest.snapshot, damaged, shares=not self._afresh)
             copying = Copying(stores, scope, draft, older, self._watch, may_be_absent=is_safety)
-            try:
-                self._require_room(draft, copying.look())
-                copying.bulk()
-                made_at = stores.now()
-                dump, reader = self._read_all(draft, copying, newest)
-                header = self._header(draft, copying, dump, reader)
-            except OSError as error:
-                raise translate(error, "the snapshot's draft", "nothing was stored") from error
+            made_at, header = self._write(draft, copying, newest.snapshot, is_safety=is_safety)
             header |= {"made_at": utc_text(made_at), "made_by": user, "reason": reason.value, "note": note}
-            unchanged = self._same_as(newest, header) if not copying.damaged else None
+            unchanged = newest.same_as(header) if not copying.damaged else None
             if unchanged is not None and (is_safety or not note or not unchanged.note):
                 if note and not is_safety:
                     unchanged = stores.repository.note(scope, unchanged.name, note)
                 return Made(unchanged, is_new=False)
-            try:
-                copying.fill()
-                draft.finish(header)
-            except OSError as error:
-                raise translate(error, "the snapshot's draft", "nothing was stored") from error
-            self._watch.progress(Progress("committing", 4, STEPS))
-            made = stores.repository.commit(draft, scope, made_at)
-            copying.committed(stores.repository.place_of(scope, made.name))
-            return Made(made, is_new=True)
+            return Made(self._commit(draft, copying, header, made_at), is_new=True)
 
-    def _newest(self, damaged: frozenset[str]) -> Snapshot | None:
-        """What "unchanged" means: not a damaged one, it would be called good."""
-        repository = self._stores.repository
-        whole = (one for one in repository.newest_first(self._scope) if one.status is not Status.DAMAGED)
-        newest = next(whole, None)
-        is_bad = newest is not None and repository.place_of(self._scope, newest.name) in damaged
-        return None if is_bad else newest
+    def _write(
+        self, draft: Draft, copying: Copying, newest: Snapshot | None, *, is_safety: bool
+    ) -> tuple[datetime, dict[str, Any]]:
+        """Fill the draft, but for what it can share; when that was, and the header without who and why."""
+        stores = self._stores
+        try:
+            self._require_room(draft, copying.look())
+            copying.bulk()
+            made_at = stores.now()
+            dump, reader = self._read_all(draft, copying, newest)
+            content = Content(self._scope, draft, copying, dump)
+        except OSError as error:
+            raise translate(error, "the snapshot's draft", "nothing was stored") from error
+        before = None if is_safety else last_known(stores.repository, self._scope)
+        missing = shrunk(before, content.held, frozenset(copying.unknown))
+        return made_at, judged(content.header(stores, reader), missing, self._confirm)
+
+    def _commit(self, draft: Draft, copying: Copying, header: dict[str, Any], made_at: datetime) -> Snapshot:
+        try:
+            copying.fill()
+            draft.finish(header)
+        except OSError as error:
+            raise translate(error, "the snapshot's draft", "nothing was stored") from error
+        self._watch.progress(Progress("committing", 4, STEPS))
+        made = self._stores.repository.commit(draft, self._scope, made_at)
+        copying.committed(self._stores.repository.place_of(self._scope, made.name))
+        return made
 
     def _require_room(self, draft: Draft, needed: int) -> None:
         """Room for what is new, before anything is copied: files by their stats, records twice (BSON and JSON)."""
@@ -179,66 +194,6 @@ class Make:
                 yield _GateTry(tries, is_closed=True, since=since)
                 return
         yield _GateTry(_TRIES, is_closed=False, since=time.monotonic())
-
-    def _header(self, draft: Draft, copying: Copying, dump: Dump, reader: Reader) -> dict[str, Any]:
-        """`snapshot.json`, without who and why; the manifest is complete afterwards."""
-        manifest, tally = draft.manifest(), Tally(is_site=self._scope.is_site)
-        tally.write(copying, manifest)
-        for entry in dump.entries:
-            manifest.collection(entry)
-        sha256 = manifest.close()
-        settings, mongo = self._stores.settings, self._stores.mongo
-        project = settings.scopes.project
-        problems = dump.problems
-        titles = mongo.project_titles()
-        return {
-            "format": FORMAT,
-            "scope": self._scope.as_dict(),
-            "title": titles.get(self._scope.project_id or "", ""),
-            "run_mode": settings.run_mode,
-            "status": (Status.PARTIAL if problems else Status.DONE).value,
-            "warnings": [problem.as_dict() for problem in copying.damaged],
-            "problems": [problem.as_dict() for problem in problems],
-            "unknown": {
-                "paths": sorted(copying.unknown),
-                "collections": sorted(dump.unknown),
-            },
-            "instant": reader.instant.as_dict(),
-            "gate": {"closed_seconds": round(dump.closed_seconds, 4), "tries": dump.gate_tries},
-            "passes": 2 + dump.retries,  # over the files: the bulk, and one for each instant
-            "retries": dump.retries,
-            "files": tally.files,
-            "documents": sum(entry.documents for entry in dump.entries),
-            "bytes": tally.bytes + sum(entry.bytes for entry in dump.entries),
-            "projects": self._parts(tally, dump, titles),
-            "left_out": {"collections": list(settings.scopes.site.leave)},
-            "database": mongo.name,
-            "project_id_kind": project.id,
-            "project_fields": {name: one.field for name, one in project.collections.items()},
-            "versions": {"keyframe": VERSION, "mongodb": mongo.version(), "python": platform.python_version()},
-            "manifest": {"bytes": manifest.bytes, "sha256": sha256},
-        }
-
-    def _parts(self, tally: Tally, dump: Dump, titles: dict[str, str]) -> dict[str, dict[str, Any]]:
-        if not self._scope.is_site:
-            return {}
-        ids = sorted(set(tally.project_files) | set(dump.documents))
-        return {
-            one: Part(
-                tally.project_files[one],
-                dump.documents[one],
-                tally.project_bytes[one] + dump.bytes[one],
-                titles.get(one, ""),
-            ).as_dict()
-            for one in ids
-        }
-
-    @staticmethod
-    def _same_as(newest: Snapshot | None, header: dict[str, Any]) -> Snapshot | None:
-        """The newest snapshot, where it is whole and holds exactly the same."""
-        if newest is None or newest.status is not Status.DONE or header["problems"]:
-            return None
-        return newest if newest.manifest_sha256 == header["manifest"]["sha256"] else None
 
 
 @dataclass(frozen=True, slots=True)

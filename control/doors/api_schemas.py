@@ -15,7 +15,7 @@ from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
-from ..model import Selection, is_id
+from ..model import CONFIRMABLE, Selection, is_id
 
 NOTE_LENGTH = 500
 MOST_IDS = 10_000
@@ -76,7 +76,17 @@ class NothingSchema(_Strict):
 
 
 class MakeSchema(_Strict):
+    """`confirm` says of problems that would make the snapshot partial that they are right."""
+
     note = Text(load_default="", validate=validate.Length(max=NOTE_LENGTH))
+    confirm = fields.List(
+        fields.String(
+            validate=validate.OneOf(CONFIRMABLE, error="Cannot be confirmed; what can be: {choices}."),
+            metadata={"description": "shrunk: that most files or records are gone"},
+        ),
+        load_default=list,
+        validate=validate.Length(max=len(CONFIRMABLE)),
+    )
 
 
 class NoteSchema(_Strict):
@@ -179,7 +189,12 @@ class SnapshotSchema(Schema):
     bytes = fields.Integer()
     instant = fields.Dict(allow_none=True)
     problems = fields.List(fields.Nested(ProblemSchema))
-    warnings = fields.List(fields.Nested(ProblemSchema))
+    warnings = fields.List(
+        fields.Nested(ProblemSchema), metadata={"description": "worth a look, though this snapshot is whole"}
+    )
+    confirmed = fields.List(
+        fields.Nested(ProblemSchema), metadata={"description": "no problems, since who made it said they are right"}
+    )
     safety_of = fields.Nested(SafetySchema, allow_none=True)
     deleted_at = fields.String(allow_none=True)
     deleted_by = fields.String(allow_none=True)
@@ -212,6 +227,7 @@ class OutcomeSchema(Schema):
     safety = fields.String(allow_none=True)
     problems = fields.List(fields.Nested(ProblemSchema))
     report = fields.Dict(allow_none=True)
+    warnings = fields.List(fields.Nested(ProblemSchema), metadata={"description": "worth a look, and no problem"})
 
 
 class JobSchema(Schema):

@@ -49,13 +49,20 @@ def cli(ctx: click.Context, config: Path | None) -> None:
 @cli.command("make")
 @scoped
 @click.option("--note", default="", metavar="TEXT", help="What it is for, in a few words.")
+@click.option(
+    "--confirm",
+    multiple=True,
+    metavar="WHAT",
+    help="Say that something is right which would make the snapshot partial: `shrunk`, that most files or records are"
+    " gone. May be given several times.",
+)
 @json_option
 @click.pass_obj
-def make(opener: Opener, scope: Scope, note: str, as_json: bool) -> int:
+def make(opener: Opener, scope: Scope, note: str, confirm: tuple[str, ...], as_json: bool) -> int:
     """Make a snapshot."""
     with opener() as office:
         actor = office.login.shell_actor()
-        job = wait_for(office, actor, office.desk.make(actor, scope, note))
+        job = wait_for(office, actor, office.desk.make(actor, scope, note, confirm))
 
         def document(ended: Job) -> Mapping[str, Any]:
             name = ended.outcome.snapshot if ended.outcome else None

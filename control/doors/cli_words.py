@@ -75,6 +75,8 @@ def describe(messages: Messages, snapshot: Snapshot, below: Scope, now: datetime
             f"{messages.when(snapshot.deleted_at, now)} by {snapshot.deleted_by}" if snapshot.deleted_at else "",
         ),
         *(("problem", messages.problem(problem)) for problem in snapshot.problems),
+        *(("warning", messages.problem(problem)) for problem in snapshot.warnings),
+        *(("confirmed", messages.plain(problem.what)) for problem in snapshot.confirmed),
         *_verified(messages, snapshot, now),
     )
     return "\n".join(f"{name:<9} {value}" for name, value in facts if value)

@@ -49,9 +49,12 @@ class JobPages:
 
     def make(self, project_id: str | None = None) -> AnyResponse:
         scope, actor = self.frame.scope(project_id), self.frame.actor()
-        job = self.desk.make(actor, scope, request.form.get("note", "").strip())
+        note, confirm = request.form.get("note", "").strip(), request.form.getlist("confirm")
+        job = self.desk.make(actor, scope, note, confirm)
         job = self._wait(actor, job, MAKE_WAIT)
-        whole = job.outcome is not None and job.outcome.status in (OutcomeStatus.DONE, OutcomeStatus.UNCHANGED)
+        outcome = job.outcome
+        whole = outcome is not None and outcome.status in (OutcomeStatus.DONE, OutcomeStatus.UNCHANGED)
+        whole = whole and not (outcome and outcome.warnings)
         if whole and request.form.get("from") == "section":
             return self.frame.go(f"{self.frame.home(scope)[0]}#outcome")
         if whole:

@@ -16,7 +16,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from ..catalogue import LATEST
 from ..errors import NotFoundError, RefusedError, SignInError, UnavailableError
-from ..model import Action, Actor, Job, JobState, Page, Scope, ScopeView, Snapshot, Undos, is_snapshot_name
+from ..model import Action, Actor, Job, JobState, Page, Reason, Scope, ScopeView, Snapshot, Undos, is_snapshot_name
 from ..phrases import Words
 from .pages_frame import NAME, Frame
 
@@ -145,24 +145,25 @@ class ListPages:
             for _, each in groupby(page.items, key=lambda one: words.day(words.called(one), now))
             if (found := list(each))
         ]
+        newest = self._newest(actor, scope, page)
+        made = next((one for one in newest if one.scope == scope and one.reason is not Reason.SAFETY), None)
         return {
             "view": view,
             "part": part,
+            "lost": made.shrunk if made is not None and not cursor else (),
             "days": days,
             "undos": Undos.of(page.items),
             "minutes": Counter(words.called(one).replace(second=0) for one in page.items),
             "next_cursor": page.next,
             "cursor": cursor,
-            "verdict": None
-            if cursor
-            else words.verdict(self._newest(actor, scope, page), scope, view.exists, now, work.jobs),
+            "verdict": None if cursor else words.verdict(newest, scope, view.exists, now, work.jobs),
             "work": work,
             "longest_note": LONGEST_NOTE,
             "restorable": {Action.PREVIEW, Action.RESTORE} <= view.acts,
         }
 
     def _newest(self, actor: Actor, scope: Scope, page: Page[Snapshot]) -> Sequence[Snapshot]:
-        """The first page, with what follows where it holds safety snapshots only."""
+        """This page, with what follows where it holds safety snapshots only."""
         if page.next is None or any(map(self.frame.office.messages.is_kept, page.items)):
             return page.items
         return (*page.items, *self.desk.snapshots(actor, scope, cursor=page.next, limit=_LOOKED_AT).items)

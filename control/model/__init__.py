@@ -6,13 +6,14 @@ Rules:
 - Times are aware and UTC, sizes are bytes, ids are text.
 """
 
-from .jobs import Health, Job, JobState, Order, Outcome, OutcomeStatus, Page, Progress, found_unchanged
+from .jobs import CONFIRMABLE, Health, Job, JobState, Order, Outcome, OutcomeStatus, Page, Progress, found_unchanged
 from .plans import Change, Counts, Plan, PlanItem
 from .scopes import EVERYTHING, Action, Actor, Permit, Person, Scope, ScopeView, Selection, is_id
 from .snapshots import (
     BUCKETS,
     FORMAT,
     NO_UNDOS,
+    SHRUNK,
     SYSTEM_JS,
     CollectionEntry,
     FileEntry,
@@ -32,9 +33,11 @@ from .verdicts import Verdict, Weight, decisive
 
 __all__ = [
     "BUCKETS",
+    "CONFIRMABLE",
     "EVERYTHING",
     "FORMAT",
     "NO_UNDOS",
+    "SHRUNK",
     "SYSTEM_JS",
     "Action",
     "Actor",

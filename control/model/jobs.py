@@ -10,9 +10,12 @@ from typing import Any, Generic, TypeVar
 
 from ..errors import Problem
 from .scopes import EVERYTHING, Action, Actor, Scope, Selection
+from .snapshots import SHRUNK
 from .times import utc_text
 
 T = TypeVar("T")
+
+CONFIRMABLE = (SHRUNK,)  # the problems of a snapshot that a person may say are right
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class Outcome:
 
     `snapshot` is the one made or restored, `safety` the safety snapshot's name; `report` is the plan that was carried
     out (restore, undo), found (preview) or that overtook the agreed one (stale), in the shape of `Plan.as_dict`; of a
-    verification it is its verdict, in the shape of `Verdict.as_dict`.
+    verification it is its verdict, in the shape of `Verdict.as_dict`. `warnings` are worth a look and no problem.
     """
 
     status: OutcomeStatus
@@ -68,11 +71,17 @@ class Outcome:
     safety: str | None = None
     problems: tuple[Problem, ...] = ()
     report: Mapping[str, Any] | None = None
+    warnings: tuple[Problem, ...] = ()
 
     def __post_init__(self) -> None:
         clean = self.status in (OutcomeStatus.DONE, OutcomeStatus.UNCHANGED)
         if clean == bool(self.problems):
             raise ValueError(f"an outcome {self.status} {'has no' if clean else 'needs'} problems")
+
+    @property
+    def shrunk(self) -> tuple[Problem, ...]:
+        """What is said to have gone from the source of a snapshot, and nobody has confirmed."""
+        return tuple(one for one in self.problems if one.code == SHRUNK)
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -81,6 +90,7 @@ class Outcome:
             "safety": self.safety,
             "problems": [problem.as_dict() for problem in self.problems],
             "report": self.report,
+            "warnings": [problem.as_dict() for problem in self.warnings],
         }
 
     @classmethod
@@ -91,6 +101,7 @@ class Outcome:
             doc["safety"],
             tuple(Problem.from_dict(problem) for problem in doc["problems"]),
             doc["report"],
+            tuple(Problem.from_dict(problem) for problem in doc.get("warnings", ())),
         )
 
 
@@ -114,6 +125,11 @@ class Order:
     mark_job: str = ""
     quick: bool = False  # verify: names and sizes only
     redo: bool = False
+    confirm: tuple[str, ...] = ()  # make: problems that are said to be right, of `CONFIRMABLE`
+
+    def __post_init__(self) -> None:
+        if set(self.confirm) - set(CONFIRMABLE):
+            raise ValueError("a problem that nobody can confirm")
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -129,6 +145,7 @@ class Order:
             "mark_job": self.mark_job,
             "quick": self.quick,
             "redo": self.redo,
+            "confirm": list(self.confirm),
         }
 
     @classmethod
@@ -146,6 +163,7 @@ class Order:
             mark_job=doc["mark_job"],
             quick=doc.get("quick", False),
             redo=doc.get("redo", False),
+            confirm=tuple(doc.get("confirm", ())),
         )
 
 

@@ -17,6 +17,7 @@ from .verdicts import Verdict
 
 FORMAT = 1
 SYSTEM_JS = "system.js"  # functions for the server; the only collection of that kind that mongodump keeps
+SHRUNK = "shrunk"  # the problem of a snapshot whose source had lost most of what it held
 BUCKETS = "system.buckets."  # before the name of a time series: the collection with its documents
 _NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ\Z", re.ASCII)
 
@@ -175,6 +176,7 @@ class Snapshot:
     `verified` from the control database (None: never verified, or the database does not answer).
 
     `unknown_paths` and `unknown_collections` are what its problems are about: a restore leaves them as they are.
+    `confirmed` are what would have been problems, had not the person who made it said that they are right.
     """
 
     scope: Scope
@@ -194,6 +196,7 @@ class Snapshot:
     title: str = ""  # of the project, when it was made
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()  # worth a look, though this snapshot is whole
+    confirmed: tuple[Problem, ...] = ()
     unknown_paths: tuple[str, ...] = ()
     unknown_collections: tuple[str, ...] = ()
     projects: Mapping[str, Part] = field(default_factory=dict)
@@ -209,7 +212,9 @@ class Snapshot:
         around = ("", ".", top, self.name)
 
         def own(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
-            return tuple(one for one in problems if one.subject in around or one.subject.startswith(top + "/"))
+            shrunk = (_SITE_SHRUNK,) if any(one.code == SHRUNK for one in problems) else ()
+            mine = (one for one in problems if one.subject in around or one.subject.startswith(top + "/"))
+            return (*shrunk, *(one for one in mine if one.code != SHRUNK))
 
         mine = own(self.problems)
         status = Status.DONE if self.status is Status.PARTIAL and not mine else self.status
@@ -222,7 +227,13 @@ class Snapshot:
             projects={},
             problems=mine,
             warnings=own(self.warnings),
+            confirmed=own(self.confirmed),
         )
+
+    @property
+    def shrunk(self) -> tuple[Problem, ...]:
+        """What its source had lost when it was made, where nobody has said that this is right."""
+        return tuple(one for one in self.problems if one.code == SHRUNK)
 
     @property
     def is_damaged(self) -> bool:
@@ -263,6 +274,7 @@ class Snapshot:
             "instant": self.instant.as_dict() if self.instant else None,
             "problems": [problem.as_dict() for problem in self.problems],
             "warnings": [problem.as_dict() for problem in self.warnings],
+            "confirmed": [problem.as_dict() for problem in self.confirmed],
             "safety_of": None
             if undoable is None
             else {"job": undoable.job, "snapshot": undoable.snapshot, "at": utc_text(undoable.at)},
@@ -271,6 +283,15 @@ class Snapshot:
             "format": self.format,
             "verified": self.verified.as_dict() if self.verified else None,
         }
+
+
+# What a project is told of it: the numbers are those of the whole site.
+_SITE_SHRUNK = Problem(
+    "shrunk",
+    "The site had lost most of its files or records when this was made; this project may be among them.",
+    "",
+    "Compare it with an older one before you restore it.",
+)
 
 
 @dataclass(frozen=True, slots=True)

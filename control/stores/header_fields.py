@@ -80,6 +80,7 @@ HEADER: Mapping[str, Any] = {
     "status": _one_of(Status.DONE.value, Status.PARTIAL.value),
     "problems": [{"code": _text, "what": _text, "subject": _text, "hint": _text}],
     "warnings": Maybe([{"code": _text, "what": _text, "subject": _text, "hint": _text}]),
+    "confirmed": Maybe([{"code": _text, "what": _text, "subject": _text, "hint": _text}]),
     "unknown": {"paths": [_text], "collections": [_text]},
     "instant": {"cluster_time": {"t": _count, "i": _count}, "utc": _time},
     "gate": {"closed_seconds": _number, "tries": _count},

@@ -133,6 +133,7 @@ def _header(scope: Scope, name: str, document: Mapping[str, Any]) -> Snapshot:
         title=str(document.get("title", "")),
         problems=tuple(Problem.from_dict(problem) for problem in document["problems"]),
         warnings=tuple(Problem.from_dict(problem) for problem in document.get("warnings", ())),
+        confirmed=tuple(Problem.from_dict(problem) for problem in document.get("confirmed", ())),
         unknown_paths=tuple(document["unknown"]["paths"]),
         unknown_collections=tuple(document["unknown"]["collections"]),
         projects={key: Part(**part) for key, part in document.get("projects", {}).items()},

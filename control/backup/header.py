@@ -1,0 +1,102 @@
+"""What a make wrote, counted; and the header that tells of it, `snapshot.json`, without who and why.
+
+>>> Content(scope, draft, copying, dump).header(stores, reader)["files"]        # doctest: +SKIP
+41
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections import Counter
+from typing import Any
+
+from ..model import FORMAT, Part, Scope
+from ..stores.draft import Draft
+from ..stores.reader import Reader
+from ..version import VERSION
+from .copying import Copying
+from .dumping import Dump
+from .judging import Held
+from .stores import Stores
+
+
+class Content:
+    """Writes the manifest of a draft, which is complete afterwards, and counts what is in it."""
+
+    def __init__(self, scope: Scope, draft: Draft, copying: Copying, dump: Dump) -> None:
+        self._scope = scope
+        self._copying = copying
+        self._dump = dump
+        self.files = 0
+        self.folders = 0
+        self.documents = sum(entry.documents for entry in dump.entries)
+        self.bytes = sum(entry.bytes for entry in dump.entries)
+        self._project_files: Counter[str] = Counter()
+        self._project_bytes: Counter[str] = Counter()
+        self._manifest = draft.manifest()
+        for row in copying.rows():
+            self._manifest.file(row.line())
+            if row.is_folder:
+                self.folders += 1
+            else:
+                self._count(row.path, row.stat.size if row.is_file else 0)
+        for entry in dump.entries:
+            self._manifest.collection(entry)
+        self._sha256 = self._manifest.close()
+
+    def _count(self, path: bytes, size: int) -> None:
+        self.files += 1
+        self.bytes += size
+        if self._scope.is_site and path.startswith(b"project/") and path.count(b"/") > 1:
+            project_id = os.fsdecode(path.split(b"/", 2)[1])
+            self._project_files[project_id] += 1
+            self._project_bytes[project_id] += size
+
+    @property
+    def held(self) -> Held:
+        """The numbers that tell whether the source has shrunk."""
+        return Held(self.files, self.folders, self.documents)
+
+    def header(self, stores: Stores, reader: Reader) -> dict[str, Any]:
+        """`snapshot.json` but for who, why and how good it is."""
+        settings, mongo, dump, copying = stores.settings, stores.mongo, self._dump, self._copying
+        project, titles = settings.scopes.project, mongo.project_titles()
+        return {
+            "format": FORMAT,
+            "scope": self._scope.as_dict(),
+            "title": titles.get(self._scope.project_id or "", ""),
+            "run_mode": settings.run_mode,
+            "problems": [problem.as_dict() for problem in dump.problems],
+            "warnings": [problem.as_dict() for problem in copying.damaged],
+            "unknown": {"paths": sorted(copying.unknown), "collections": sorted(dump.unknown)},
+            "instant": reader.instant.as_dict(),
+            "gate": {"closed_seconds": round(dump.closed_seconds, 4), "tries": dump.gate_tries},
+            "passes": 2 + dump.retries,  # over the files: the bulk, and one for each instant
+            "retries": dump.retries,
+            "files": self.files,
+            "documents": self.documents,
+            "bytes": self.bytes,
+            "projects": self._parts(titles),
+            "left_out": {"collections": list(settings.scopes.site.leave)},
+            "database": mongo.name,
+            "project_id_kind": project.id,
+            "project_fields": {name: one.field for name, one in project.collections.items()},
+            "versions": {"keyframe": VERSION, "mongodb": mongo.version(), "python": platform.python_version()},
+            "manifest": {"bytes": self._manifest.bytes, "sha256": self._sha256},
+        }
+
+    def _parts(self, titles: dict[str, str]) -> dict[str, dict[str, Any]]:
+        if not self._scope.is_site:
+            return {}
+        dump = self._dump
+        ids = sorted(set(self._project_files) | set(dump.documents))
+        return {
+            one: Part(
+                self._project_files[one],
+                dump.documents[one],
+                self._project_bytes[one] + dump.bytes[one],
+                titles.get(one, ""),
+            ).as_dict()
+            for one in ids
+        }
