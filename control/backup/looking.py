@@ -5,9 +5,9 @@ Rules:
 - A file is taken as unchanged when its stat is what was seen before; where only its bytes, size, mode, owner and time
   can be the same, they have to be read.
 - A stored copy whose size or time is no longer right is never shared; the file is copied anew, and that is said. Nor
-  is one of a snapshot in which a verification found damage.
+  is one that a verification found damaged, in whatever snapshot it looked at it.
 
->>> Looking(stores, tree, OlderCopies(newest, frozenset(), shares=True), watch).run(path)     # doctest: +SKIP
+>>> Looking(stores, tree, OlderCopies(newest, NO_DAMAGE, shares=True), watch).run(path)     # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ..model import Progress, Snapshot
 from ..stores.file_lines import FileLine, mode_text
 from ..stores.files import Descent, Tree
 from ..stores.seen import Sight
+from .damage import NO_DAMAGE, Damage
 from .rows import Row, RowWriter, row_of
 from .stores import Stores
 from .watches import Watch
@@ -32,18 +33,19 @@ _MOST_OPEN = 8
 
 @dataclass(frozen=True, slots=True)
 class OlderCopies:
-    """What a make may share: the scope's newest snapshot; of all others whatever is not in a damaged folder."""
+    """What a make may share: the scope's newest snapshot; of all others whatever is not known to be damaged."""
 
     newest: Snapshot | None
-    damaged: frozenset[str]
+    damage: Damage
     shares: bool  # with others than the newest
 
 
 class Shelf:
     """The stored files of all snapshots, reached by folder and path; use it with `with`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, damage: Damage = NO_DAMAGE) -> None:
         self._root = root
+        self._damage = damage
         self._open: dict[str, Descent] = {}
 
     def __enter__(self) -> Shelf:
@@ -62,20 +64,24 @@ class Shelf:
             descent = self._open[folder] = Descent(self._root / folder / "files")
         return descent
 
-    def holds(self, folder: str, path: str, row: Row) -> bool:
-        """Whether a stored copy is there that has size, time, mode and owner of a row."""
+    def fault(self, folder: str, path: str, row: Row) -> str:
+        """What is wrong with the stored copy of a row, as a code; empty: size, time, mode and owner are the row's."""
         try:
             parent, name = self.of(folder).parent(path)
             stored = os.stat(name, dir_fd=parent, follow_symlinks=False)
         except OSError:
-            return False
-        return (stored.st_mode, stored.st_uid, stored.st_gid, stored.st_size, stored.st_mtime_ns) == (
-            row.stat.mode,
-            row.stat.uid,
-            row.stat.gid,
-            row.stat.size,
-            row.stat.mtime_ns,
+            return "damaged.file-size"
+        if self._damage.has(stored):
+            return "damaged.file-bytes"
+        stat = row.stat
+        same = (stored.st_mode, stored.st_uid, stored.st_gid, stored.st_size, stored.st_mtime_ns) == (
+            stat.mode,
+            stat.uid,
+            stat.gid,
+            stat.size,
+            stat.mtime_ns,
         )
+        return "" if same else "damaged.file-size"
 
 
 class Looking:
@@ -96,7 +102,7 @@ class Looking:
     def run(self, path: Path) -> None:
         """Write the rows of all live paths; what cannot be looked at is left to the second look."""
         older = Older(self._lines())
-        with RowWriter(path) as rows, Shelf(self._stores.repository.root) as shelf:
+        with RowWriter(path) as rows, Shelf(self._stores.repository.root, self._older.damage) as shelf:
             for batch in _batches(self._live):
                 self._watch.check()
                 sights = iter(self._stores.seen.find([stat for row, stat in batch if row.is_file]))
@@ -122,27 +128,28 @@ class Looking:
     def _place(self, row: Row, before: FileLine | None, sight: Sight | None, shelf: Shelf) -> None:
         """Say where the stored copy of a file lies; else it has to be copied."""
         if before is not None and _fits(before, row) and (sight is None or sight.sha256 == before.sha256):
-            if shelf.holds(self.folder, os.fsdecode(row.path), row):
+            fault = shelf.fault(self.folder, os.fsdecode(row.path), row)
+            if not fault:
                 row.folder, row.copy = self.folder, row.path
                 row.sha256, row.expected = (sight.sha256, "") if sight else ("", before.sha256 or "")
                 self.bytes_to_read += 0 if sight else row.stat.size
                 return
             self.damaged.append(
                 Problem(
-                    "damaged.file-size",
+                    fault,
                     "The stored copy is not as it was written; it was copied anew.",
                     os.fsdecode(row.path),
                     f"Verify the snapshot {self.folder.rpartition('/')[2]}, and the older ones.",
                 )
             )
-        elif sight is not None and self._may_share(sight) and shelf.holds(sight.folder, sight.path, row):
+        elif sight is not None and self._may_share(sight) and not shelf.fault(sight.folder, sight.path, row):
             row.folder, row.copy, row.sha256 = sight.folder, os.fsencode(sight.path), sight.sha256
             return
         self.bytes_needed += row.stat.size
         self.bytes_to_read += row.stat.size
 
     def _may_share(self, sight: Sight) -> bool:
-        return self._older.shares and sight.folder != "" and sight.folder not in self._older.damaged
+        return self._older.shares and sight.folder != "" and sight.folder not in self._older.damage.places
 
 
 class Older:
