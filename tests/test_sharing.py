@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from keyframe.backup import bulk, copying
+from keyframe.backup import bulk, copying, damage
 from keyframe.model import OutcomeStatus, Scope, Snapshot
 from keyframe.stores import draft_files, seen
 from keyframe.stores.disk import remove_tree
@@ -225,6 +225,104 @@ def test_a_newest_snapshot_with_a_damaged_manifest_does_not_stop_the_next_one(wo
     assert second.status.value == "done"
     assert [one.code for one in second.warnings] == ["damaged.manifest-bytes"]
     require_whole(world.stored(second), second)
+
+
+def spoil(path: Path) -> None:
+    """Other bytes under the same size and time, as a bad sector has them."""
+    stat = path.stat()
+    with open(path, "r+b") as file:
+        file.write(b"!")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def verify(world: World, snapshot: Snapshot) -> OutcomeStatus:
+    return world.done(world.office.desk.verify(world.ask, snapshot.scope, snapshot.name)).status
+
+
+@pytest.mark.parametrize("place", ["here", "trash"])
+def test_what_was_found_damaged_in_one_snapshot_is_not_shared_from_another(world: World, place: str) -> None:
+    first, whole = world.make(PROJECT), world.make(SITE)
+    world.write("new.txt", "new")
+    second = world.make(PROJECT)
+    scene = f"{TOP}/scene.svx.json"
+    spoil(stored(world, first, MODEL))
+    assert inode(world, first) == inode(world, second)
+
+    assert verify(world, first) is OutcomeStatus.FAILED
+    if place == "trash":
+        world.office.desk.delete(world.ask, PROJECT, first.name)
+    third, site = world.make(PROJECT), world.make(SITE)
+
+    assert third.name != second.name and site.name != whole.name  # though nothing changed live
+    assert [(one.code, one.subject) for one in third.warnings] == [("damaged.file-bytes", MODEL)]
+    for snapshot, path in ((third, MODEL), (site, f"project/{PROJECT.project_id}/{MODEL}")):
+        assert inode(world, snapshot, path) != inode(world, second)
+        require_whole(world.stored(snapshot), snapshot)
+    assert inode(world, third, scene) == inode(world, second, scene)
+    again = world.done(world.office.desk.make(world.ask, PROJECT))
+    assert (again.status, again.snapshot) == (OutcomeStatus.UNCHANGED, third.name)
+
+
+def test_where_more_is_damaged_than_is_named_nothing_of_that_snapshot_is_shared(world: World) -> None:
+    for number in range(30):
+        world.write(f"many/{number:02}", "x" * 100)
+    first = world.make(PROJECT)
+    world.write("new.txt", "new")
+    second = world.make(PROJECT)
+    for number in range(30):
+        spoil(stored(world, first, f"many/{number:02}"))
+
+    assert verify(world, first) is OutcomeStatus.FAILED
+    third = world.make(PROJECT)
+
+    paths = [*(f"many/{number:02}" for number in range(30)), MODEL]
+    assert not [path for path in paths if inode(world, third, path) == inode(world, second, path)]
+    assert inode(world, third, "new.txt") == inode(world, second, "new.txt")
+    require_whole(world.stored(third), third)
+
+
+def test_a_damaged_name_that_no_database_can_hold_is_found_all_the_same(world: World) -> None:
+    odd = "odd\udcff"
+    (world.folder(PROJECT) / odd).write_text("some bytes")
+    first = world.make(PROJECT)
+    world.write("new.txt", "new")
+    world.make(PROJECT)
+    spoil(stored(world, first, odd))
+
+    assert verify(world, first) is OutcomeStatus.FAILED
+    third = world.make(PROJECT)
+
+    require_whole(world.stored(third), third)
+
+
+def test_a_dump_that_was_found_damaged_in_one_snapshot_is_not_shared_from_another(world: World) -> None:
+    first = world.make(PROJECT)
+    world.write("new.txt", "new")
+    second = world.make(PROJECT)
+    spoil(world.stored(first) / "db/json/edition.json")
+    assert (world.stored(second) / "db/json/edition.json").stat().st_nlink == 2
+
+    assert verify(world, first) is OutcomeStatus.FAILED
+    world.write("new.txt", "newer")
+    third = world.make(PROJECT)
+
+    require_whole(world.stored(third), third)
+
+
+def test_where_too_much_is_damaged_to_be_remembered_nothing_is_shared(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(damage, "_MOST", 0)
+    first = world.make(PROJECT)
+    world.write("new.txt", "new")
+    second = world.make(PROJECT)
+    spoil(stored(world, first, MODEL))
+
+    assert verify(world, first) is OutcomeStatus.FAILED
+    third = world.make(PROJECT)
+
+    assert not [path for path in (MODEL, "new.txt") if inode(world, third, path) == inode(world, second, path)]
+    require_whole(world.stored(third), third)
 
 
 def test_a_renamed_file_is_linked_to_its_copy(world: World) -> None:

@@ -9,7 +9,7 @@ Rules:
 - One thread reads ahead, through all collections, while what it read is hashed and written here, and helper programs
   make the JSON.
 
->>> Dumping(stores, scope, draft, watch, newest).run(dump, reader, infos)       # doctest: +SKIP
+>>> Dumping(stores, scope, draft, watch, older).run(dump, reader, infos)       # doctest: +SKIP
 True
 """
 
@@ -35,6 +35,7 @@ from ..stores.older_dump import OlderDump
 from ..stores.read_ahead import ReadAhead
 from ..stores.reader import Reader
 from .inventory import is_left
+from .looking import OlderCopies
 from .stores import Stores
 from .watches import Watch
 
@@ -59,16 +60,17 @@ class Dump:
 
 
 class Dumping:
-    """Reads the collections of one scope into a draft; takes over what did not change since `newest`."""
+    """Reads the collections of one scope into a draft; takes over what did not change since the newest."""
 
-    def __init__(self, stores: Stores, scope: Scope, draft: Draft, watch: Watch, newest: Snapshot | None) -> None:
+    def __init__(self, stores: Stores, scope: Scope, draft: Draft, watch: Watch, older: OlderCopies) -> None:
         self._stores = stores
         self._scope = scope
         self._draft = draft
         self._watch = watch
         self._with_json = stores.settings.engine.write_json
-        self._newest = newest
-        self._older = self._entries_of(newest)
+        self._newest = older.newest
+        self._damage = older.damage
+        self._older = self._entries_of(older.newest)
         self._aside: dict[str, Path] = {}  # capped collections that were read with the gate closed
 
     def read_capped(self, reader: Reader, infos: dict[str, CollectionInfo]) -> None:
@@ -185,4 +187,6 @@ class Dumping:
         if entry is None or self._newest is None:
             return None
         folder = self._stores.repository.folder(self._newest.scope, self._newest.name)
+        if any(self._damage.has_file(folder / "db" / path) for path in (entry.bson_path, entry.json_path)):
+            return None
         return OlderDump.of(folder, entry, with_json=self._with_json)

@@ -6,9 +6,9 @@ Rules:
   attributes can be the same, they have to be read.
 - A stored copy is shared only where attributes are the same, too: an inode has one set.
 - A stored copy whose size or time is no longer right is never shared; the file is copied anew, and that is said. Nor
-  is one of a snapshot in which a verification found damage.
+  is one that a verification found damaged, in whatever snapshot it looked at it.
 
->>> Looking(stores, tree, OlderCopies(newest, frozenset(), shares=True), watch).run(path)     # doctest: +SKIP
+>>> Looking(stores, tree, OlderCopies(newest, NO_DAMAGE, shares=True), watch).run(path)     # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from ..stores.file_lines import FileLine, attributes_of, mode_text
 from ..stores.files import Descent, Tree
 from ..stores.seen import Sight
 from ..stores.sparse import room_of
+from .damage import NO_DAMAGE, Damage
 from .rows import Row, RowWriter, row_of
 from .stores import Stores
 from .watches import Watch
@@ -35,19 +36,20 @@ _MOST_OPEN = 8
 
 @dataclass(frozen=True, slots=True)
 class OlderCopies:
-    """What a make may share: the scope's newest snapshot; of all others whatever is not in a damaged folder."""
+    """What a make may share: the scope's newest snapshot; of all others whatever is not known to be damaged."""
 
     newest: Snapshot | None
-    damaged: frozenset[str]
+    damage: Damage
     shares: bool  # with others than the newest
 
 
 class Shelf:
     """The stored files of all snapshots, reached by folder and path; use it with `with`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, damage: Damage = NO_DAMAGE) -> None:
         self._root = root
         self._kinds = xattrs.kept_at(str(root))
+        self._damage = damage
         self._open: dict[str, Descent] = {}
 
     def __enter__(self) -> Shelf:
@@ -66,8 +68,8 @@ class Shelf:
             descent = self._open[folder] = Descent(self._root / folder / "files")
         return descent
 
-    def holds(self, folder: str, path: str, row: Row, wanted: Attributes | None = None) -> bool:
-        """Whether a stored copy is there that has size, time, mode and owner of a row.
+    def fault(self, folder: str, path: str, row: Row, wanted: Attributes | None = None) -> str:
+        """What is wrong with the stored copy of a row, as a code; empty: size, time, mode and owner are the row's.
 
         Parameters
         ----------
@@ -77,16 +79,20 @@ class Shelf:
             parent, name = self.of(folder).parent(path)
             stored = os.stat(name, dir_fd=parent, follow_symlinks=False)
             if wanted is not None and xattrs.read(xattrs.place_of(parent, name)) != xattrs.only(wanted, self._kinds):
-                return False
+                return "noted.attributes"
         except OSError:
-            return False
-        return (stored.st_mode, stored.st_uid, stored.st_gid, stored.st_size, stored.st_mtime_ns) == (
-            row.stat.mode,
-            row.stat.uid,
-            row.stat.gid,
-            row.stat.size,
-            row.stat.mtime_ns,
+            return "damaged.file-size"
+        if self._damage.has(stored):
+            return "damaged.file-bytes"
+        stat = row.stat
+        same = (stored.st_mode, stored.st_uid, stored.st_gid, stored.st_size, stored.st_mtime_ns) == (
+            stat.mode,
+            stat.uid,
+            stat.gid,
+            stat.size,
+            stat.mtime_ns,
         )
+        return "" if same else "damaged.file-size"
 
 
 class Looking:
@@ -107,7 +113,7 @@ class Looking:
     def run(self, path: Path) -> None:
         """Write the rows of all live paths; what cannot be looked at is left to the second look."""
         older = Older(self._lines())
-        with RowWriter(path) as rows, Shelf(self._stores.repository.root) as shelf:
+        with RowWriter(path) as rows, Shelf(self._stores.repository.root, self._older.damage) as shelf:
             for batch in _batches(self._live):
                 self._watch.check()
                 sights = iter(self._stores.seen.find([stat for row, stat in batch if row.is_file]))
@@ -139,14 +145,15 @@ class Looking:
             and _fits(before, row)
             and (known is None or (known.sha256, known.attributes) == (before.sha256, stored))
         ):
-            if shelf.holds(self.folder, os.fsdecode(row.path), row):
+            fault = shelf.fault(self.folder, os.fsdecode(row.path), row)
+            if not fault:
                 row.folder, row.copy, row.attributes = self.folder, row.path, stored
                 row.sha256, row.expected = (known.sha256, "") if known else ("", before.sha256 or "")
                 self.bytes_to_read += 0 if known else row.stat.size
                 return
             self.damaged.append(
                 Problem(
-                    "damaged.file-size",
+                    fault,
                     "The stored copy is not as it was written; it was copied anew.",
                     os.fsdecode(row.path),
                     f"Verify the snapshot {self.folder.rpartition('/')[2]}, and the older ones.",
@@ -155,7 +162,7 @@ class Looking:
         elif (
             sight is not None
             and self._may_share(sight)
-            and shelf.holds(sight.folder, sight.path, row, sight.attributes)
+            and not shelf.fault(sight.folder, sight.path, row, sight.attributes)
         ):
             row.folder, row.copy, row.attributes = sight.folder, os.fsencode(sight.path), sight.attributes
             row.sha256, row.expected = (sight.sha256, "") if known else ("", sight.sha256)
@@ -165,7 +172,7 @@ class Looking:
         self.bytes_to_read += row.stat.size
 
     def _may_share(self, sight: Sight) -> bool:
-        return self._older.shares and sight.folder != "" and sight.folder not in self._older.damaged
+        return self._older.shares and sight.folder != "" and sight.folder not in self._older.damage.places
 
 
 class Older:

@@ -28,6 +28,7 @@ from ..stores.draft import Draft
 from ..stores.mongo import CollectionInfo
 from ..stores.reader import Reader
 from .copying import Copying
+from .damage import known_damage
 from .dumping import STEPS, Dump, Dumping
 from .header import Content
 from .judging import Newest, judged, last_known, newest_of, shrunk
@@ -85,12 +86,13 @@ class Make:
             raise NotFoundError("There is no such project.", subject="project", hint="Nothing was stored.")
         stores.repository.require_writable()
         stores.repository.sweep_drafts(scope)
-        damaged = stores.damaged_places()
-        newest = Newest() if self._afresh else newest_of(stores.repository, scope, damaged)
+        damage = known_damage(stores)
+        afresh = self._afresh or damage.is_everywhere
+        newest = Newest() if afresh else newest_of(stores.repository, scope, damage.places)
         with stores.repository.draft(scope, key) as draft:
-            older = OlderCopies(newest.snapshot, damaged, shares=not self._afresh)
+            older = OlderCopies(newest.snapshot, damage, shares=not afresh)
             copying = Copying(stores, scope, draft, older, self._watch, may_be_absent=is_safety)
-            made_at, header = self._write(draft, copying, newest.snapshot, is_safety=is_safety)
+            made_at, header = self._write(draft, copying, older, is_safety=is_safety)
             header |= {"made_at": utc_text(made_at), "made_by": user, "reason": reason.value, "note": note}
             unchanged = newest.same_as(header) if not copying.damaged else None
             if unchanged is not None and (is_safety or not note or not unchanged.note):
@@ -100,7 +102,7 @@ class Make:
             return Made(self._commit(draft, copying, header, made_at), is_new=True)
 
     def _write(
-        self, draft: Draft, copying: Copying, newest: Snapshot | None, *, is_safety: bool
+        self, draft: Draft, copying: Copying, older: OlderCopies, *, is_safety: bool
     ) -> tuple[datetime, dict[str, Any]]:
         """Fill the draft, but for what it can share; when that was, and the header without who and why."""
         stores = self._stores
@@ -108,7 +110,7 @@ class Make:
             self._require_room(draft, copying.look())
             copying.bulk()
             made_at = stores.now()
-            dump, reader = self._read_all(draft, copying, newest)
+            dump, reader = self._read_all(draft, copying, older)
             content = Content(self._scope, draft, copying, dump)
         except OSError as error:
             raise translate(error, "the snapshot's draft", "nothing was stored") from error
@@ -135,8 +137,8 @@ class Make:
     def _is_there(self) -> bool:
         return self._stores.mongo.project_exists(self._scope) or self._stores.live_tree(self._scope).exists()
 
-    def _read_all(self, draft: Draft, copying: Copying, newest: Snapshot | None) -> tuple[Dump, Reader]:
-        dumping = Dumping(self._stores, self._scope, draft, self._watch, newest)
+    def _read_all(self, draft: Draft, copying: Copying, older: OlderCopies) -> tuple[Dump, Reader]:
+        dumping = Dumping(self._stores, self._scope, draft, self._watch, older)
         for attempt in range(_TRIES):
             with contextlib.ExitStack() as stack:
                 draft.begin_records(with_json=self._stores.settings.engine.write_json)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ..errors import UnavailableError
 from ..model import Scope
 from ..settings import Settings
 from ..stores.files import RESERVED, Tree
@@ -42,15 +40,6 @@ class Stores:
     people: People
     verdicts: Verdicts
     now: Callable[[], datetime] = server_now
-
-    def damaged_places(self) -> frozenset[str]:
-        """The folders of the snapshots in which a verification found damage, below the repository's root.
-
-        None where the control database does not answer.
-        """
-        with suppress(UnavailableError):
-            return frozenset(self.repository.place_of(scope, name) for scope, name in self.verdicts.damaged())
-        return frozenset()
 
     def live_tree(self, scope: Scope) -> Tree:
         """The live files of a scope, without what is ours."""

@@ -25,6 +25,21 @@ class Weight(StrEnum):
         return cls.BAD if code.startswith("damaged.") else cls.WARN
 
 
+# The findings about a stored file that other snapshots may have, too: as one inode.
+_OF_BYTES = frozenset(
+    f"damaged.{what}"
+    for what in (
+        "file-bytes",
+        "file-size",
+        "collection-bytes",
+        "collection-size",
+        "collection-cut",
+        "json-bytes",
+        "json-size",
+    )
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What verifying a snapshot came to.
@@ -60,6 +75,16 @@ class Verdict:
     def damages(self) -> tuple[Problem, ...]:
         """Those of the named findings that are damage."""
         return tuple(one for one in self.problems if Weight.of_code(one.code) is Weight.BAD)
+
+    @property
+    def damaged_paths(self) -> tuple[str, ...]:
+        """The stored files, below the snapshot's folder, that are named as not having the bytes they should have."""
+        return tuple(one.subject for one in self.problems if one.code in _OF_BYTES)
+
+    @property
+    def names_all_damaged(self) -> bool:
+        """Whether `damaged_paths` are all of those."""
+        return len(self.damaged_paths) == sum(self.counts.get(code, 0) for code in _OF_BYTES)
 
     @property
     def unnamed(self) -> int:

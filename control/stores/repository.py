@@ -64,6 +64,11 @@ class Repository:
             raise NotFoundError("There is no such snapshot.", subject=name[:50], hint="Look at the list of snapshots.")
         return folder
 
+    def folders(self, scope: Scope, name: str) -> list[Path]:
+        """Where a snapshot of that name lies, among the others or in the trash; nowhere, it may be."""
+        tops = (scope.stored_folder(self.root), scope.stored_folder(self._trash))
+        return [top / name for top in tops if (top / name).is_dir()]
+
     def place_of(self, scope: Scope, name: str) -> str:
         """The folder of a snapshot, below `root`."""
         return str(scope.stored_folder(Path()) / name)

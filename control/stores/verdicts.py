@@ -60,17 +60,19 @@ class Verdicts:
             found.setdefault(snapshot.name, []).extend(_shown(doc, scope, snapshot))
         return {name: verdict for name, all_ in found.items() if (verdict := decisive(all_)) is not None}
 
-    def damaged(self) -> set[tuple[Scope, str]]:
-        """Scope and name of the snapshots in which damage was found; what is in a project's part may be the site's."""
+    def damaged(self) -> Iterator[tuple[Scope, str, tuple[Verdict, ...]]]:
+        """The snapshots in which damage was found: who was told so, the name, and the verdicts that found it.
+
+        Raises `UnavailableError` at the first step. Whoever was told may be a project, of its part of one of the site.
+        """
         bad = [{f"{kind}.status": Weight.BAD.value} for kind in _KINDS]
         with answering():
             docs = list(self._verdicts.find({"run_mode": self._run_mode, "$or": bad}))
-        found: set[tuple[Scope, str]] = set()
         for doc in docs:
-            verdict = decisive(_of_doc(doc))
-            if verdict is not None and verdict.is_bad:
-                found |= {(Scope.from_key(doc["scope"]), doc["name"]), (Scope(None), doc["name"])}
-        return found
+            verdicts = list(_of_doc(doc))
+            counts = decisive(verdicts)
+            if counts is not None and counts.is_bad:
+                yield Scope.from_key(doc["scope"]), str(doc["name"]), tuple(one for one in verdicts if one.is_bad)
 
 
 def _of_doc(doc: Document) -> Iterator[Verdict]:
