@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from keyframe.backup import bulk, copying
+from keyframe.backup import bulk, copying, rows
 from keyframe.model import OutcomeStatus, Scope, Snapshot
 from keyframe.stores import draft_files, seen
 from keyframe.stores.disk import remove_tree
@@ -24,7 +24,7 @@ MODEL = f"{TOP}/model.glb"
 def trusting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stamps are trusted at once: the files of a test are younger than two seconds."""
     monkeypatch.setattr(seen, "RACY_NS", -(1 << 62))
-    monkeypatch.setattr(copying, "RACY_NS", -(1 << 62))
+    monkeypatch.setattr(rows, "RACY_NS", -(1 << 62))
 
 
 def stored(world: World, snapshot: Snapshot, path: str) -> Path:
