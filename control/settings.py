@@ -64,10 +64,12 @@ class JobSettings(_Part):
 
 
 class GateSettings(_Part):
-    """Seconds: how long a writing request waits for the gate, and how long a snapshot or restore may try to get it."""
+    """Seconds: how long a writing request waits for the gate, how long a snapshot or restore may try to get it, and how
+    long a snapshot may then keep it closed."""
 
     wait: Annotated[float, Field(gt=0, le=60)] = 10.0
     close_within: Annotated[float, Field(gt=0, le=30)] = 2.0
+    closed_at_most: Annotated[float, Field(gt=0, le=300)] = 5.0
 
 
 class EngineSettings(_Part):

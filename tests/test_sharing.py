@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from keyframe.backup import bulk, copying, damage
+from keyframe.backup import bulk, copying, damage, rows
 from keyframe.model import OutcomeStatus, Scope, Snapshot
 from keyframe.stores import draft_files, seen
 from keyframe.stores.disk import remove_tree
@@ -24,7 +24,7 @@ MODEL = f"{TOP}/model.glb"
 def trusting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stamps are trusted at once: the files of a test are younger than two seconds."""
     monkeypatch.setattr(seen, "RACY_NS", -(1 << 62))
-    monkeypatch.setattr(copying, "RACY_NS", -(1 << 62))
+    monkeypatch.setattr(rows, "RACY_NS", -(1 << 62))
 
 
 def stored(world: World, snapshot: Snapshot, path: str) -> Path:
@@ -118,7 +118,7 @@ def test_a_restored_file_is_linked_again_and_not_read(world: World, copied: list
 def test_a_file_that_was_restored_just_now_is_read_and_linked(
     world: World, copied: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (seen, copying):
+    for module in (seen, rows):
         monkeypatch.setattr(module, "RACY_NS", 2_000_000_000)
     first = world.make(PROJECT)
     world.spoil()
@@ -134,7 +134,7 @@ def test_a_file_that_was_restored_just_now_is_read_and_linked(
 
 
 def test_a_stamp_that_is_too_young_hides_no_second_write(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (seen, copying):
+    for module in (seen, rows):
         monkeypatch.setattr(module, "RACY_NS", 2_000_000_000)
     first = world.make(PROJECT)
     world.spoil()

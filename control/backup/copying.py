@@ -2,8 +2,9 @@
 
 Rules:
 
-- Before the gate is closed only what has no stored copy is copied; in it only what is no longer as it was seen; what
-  is shared with older snapshots is linked afterwards, and not at all where nothing changed.
+- Before the gate is closed only what has no stored copy is copied; in it only what is no longer as it was seen, and
+  only for as long as the gate may be closed: what was copied by then is done. What is shared with older snapshots is
+  linked afterwards, and not at all where nothing changed.
 - Each step reads the rows of the one before and writes its own, side by side with the tree; no list of it is held.
 - Problems are those of the second look: what could not be read at first gets a second chance.
 """
@@ -20,10 +21,11 @@ from ..stores.copies import TargetError
 from ..stores.draft import Draft
 from ..stores.draft_files import DraftFiles
 from ..stores.files import Descent, path_key
-from ..stores.seen import RACY_NS, Copy, SeenKey
+from ..stores.seen import Copy, SeenKey
 from .bulk import Bulk, take
+from .closing import Limit, TooLongError
 from .looking import Looking, OlderCopies, Shelf
-from .rows import Row, RowWriter, read_rows, row_of
+from .rows import Relay, Row, RowWriter, read_rows, row_of, told
 from .stores import Stores
 from .watches import Watch
 
@@ -52,7 +54,7 @@ class Copying:
         self._is_site = scope.is_site
         self._looking = Looking(stores, self._live, older, watch)
         self._place = stores.seen.place()
-        self._passes = 0
+        self.passes = 0  # over the live files, with copying
         self._reset()
 
     def _reset(self) -> None:
@@ -83,7 +85,7 @@ class Copying:
         bulk = Bulk(self._draft.files, self._live, self._watch, self._keep)
         with RowWriter(self._draft.rows(1)) as out:
             bulk.run(read_rows(self._draft.rows(0)), out, self._looking.bytes_to_read)
-        self._passes = 1
+        self.passes = 1
         self._stores.seen.flush()
 
     def _keep(self, row: Row) -> None:
@@ -97,46 +99,71 @@ class Copying:
 
     # --- with the gate closed
 
-    def second_pass(self) -> None:
-        """Bring the copy to the state now. May be repeated."""
+    def second_pass(self, limit: Limit) -> None:
+        """Bring the copy to the state now. May be repeated, also after it was stopped by TooLongError."""
         self._reset()
         if not self._live.exists() and not self._may_be_absent:
             what, hint = "the folder of the files is missing; only records were kept.", "Is its disk mounted?"
             self._problem(".", "unavailable", what, hint)
-        rows = read_rows(self._draft.rows(self._passes))
-        before = next(rows, None)
         with (
-            RowWriter(self._draft.rows(self._passes + 1)) as out,
+            RowWriter(self._draft.rows(self.passes + 1)) as out,
             DraftFiles(self._draft.files.root) as files,
             self._live.descent() as live,
         ):
-            for path, stat, at_ns, target, attributes in self._live.paths(self._note):
-                key = path_key(path)
-                while before is not None and _key(before) < key:
-                    self._remove(files, before)
-                    before = next(rows, None)
-                was = before if before is not None and _key(before) == key else None
-                if was is not None:
-                    before = next(rows, None)
-                    if was.is_same(stat, attributes) and self._is_settled(was, live):
-                        out.add(was)
-                        continue
-                row = self._take_again(was, row_of(path, stat, at_ns, target, attributes), files, live)
-                if row is not None:
-                    out.add(row)
-            while before is not None:
-                self._remove(files, before)
-                before = next(rows, None)
-        self._draft.rows(self._passes).unlink()
-        self._passes += 1
-        self._stores.seen.flush()
+            relay, is_late = Relay(self._draft.rows(self.passes), out), False
+            try:
+                self._look_again(relay, files, live, limit)
+            except TooLongError:
+                relay.keep_rest()
+                is_late = True
+        self._draft.rows(self.passes).unlink()
+        self.passes += 1
+        if is_late:
+            raise TooLongError
 
-    def _is_settled(self, row: Row, live: Descent) -> bool:
-        """Whether a stamp is old enough to be trusted; a younger one is settled by the bytes."""
-        if not row.is_file or row.at - row.stat.ctime_ns >= RACY_NS:
-            return True
+    def _look_again(self, relay: Relay, files: DraftFiles, live: Descent, limit: Limit) -> None:
+        looks = 0
+        for path, stat, at_ns, target, attributes in self._live.paths(self._note):
+            looks += 1
+            if looks % _TOLD == 0:
+                limit.check()
+            was, raw = relay.head, os.fsencode(path)
+            # Nearly all go this way, and writers wait: one comparison tells that nothing is new, and may be trusted.
+            if (
+                was is not None
+                and was.path == raw
+                and was.stat == told(stat)
+                and was.is_settled()
+                and (was.is_file or was.attributes == attributes)
+            ):
+                relay.keep()
+                continue
+            key = path_key(path)
+            while was is not None and _key(was) < key:
+                relay.drop()
+                self._remove(files, was)
+                was = relay.head
+            if was is None or was.path != raw:
+                was = None
+            elif was.is_same(stat, attributes) and was.is_settled():
+                relay.keep()
+                continue
+            elif was.is_same(stat, attributes) and self._has_same_bytes(was, live, limit):
+                relay.settle(at_ns)  # by the time of this look its stamp may be old enough
+                continue
+            else:
+                relay.drop()
+            row = self._take_again(was, row_of(path, stat, at_ns, target, attributes), files, live, limit)
+            if row is not None:
+                relay.add(row)
+        while relay.head is not None:
+            was = relay.head
+            relay.drop()
+            self._remove(files, was)
+
+    def _has_same_bytes(self, row: Row, live: Descent, limit: Limit) -> bool:
         try:
-            _, sha256, attributes = live.digest(os.fsdecode(row.path))
+            _, sha256, attributes = live.digest(os.fsdecode(row.path), limit.check)
             return (sha256, attributes) == (row.sha256, row.attributes)
         except (ChangedError, OSError):
             return False
@@ -146,7 +173,7 @@ class Copying:
         if not row.folder:
             files.remove(os.fsdecode(row.path))
 
-    def _take_again(self, was: Row | None, row: Row, files: DraftFiles, live: Descent) -> Row | None:
+    def _take_again(self, was: Row | None, row: Row, files: DraftFiles, live: Descent, limit: Limit) -> Row | None:
         path = os.fsdecode(row.path)
         if was is None or was.is_folder != row.is_folder or not row.is_file:
             if not (row.is_folder and was is not None and was.is_folder):
@@ -154,7 +181,7 @@ class Copying:
             if not row.is_file:
                 return row
         try:
-            found = take(row, live, files)
+            found = take(row, live, files, limit.check)
             self._keep(found)
             return found
         except TargetError:
@@ -173,7 +200,7 @@ class Copying:
 
     def rows(self) -> Iterator[Row]:
         """What the copy consists of."""
-        return read_rows(self._draft.rows(self._passes))
+        return read_rows(self._draft.rows(self.passes))
 
     def fill(self) -> None:
         """Complete the draft: directories, links, and what is shared with older snapshots; and note all sums.

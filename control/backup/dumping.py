@@ -34,6 +34,7 @@ from ..stores.mongo_errors import ReadAgainError
 from ..stores.older_dump import OlderDump
 from ..stores.read_ahead import ReadAhead
 from ..stores.reader import Reader
+from .closing import Limit
 from .inventory import is_left
 from .looking import OlderCopies
 from .stores import Stores
@@ -46,10 +47,8 @@ STEPS = 4  # of a make; reading the database is the third
 
 @dataclass(slots=True)
 class Dump:
-    """What one reading at one instant has put into the draft, and how the gate fared."""
+    """What one reading at one instant has put into the draft."""
 
-    closed_seconds: float = 0.0
-    gate_tries: int = 1
     retries: int = 0  # instants that were given up before this one
     problems: list[Problem] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)  # names of collections
@@ -73,10 +72,10 @@ class Dumping:
         self._older = self._entries_of(older.newest)
         self._aside: dict[str, Path] = {}  # capped collections that were read with the gate closed
 
-    def read_capped(self, reader: Reader, infos: dict[str, CollectionInfo]) -> None:
+    def read_capped(self, reader: Reader, infos: dict[str, CollectionInfo], limit: Limit) -> None:
         """With the gate closed: set aside the capped collections, of which the server has no snapshots.
 
-        Those that are too large are left for later, the smallest go first.
+        Those that are too large, or for which there is no time, are left for later; the smallest go first.
         """
         mongo, room = self._stores.mongo, self._stores.settings.engine.capped_in_gate * 1_000_000
         for path in self._aside.values():
@@ -85,13 +84,16 @@ class Dumping:
         capped = [name for name, info in infos.items() if info.is_capped and not is_left(info, self._scope)]
         for size, name in sorted((mongo.bytes_of(name), name) for name in capped):
             room -= size
-            if room < 0:
+            if room < 0 or not limit.is_closed:
                 return
             path = self._draft.folder / f".capped-{len(self._aside)}"
             with open(path, "wb") as file:  # noqa: PTH123
                 for block in reader.natural(name):
                     file.write(block.raw)
                     self._watch.check()
+                    if limit.is_over:
+                        path.unlink()
+                        return
             self._aside[name] = path
 
     def run(self, dump: Dump, reader: Reader, infos: dict[str, CollectionInfo]) -> bool:

@@ -1,6 +1,6 @@
 """What a make wrote, counted; and the header that tells of it, `snapshot.json`, without who and why.
 
->>> Content(scope, draft, copying, dump).header(stores, reader)["files"]        # doctest: +SKIP
+>>> Content(scope, draft, copying, dump).header(stores, reader, closing)["files"]        # doctest: +SKIP
 41
 """
 
@@ -15,6 +15,7 @@ from ..model import FORMAT, Part, Scope
 from ..stores.draft import Draft
 from ..stores.reader import Reader
 from ..version import VERSION
+from .closing import Closing
 from .copying import Copying
 from .dumping import Dump
 from .judging import Held
@@ -58,7 +59,7 @@ class Content:
         """The numbers that tell whether the source has shrunk."""
         return Held(self.files, self.folders, self.documents)
 
-    def header(self, stores: Stores, reader: Reader) -> dict[str, Any]:
+    def header(self, stores: Stores, reader: Reader, closing: Closing) -> dict[str, Any]:
         """`snapshot.json` but for who, why and how good it is."""
         settings, mongo, dump, copying = stores.settings, stores.mongo, self._dump, self._copying
         project, titles = settings.scopes.project, mongo.project_titles()
@@ -71,8 +72,8 @@ class Content:
             "warnings": [problem.as_dict() for problem in copying.damaged],
             "unknown": {"paths": sorted(copying.unknown), "collections": sorted(dump.unknown)},
             "instant": reader.instant.as_dict(),
-            "gate": {"closed_seconds": round(dump.closed_seconds, 4), "tries": dump.gate_tries},
-            "passes": 2 + dump.retries,  # over the files: the bulk, and one for each instant
+            "gate": {"closed_seconds": round(closing.longest, 4), "tries": closing.tries},
+            "passes": copying.passes,
             "retries": dump.retries,
             "files": self.files,
             "documents": self.documents,

@@ -3,7 +3,7 @@
 Rules:
 
 - Files and records belong together: what changed while the bulk was copied is copied again with the gate closed, and
-  the database is pinned before the gate opens.
+  the database is pinned before the gate opens; where that takes too long, the gate opens and it is tried again.
 - Names, options and indexes of collections are read with the gate closed and again after the dump; a difference
   repeats second pass and dump at a new instant.
 - What cannot be read is named, and the snapshot is `partial`; its absence in the copy means unknown, not deleted.
@@ -15,18 +15,17 @@ Rules:
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ..errors import ChangedError, NotFoundError, Problem, UnavailableError
+from ..errors import ChangedError, NotFoundError, Problem
 from ..model import Progress, Reason, Scope, Snapshot, utc_text
 from ..stores.disk import require_room, translate
 from ..stores.draft import Draft
 from ..stores.mongo import CollectionInfo
 from ..stores.reader import Reader
+from .closing import Closing, Limit
 from .copying import Copying
 from .damage import known_damage
 from .dumping import STEPS, Dump, Dumping
@@ -37,7 +36,12 @@ from .stores import Stores
 from .watches import Watch
 
 _TRIES = 3
-_BREATH = 0.1  # seconds between two tries to close the gate: those who wait to write look every few milliseconds
+_NOT_CLOSED = Problem(
+    "changed",
+    "the gate could not be closed, or not for long enough; files and records may be of slightly different moments.",
+    "",
+    "Make another snapshot when the site is quieter.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,9 @@ class Make:
         self._scope = scope
         self._watch = watch
         self._afresh = afresh  # nothing is shared with an older snapshot
-        self._gate_closed = gate_closed  # by the caller, until the snapshot is made and longer
+        most = stores.settings.gate.closed_at_most
+        # `gate_closed`: by the caller, until the snapshot is made and longer.
+        self._closing = Closing(stores.gate, most, watch, is_held=gate_closed)
         self._confirm = confirm  # the problems that who makes it says are right
 
     def run(self, user: str, reason: Reason, note: str, key: str) -> Made:
@@ -116,7 +122,7 @@ class Make:
             raise translate(error, "the snapshot's draft", "nothing was stored") from error
         before = None if is_safety else last_known(stores.repository, self._scope)
         missing = shrunk(before, content.held, frozenset(copying.unknown))
-        return made_at, judged(content.header(stores, reader), missing, self._confirm)
+        return made_at, judged(content.header(stores, reader, self._closing), missing, self._confirm)
 
     def _commit(self, draft: Draft, copying: Copying, header: dict[str, Any], made_at: datetime) -> Snapshot:
         try:
@@ -159,49 +165,22 @@ class Make:
     ) -> tuple[Dump, Reader, dict[str, CollectionInfo]]:
         """With the gate closed: copy what changed meanwhile, describe the collections, fix the instant."""
         self._watch.progress(Progress("second look at the files", 2, STEPS))
-        with self._closed_gate() as gate:
-            dump = Dump(gate_tries=gate.tries)
-            copying.second_pass()
+        was_closed = False
+
+        def pin(limit: Limit) -> tuple[Reader, dict[str, CollectionInfo]]:
+            nonlocal was_closed
+            was_closed = limit.is_closed
+            copying.second_pass(limit)
+            limit.check()
             infos = self._stores.mongo.collections(self._scope)
+            limit.check()
             reader = stack.enter_context(self._stores.mongo.pinned())
-            dumping.read_capped(reader, infos)
-            dump.closed_seconds = time.monotonic() - gate.since if gate.is_closed else 0.0
-        dump.problems += copying.problems
-        if not gate.is_closed:
-            dump.problems.append(
-                Problem(
-                    "changed",
-                    "the gate could not be closed; files and records may be of slightly different moments.",
-                    "",
-                    "Make another snapshot when the site is quieter.",
-                )
-            )
+            dumping.read_capped(reader, infos, limit)
+            return reader, infos
+
+        reader, infos = self._closing.run(pin, copying.second_pass)
+        self._stores.seen.flush()
+        dump = Dump(problems=list(copying.problems))
+        if not was_closed:
+            dump.problems.append(_NOT_CLOSED)
         return dump, reader, infos
-
-    @contextlib.contextmanager
-    def _closed_gate(self) -> Iterator[_GateTry]:
-        """The gate closed, or, after three failed tries, open: the snapshot then says so."""
-        if self._gate_closed:
-            yield _GateTry(1, is_closed=True, since=time.monotonic())
-            return
-        for tries in range(1, _TRIES + 1):
-            since = time.monotonic()
-            with contextlib.ExitStack() as stack:
-                try:
-                    stack.enter_context(self._stores.gate.closed())
-                except UnavailableError:
-                    self._watch.check()
-                    time.sleep(_BREATH)
-                    continue
-                yield _GateTry(tries, is_closed=True, since=since)
-                return
-        yield _GateTry(_TRIES, is_closed=False, since=time.monotonic())
-
-
-@dataclass(frozen=True, slots=True)
-class _GateTry:
-    """`since` is when writers began to be kept out: those that ran then were waited for (monotonic seconds)."""
-
-    tries: int
-    is_closed: bool
-    since: float

@@ -22,6 +22,7 @@ import msgspec
 
 from ..model import Attributes, FileEntry
 from ..stores.file_lines import FileLine, attribute_texts, mode_text, texts
+from ..stores.seen import RACY_NS
 
 _BLOCK = 256  # rows that are written together
 
@@ -66,6 +67,10 @@ class Row(msgspec.Struct, array_like=True, gc=False):
     @property
     def is_folder(self) -> bool:
         return modes.S_ISDIR(self.stat.mode)
+
+    def is_settled(self) -> bool:
+        """Whether the stamp was old enough at the look to be trusted; a younger file is settled by its bytes."""
+        return self.at - self.stat[7] >= RACY_NS or not self.is_file
 
     def is_same(self, seen: os.stat_result, attributes: Attributes) -> bool:
         """Whether a look tells what this one did. A directory's times say only that its names changed.
@@ -119,7 +124,14 @@ class Row(msgspec.Struct, array_like=True, gc=False):
 
 def row_of(path: str, seen: os.stat_result, at_ns: int, target: str = "", attributes: Attributes = ()) -> Row:
     """The row of a look at a live path."""
-    stat = Stat(
+    return Row(
+        os.fsencode(path), Stat(*told(seen)), at_ns, os.fsencode(target), links=seen.st_nlink, attributes=attributes
+    )
+
+
+def told(seen: os.stat_result) -> tuple[int, int, int, int, int, int, int, int]:
+    """The values of a `Stat`."""
+    return (
         seen.st_dev,
         seen.st_ino,
         seen.st_mode,
@@ -129,7 +141,6 @@ def row_of(path: str, seen: os.stat_result, at_ns: int, target: str = "", attrib
         seen.st_mtime_ns,
         seen.st_ctime_ns,
     )
-    return Row(os.fsencode(path), stat, at_ns, os.fsencode(target), links=seen.st_nlink, attributes=attributes)
 
 
 class RowWriter:
@@ -154,7 +165,14 @@ class RowWriter:
         if len(self._block) == _BLOCK:
             self._write()
 
+    def add_block(self, block: bytes) -> None:
+        """Rows as `read_blocks` tells them."""
+        self._write()
+        self._file.write(len(block).to_bytes(4, "little") + block)
+
     def _write(self) -> None:
+        if not self._block:
+            return
         block = self._encode(self._block)
         self._file.write(len(block).to_bytes(4, "little") + block)
         self._block = []
@@ -162,10 +180,81 @@ class RowWriter:
 
 def read_rows(path: Path) -> Iterator[Row]:
     """The rows of a file, as they were added; of one that was cut short, those of its whole blocks."""
+    for _, rows in read_blocks(path):
+        yield from rows
+
+
+def read_blocks(path: Path) -> Iterator[tuple[bytes, list[Row]]]:
+    """The same by the block: its bytes, and its rows."""
     decode = msgspec.msgpack.Decoder(list[Row]).decode
     with open(path, "rb", buffering=1 << 18) as file:  # noqa: PTH123
         while head := file.read(4):
             block = file.read(int.from_bytes(head, "little"))
             if len(head) < 4 or len(block) < int.from_bytes(head, "little"):
                 return
-            yield from decode(block)
+            yield block, decode(block)
+
+
+class Relay:
+    """Leads from the rows of one step to those of the next, row by row.
+
+    Blocks of which every row is kept go over as bytes: with the gate closed that is nearly all of them.
+    """
+
+    def __init__(self, source: Path, out: RowWriter) -> None:
+        self._blocks = read_blocks(source)
+        self._out = out
+        self._rows: list[Row] = []
+        self._place = 0  # of the head in its block
+        self._bytes: bytes | None = None  # of the block, while all its rows were kept
+        self.head: Row | None = None  # the row whose turn it is; None: there are no more
+        self._next_block()
+
+    def keep(self) -> None:
+        """The head goes over as it is."""
+        if self._bytes is None and self.head is not None:
+            self._out.add(self.head)
+        self._next()
+
+    def settle(self, at_ns: int) -> None:
+        """The head goes over as what a later look told as well."""
+        self._split()
+        if self.head is not None:
+            self.head.at = at_ns
+        self.keep()
+
+    def drop(self) -> None:
+        """The head does not go over."""
+        self._split()
+        self._next()
+
+    def add(self, row: Row) -> None:
+        """Another row goes over."""
+        self._split()
+        self._out.add(row)
+
+    def keep_rest(self) -> None:
+        """All that come go over as they are."""
+        while self.head is not None:
+            self.keep()
+
+    def _split(self) -> None:
+        if self._bytes is not None:
+            self._bytes = None
+            for row in self._rows[: self._place]:
+                self._out.add(row)
+
+    def _next(self) -> None:
+        self._place += 1
+        if self._place < len(self._rows):
+            self.head = self._rows[self._place]
+            return
+        if self._bytes is not None:
+            self._out.add_block(self._bytes)
+        self._next_block()
+
+    def _next_block(self) -> None:
+        # An empty block is never written.
+        self._bytes, self._rows = next(self._blocks, (None, []))
+        self._place = 0
+        self.head = self._rows[0] if self._rows else None

@@ -8,6 +8,7 @@ Rules:
 - Each taking has a descriptor of its own, so that threads of one process exclude each other as processes do; a process
   that dies leaves no lock.
 - Nobody blocks in the kernel: the locks are polled up to a deadline.
+- Whoever wrote past the closed gate can be told by the stamps of what he wrote (`Period`).
 
 >>> gate = Gate(settings.data / ".keyframe", settings.gate)  # doctest: +SKIP
 >>> with gate.shared(10.0):                                  # doctest: +SKIP
@@ -22,12 +23,39 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UnavailableError
 from ..settings import GateSettings
 
 _POLL = 0.003  # seconds
+# The kernel's clock for the stamps of files. It goes by ticks, of up to 10 ms, and is never ahead of the other one.
+_CLOCK_OF_STAMPS = 5  # CLOCK_REALTIME_COARSE, which Python has no name for
+_TICK = 0.05  # seconds; a clock that somebody sets back keeps nobody waiting
+
+
+@dataclass(slots=True)
+class Period:
+    """When the gate was closed, by the clock of this machine (wall clock, ns); `until_ns` is known when it opens.
+
+    Nobody who waits at the gate leaves a stamp in it: those who wrote before it closed have earlier ones, those who
+    come after it opened have later ones.
+    """
+
+    since_ns: int
+    until_ns: int = 0
+
+    def holds(self, stamp_ns: int) -> bool:
+        """Whether a file with this ctime was written past the gate."""
+        return self.since_ns < stamp_ns <= self.until_ns
+
+    def end(self) -> None:
+        """Wait until the stamps of files are past this moment."""
+        self.until_ns = time.time_ns()
+        deadline = time.monotonic() + _TICK
+        while time.clock_gettime_ns(_CLOCK_OF_STAMPS) <= self.until_ns and time.monotonic() < deadline:
+            time.sleep(0.0005)
 
 
 class Gate:
@@ -58,8 +86,8 @@ class Gate:
             yield
 
     @contextmanager
-    def closed(self) -> Iterator[None]:
-        """Nobody writes inside.
+    def closed(self) -> Iterator[Period]:
+        """Nobody writes inside; when that was is complete afterwards.
 
         Raises
         ------
@@ -75,7 +103,9 @@ class Gate:
                     subject="the site",
                     hint="Try again when fewer people write; nothing was changed.",
                 )
-            yield
+            period = Period(time.time_ns())
+            yield period
+            period.end()
 
 
 @contextmanager
