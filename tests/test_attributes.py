@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from failing import Faults
-from keyframe.backup import copying
+from keyframe.backup import rows
 from keyframe.model import OutcomeStatus, Snapshot
 from keyframe.stores import attributes, seen
 from keyframe.stores.attributes import read
@@ -50,7 +50,7 @@ def kept_here(tmp_path: Path) -> None:
 def trusting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stamps are trusted at once: the files of a test are younger than two seconds."""
     monkeypatch.setattr(seen, "RACY_NS", -(1 << 62))
-    monkeypatch.setattr(copying, "RACY_NS", -(1 << 62))
+    monkeypatch.setattr(rows, "RACY_NS", -(1 << 62))
 
 
 def all_of(top: Path) -> dict[str, Any]:
