@@ -115,10 +115,10 @@ class _Copy:
         if self._alive is not None:
             self._alive(chunk)
 
-    def skip(self, length: int) -> None:
-        self._size, self._in_hole = self._size + length, True
+    def skip(self, zeros: bytes) -> None:
+        self._size, self._in_hole = self._size + len(zeros), True
         if self._alive is not None:
-            self._alive(b"")
+            self._alive(zeros)
 
     def end(self) -> None:
         if self._in_hole:

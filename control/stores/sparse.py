@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator
 from ..errors import ChangedError
 
 Sink = Callable[[bytes], object]
-Hole = Callable[[int], object]
 
 _CHUNK = 1 << 20
 _ZEROS = bytes(_CHUNK)
@@ -32,13 +31,13 @@ def room_of(stat: os.stat_result) -> int:
     return min(stat.st_size, stat.st_blocks * _BLOCK)
 
 
-def pour(descriptor: int, stat: os.stat_result, path: str, sink: Sink | None = None, hole: Hole | None = None) -> str:
+def pour(descriptor: int, stat: os.stat_result, path: str, sink: Sink | None = None, hole: Sink | None = None) -> str:
     """Read an open file to its end and hash it.
 
     Parameters
     ----------
     sink: gets the bytes, in order.
-    hole: told of the length of each stretch without data, at most 1 MiB; without it `sink` gets zeros instead.
+    hole: gets the zeros of stretches without data; without it `sink` gets them as well.
 
     Raises
     ------
@@ -47,7 +46,7 @@ def pour(descriptor: int, stat: os.stat_result, path: str, sink: Sink | None = N
     digest = hashlib.sha256()
     done = 0
     for start, end in _stretches(descriptor, stat):
-        done = _skip(digest, start - done, done, sink, hole)
+        done = _skip(digest, start - done, done, hole or sink)
         while done < end and (chunk := os.read(descriptor, min(_CHUNK, end - done))):
             digest.update(chunk)
             done += len(chunk)
@@ -83,17 +82,15 @@ def _stretches(descriptor: int, stat: os.stat_result) -> Iterator[tuple[int, int
         yield size, size
 
 
-def _skip(digest: hashlib._Hash, length: int, done: int, sink: Sink | None, hole: Hole | None) -> int:
+def _skip(digest: hashlib._Hash, length: int, done: int, told: Sink | None) -> int:
     """Go over a hole; where it ends."""
     end = done + length
     while done < end:
         zeros = _ZEROS if end - done >= _CHUNK else _ZEROS[: end - done]
         digest.update(zeros)
         done += len(zeros)
-        if hole is not None:
-            hole(len(zeros))
-        elif sink is not None:
-            sink(zeros)
+        if told is not None:
+            told(zeros)
     return done
 
 
