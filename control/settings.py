@@ -77,6 +77,7 @@ class EngineSettings(_Part):
 
     write_json: bool = Field(default=True, alias="json")
     capped_in_gate: Annotated[int, Field(ge=0, le=10_000)] = 32
+    fresh_copy_after: Annotated[int, Field(ge=0, le=36_500)] = 90
 
 
 class CollectionSettings(_Part):

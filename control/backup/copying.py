@@ -24,6 +24,7 @@ from ..stores.files import Descent, path_key
 from ..stores.seen import Copy, SeenKey
 from .bulk import Bulk, take
 from .closing import Limit, TooLongError
+from .freshening import Freshening, Limits
 from .looking import Looking, OlderCopies, Shelf
 from .rows import Relay, Row, RowWriter, read_rows, row_of, told
 from .stores import Stores
@@ -202,8 +203,12 @@ class Copying:
         """What the copy consists of."""
         return read_rows(self._draft.rows(self.passes))
 
-    def fill(self) -> None:
+    def fill(self, limits: Limits) -> None:
         """Complete the draft: directories, links, and what is shared with older snapshots; and note all sums.
+
+        Parameters
+        ----------
+        limits: how much of what could be shared is copied anew.
 
         Raises
         ------
@@ -211,12 +216,16 @@ class Copying:
         """
         done = 0
         open_folders: list[FileEntry] = []
-        with DraftFiles(self._draft.files.root) as files, Shelf(self._stores.repository.root) as shelf:
+        with (
+            DraftFiles(self._draft.files.root) as files,
+            Shelf(self._stores.repository.root) as shelf,
+            Freshening(limits, self._live, self._looking.paths, self._watch) as fresh,
+        ):
             for row in self.rows():
                 while open_folders and not _is_below(row, open_folders[-1]):
                     files.dress(open_folders.pop())
                 if row.is_file:
-                    self._complete(row, files, shelf)
+                    self._complete(row, files, shelf, fresh)
                     self._draft.add_sum(b"files/" + row.path, row.sha256)
                 elif row.is_folder:
                     open_folders.append(row.entry())
@@ -229,8 +238,11 @@ class Copying:
             for folder in reversed(open_folders):
                 files.dress(folder)
 
-    def _complete(self, row: Row, files: DraftFiles, shelf: Shelf) -> None:
-        if row.folder:
+    def _complete(self, row: Row, files: DraftFiles, shelf: Shelf, fresh: Freshening) -> None:
+        if row.folder and fresh.take(row, files, shelf):
+            row.folder, row.copy = "", b""
+            self._keep(row)
+        elif row.folder:
             files.share(shelf.of(row.folder), os.fsdecode(row.copy), os.fsdecode(row.path), row.sha256)
         elif row.copy:
             files.twin(os.fsdecode(row.copy), os.fsdecode(row.path), row.sha256)

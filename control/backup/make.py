@@ -29,6 +29,7 @@ from .closing import Closing, Limit
 from .copying import Copying
 from .damage import known_damage
 from .dumping import STEPS, Dump, Dumping
+from .freshening import NOTHING, Limits, limits_of
 from .header import Content
 from .judging import Newest, judged, last_known, newest_of, shrunk
 from .looking import OlderCopies
@@ -105,7 +106,8 @@ class Make:
                 if note and not is_safety:
                     unchanged = stores.repository.note(scope, unchanged.name, note)
                 return Made(unchanged, is_new=False)
-            return Made(self._commit(draft, copying, header, made_at), is_new=True)
+            limits = NOTHING if is_safety else limits_of(stores, header["bytes"], draft.folder)
+            return Made(self._commit(draft, copying, header, made_at, limits), is_new=True)
 
     def _write(
         self, draft: Draft, copying: Copying, older: OlderCopies, *, is_safety: bool
@@ -124,9 +126,11 @@ class Make:
         missing = shrunk(before, content.held, frozenset(copying.unknown))
         return made_at, judged(content.header(stores, reader, self._closing), missing, self._confirm)
 
-    def _commit(self, draft: Draft, copying: Copying, header: dict[str, Any], made_at: datetime) -> Snapshot:
+    def _commit(
+        self, draft: Draft, copying: Copying, header: dict[str, Any], made_at: datetime, limits: Limits
+    ) -> Snapshot:
         try:
-            copying.fill()
+            copying.fill(limits)
             draft.finish(header)
         except OSError as error:
             raise translate(error, "the snapshot's draft", "nothing was stored") from error
