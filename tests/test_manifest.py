@@ -73,6 +73,21 @@ BAD_VALUES: dict[str, list[Any]] = {
     "mtime_ns": [1 << 63, None],
     "sha256": ["0" * 63, "A" * 64, 5, ""],
     "mode": ["0o644", "17777", "-644", 644, "0999"],
+    "attributes": [
+        None,
+        "user.a",
+        [["user.a", ""]],
+        {"user.a": 5},
+        {"user.a": "?"},
+        {"user.": ""},
+        {"security.selinux": ""},
+        {"trusted.overlay.opaque": ""},
+        {"system.x": ""},
+        {"user.a\0": ""},
+        {"user." + "a" * 251: ""},
+        {"user.a": b64(b"x" * 65_537)},
+    ],
+    "attributes_b64": [None, {"?": ""}, {b64(b"security.ima"): ""}, {b64(b"user.\xff"): "?"}],
 }
 BAD_COLLECTIONS: dict[str, list[Any]] = {
     "collection": ["", "system.users", "$cmd", "a\0b", None],
@@ -102,6 +117,7 @@ BAD = {
         for key, values in BAD_COLLECTIONS.items()
         for value in values
     },
+    "attribute twice": lines({**FILE, "attributes": {"user.a": ""}, "attributes_b64": {b64(b"user.a"): ""}}),
     "not base64": lines({**without(FILE, "path"), "path_b64": "?"}),
     "link to nothing": lines({**LINK, "target": ""}),
     "link with NUL": lines({**LINK, "target": "a\0b"}),
@@ -174,7 +190,8 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         FileEntry(".", "directory", 0, 0o755, 0, 0, 0),
         FileEntry("a\n\\", "file", 2**62, 0o4777, 2**31, 2**32 - 2, -5, DIGEST),
         FileEntry("ü", "link", 0, 0o777, 1, 2, 3, "", os.fsdecode(b"../\xff")),
-        FileEntry(os.fsdecode(b"\xff"), "directory", 0, 0, 0, 0, 0),
+        FileEntry("ü!", "file", 1, 0, 0, 0, 0, DIGEST, "", ((b"user.\xc3\xbc", b""), (b"user.\xff", b"\0\xff"))),
+        FileEntry(os.fsdecode(b"\xff"), "directory", 0, 0, 0, 0, 0, attributes=((b"system.posix_acl_default", b"1"),)),
     ]
     writer = ManifestWriter(tmp_path / "manifest.jsonl")
     for entry in entries:

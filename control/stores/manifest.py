@@ -32,6 +32,7 @@ from .files import path_key
 
 _KINDS = ("file", "directory", "link")
 _MOST = (1 << 63) - 1
+_LONGEST_NAME, _LONGEST_VALUE = 255, 1 << 16  # of an extended attribute; Linux's limits, uapi/linux/limits.h
 _MODE = re.compile(r"[0-7]{4}\Z")
 _TOGETHER = 256  # lines that are hashed and written together
 _encode = msgspec.json.Encoder().encode
@@ -109,8 +110,10 @@ def _attributes(document: dict[str, Any]) -> Attributes:
     if not all(isinstance(one, dict) and all(isinstance(value, str) for value in one.values()) for one in given):
         raise ValueError("not attributes")
     found = attributes_of(*given)
-    if not all(is_known(name) and b"\0" not in name for name, _ in found) or len(dict(found)) != len(found):
+    if not all(is_known(name) and b"\0" not in name and len(name) <= _LONGEST_NAME for name, _ in found):
         raise ValueError("not the name of an attribute")
+    if len(dict(found)) != len(found) or any(len(value) > _LONGEST_VALUE for _, value in found):
+        raise ValueError("not the value of an attribute")
     return found
 
 
