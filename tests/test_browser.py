@@ -308,3 +308,30 @@ def test_times_are_shown_in_the_zone_of_the_reader(browser: Browser, running: Up
 
     context.close()
     assert reader.complaints == []
+
+
+def test_what_is_missing_is_confirmed_by_a_box_beside_the_button(
+    browser: Browser, mongo_uri: str, tmp_path: Path
+) -> None:
+    context = browser.new_context()
+    with pages_site(mongo_uri, tmp_path, sample={"sign_in": True}) as site, served(site.app) as address:
+        reader, scope = Reader(context, address), Scope.project(site.project())
+        page, many = reader.page, site.folder(site.project()) / "many"
+        many.mkdir()
+        for number in range(200):
+            (many / f"{number}.txt").write_text("x")
+        site.make(scope)
+        shutil.rmtree(many)
+        site.make(scope)
+        reader.sign_in("organiser")
+
+        page.goto(f"{address}/snapshots/project/{scope.project_id}")
+        said = page.locator(".kf-verdict strong").bounding_box()
+        page.get_by_label("This is right").check()
+        page.get_by_role("button", name="Make a snapshot").click()
+
+        expect(page.locator("#outcome")).to_contain_text("Done: the snapshot is made")
+        expect(page.get_by_label("This is right")).to_have_count(0)
+        assert said is not None and said["height"] < 100  # what is asked squeezes nothing
+        context.close()
+    assert reader.complaints == []

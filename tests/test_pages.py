@@ -113,7 +113,9 @@ def test_what_is_missing_is_asked_about_with_the_numbers_until_it_is_confirmed(s
     numbers = re.compile(r"\d+ of \d+ files have gone since \d{4}-")
     for page in (shrunk, unasked, asking):
         assert numbers.search(text_of(page))
-        assert re.search(r'<input type="checkbox" name="confirm" value="shrunk">', page)
+        assert re.search(r'<input type="checkbox" name="confirm" value="shrunk"[^>]*>', page)
+    form = re.search(r'name="confirm" value="shrunk" form="([^"]+)"', asking)
+    assert form is not None and f'id="{form.group(1)}"' in asking
     assert "Much was missing when it was made." in text_of(partial)
     assert 'name="confirm"' not in done and "Done: the snapshot is made" in text_of(done)
     newest = text_of(person.page(f"{url}/{site.newest(project)}"))
