@@ -15,19 +15,26 @@ import errno
 import os
 from collections.abc import Iterator
 
+import structlog
+
 from ..errors import ChangedError, Problem
 from ..model import FileEntry, Progress, Scope
 from ..stores.copies import TargetError
+from ..stores.disk import has_our_clock
 from ..stores.draft import Draft
 from ..stores.draft_files import DraftFiles
-from ..stores.files import Descent, path_key
+from ..stores.files import RESERVED, Descent, path_key
+from ..stores.gate import Period
 from ..stores.seen import Copy, SeenKey
 from .bulk import Bulk, take
 from .closing import Limit, TooLongError
 from .looking import Looking, OlderCopies, Shelf
+from .noticing import written_past
 from .rows import Relay, Row, RowWriter, read_rows, row_of, told
 from .stores import Stores
 from .watches import Watch
+
+log = structlog.get_logger(__name__)
 
 _TOLD = 100  # files between two words about them
 _ANOTHER_KIND = (errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO)  # than when it was listed
@@ -55,6 +62,7 @@ class Copying:
         self._looking = Looking(stores, self._live, older, watch)
         self._place = stores.seen.place()
         self.passes = 0  # over the live files, with copying
+        self._tells_time = True
         self._reset()
 
     def _reset(self) -> None:
@@ -77,6 +85,7 @@ class Copying:
 
     def look(self) -> int:
         """Look at all live paths; about how many bytes have to be copied."""
+        self._tells_time = has_our_clock(self._stores.settings.working / RESERVED)  # may give the top a new stamp
         self._looking.run(self._draft.rows(0))
         return self._looking.bytes_needed
 
@@ -197,6 +206,17 @@ class Copying:
         return None
 
     # --- afterwards
+
+    def notice(self, period: Period) -> None:
+        """Name what was written past the gate while it was closed; a restore leaves it as it is."""
+        if not self._tells_time:
+            log.info("gate.other-clock", folder=str(self._live.root))
+            return
+        for one in written_past(self._live, self.rows(), period, self._watch):
+            if one.path not in self.unknown:
+                self.problems.append(one.problem())
+                if not one.is_folder:  # all that lies in it would be unknown as well
+                    self.unknown.add(one.path)
 
     def rows(self) -> Iterator[Row]:
         """What the copy consists of."""

@@ -180,6 +180,8 @@ class Make:
 
         reader, infos = self._closing.run(pin, copying.second_pass)
         self._stores.seen.flush()
+        if self._closing.period is not None:
+            copying.notice(self._closing.period)
         dump = Dump(problems=list(copying.problems))
         if not was_closed:
             dump.problems.append(_NOT_CLOSED)

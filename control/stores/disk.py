@@ -10,11 +10,15 @@ import ctypes
 import errno
 import os
 import shutil
+import threading
+import time
 from pathlib import Path
 
 from ..errors import KeyframeError, NoRoomError, UnavailableError
 from ..model import Scope
 
+# The kernel's clock for the stamps of files: it goes by ticks, of up to 10 ms, and is never ahead of the other one.
+CLOCK_OF_STAMPS = 5  # CLOCK_REALTIME_COARSE, which Python has no name for
 FULL = (errno.ENOSPC, errno.EDQUOT)
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -96,6 +100,21 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def has_our_clock(folder: Path) -> bool:
+    """Whether the stamps of files in `folder` are made by this machine's clock; yes, where that cannot be tried."""
+    probe = folder / f".clock-{os.getpid()}-{threading.get_ident()}"
+    before = time.clock_gettime_ns(CLOCK_OF_STAMPS)
+    try:
+        folder.mkdir(exist_ok=True)
+        probe.touch()
+        try:
+            return before <= probe.stat().st_ctime_ns <= time.time_ns()
+        finally:
+            probe.unlink()
+    except OSError:
+        return True
 
 
 def require_room(folder: Path, needed: int, what: str) -> None:

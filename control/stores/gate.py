@@ -28,10 +28,9 @@ from pathlib import Path
 
 from ..errors import UnavailableError
 from ..settings import GateSettings
+from .disk import CLOCK_OF_STAMPS
 
 _POLL = 0.003  # seconds
-# The kernel's clock for the stamps of files. It goes by ticks, of up to 10 ms, and is never ahead of the other one.
-_CLOCK_OF_STAMPS = 5  # CLOCK_REALTIME_COARSE, which Python has no name for
 _TICK = 0.05  # seconds; a clock that somebody sets back keeps nobody waiting
 
 
@@ -54,7 +53,7 @@ class Period:
         """Wait until the stamps of files are past this moment."""
         self.until_ns = time.time_ns()
         deadline = time.monotonic() + _TICK
-        while time.clock_gettime_ns(_CLOCK_OF_STAMPS) <= self.until_ns and time.monotonic() < deadline:
+        while time.clock_gettime_ns(CLOCK_OF_STAMPS) <= self.until_ns and time.monotonic() < deadline:
             time.sleep(0.0005)
 
 

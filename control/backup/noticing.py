@@ -1,0 +1,82 @@
+"""What was written past the closed gate, as scripts on the host can: told by the stamps that it left.
+
+Rules:
+
+- Looked for when the gate is open again, as nobody shall wait for it: what the same file was given once more by then
+  hides it. Of records nothing can be told.
+- A stamp within the time that the gate was closed is of something that did not ask at the gate (`Period`). Where stamps
+  are made by another clock than this machine's, as on some network file systems, nothing is looked for.
+- A directory with such a stamp has had a name added or removed, which it does not tell: what the copy has of it and
+  is not there any more is named.
+
+>>> list(written_past(tree, rows, period, watch))       # doctest: +SKIP
+[Past(path='edition/1/log.txt', what='was written', is_folder=False)]
+"""
+
+from __future__ import annotations
+
+import os
+import stat as modes
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from ..errors import Problem
+from ..stores.files import Tree
+from ..stores.gate import Period
+from .rows import Row
+from .watches import Watch
+
+_TOLD = 100  # files between two looks whether to stop
+_HINT = "Let the script ask at the gate, or make another snapshot when it does not run."
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """One path that was written past the gate; of a directory only its own mode or owner is meant."""
+
+    path: str
+    what: str
+    is_folder: bool = False
+
+    def problem(self) -> Problem:
+        return Problem("changed", f"{self.what} past the closed gate; it may be of another moment.", self.path, _HINT)
+
+
+def written_past(tree: Tree, rows: Iterable[Row], period: Period, watch: Watch) -> Iterator[Past]:
+    """The paths of a tree that were written past the gate while it was closed; `rows` are those of the copy."""
+    folders: dict[bytes, os.stat_result] = {}
+    for number, (path, stat, _, _) in enumerate(tree.paths(_nothing)):
+        if number % _TOLD == 0:
+            watch.check()
+        if not period.holds(stat.st_ctime_ns):
+            continue
+        if modes.S_ISDIR(stat.st_mode):
+            folders[os.fsencode(path)] = stat
+        else:
+            yield Past(path, "was written")
+    if folders:
+        yield from _missing(tree, rows, folders)
+
+
+def _missing(tree: Tree, rows: Iterable[Row], folders: dict[bytes, os.stat_result]) -> Iterator[Past]:
+    with tree.descent() as live:
+        for row in rows:
+            path = os.fsdecode(row.path)
+            if row.path in folders and not row.is_same(folders[row.path]):
+                yield Past(path, "was changed", is_folder=True)
+            elif row.path != b"." and _above(row.path) in folders:
+                try:
+                    folder, name = live.parent(path)
+                    os.stat(name, dir_fd=folder, follow_symlinks=False)
+                except FileNotFoundError:
+                    yield Past(path, "was removed")
+                except OSError:
+                    continue  # the second look has named what cannot be reached
+
+
+def _above(path: bytes) -> bytes:
+    return path.rpartition(b"/")[0] or b"."
+
+
+def _nothing(*_: object) -> None:
+    """What cannot be looked at was named by the second look."""
