@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ..errors import Problem
+from ..model import Attributes
 from ..stores.files import Tree
 from ..stores.gate import Period
 from .rows import Row
@@ -44,25 +45,27 @@ class Past:
 
 def written_past(tree: Tree, rows: Iterable[Row], period: Period, watch: Watch) -> Iterator[Past]:
     """The paths of a tree that were written past the gate while it was closed; `rows` are those of the copy."""
-    folders: dict[bytes, os.stat_result] = {}
-    for number, (path, stat, _, _) in enumerate(tree.paths(_nothing)):
+    folders: dict[bytes, tuple[os.stat_result, Attributes]] = {}
+    for number, (path, stat, _, _, attributes) in enumerate(tree.paths(_nothing)):
         if number % _TOLD == 0:
             watch.check()
         if not period.holds(stat.st_ctime_ns):
             continue
         if modes.S_ISDIR(stat.st_mode):
-            folders[os.fsencode(path)] = stat
+            folders[os.fsencode(path)] = stat, attributes
         else:
             yield Past(path, "was written")
     if folders:
         yield from _missing(tree, rows, folders)
 
 
-def _missing(tree: Tree, rows: Iterable[Row], folders: dict[bytes, os.stat_result]) -> Iterator[Past]:
+def _missing(
+    tree: Tree, rows: Iterable[Row], folders: dict[bytes, tuple[os.stat_result, Attributes]]
+) -> Iterator[Past]:
     with tree.descent() as live:
         for row in rows:
             path = os.fsdecode(row.path)
-            if row.path in folders and not row.is_same(folders[row.path]):
+            if row.path in folders and not row.is_same(*folders[row.path]):
                 yield Past(path, "was changed", is_folder=True)
             elif row.path != b"." and _above(row.path) in folders:
                 try:
