@@ -6,6 +6,7 @@ Rules:
   only for as long as the gate may be closed: what was copied by then is done. What is shared with older snapshots is
   linked afterwards, and not at all where nothing changed.
 - Each step reads the rows of the one before and writes its own, side by side with the tree; no list of it is held.
+- What is copied is known at once, by its place in the draft: the next make takes it over where this one is interrupted.
 - Problems are those of the second look: what could not be read at first gets a second chance.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Iterator
 
 import structlog
@@ -38,6 +40,7 @@ from .watches import Watch
 log = structlog.get_logger(__name__)
 
 _TOLD = 100  # files between two words about them
+_KEPT_EVERY = 1.0  # seconds: what the next make has to do again at most, where this one is interrupted
 _ANOTHER_KIND = (errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO)  # than when it was listed
 
 
@@ -61,7 +64,8 @@ class Copying:
         self._may_be_absent = may_be_absent
         self._is_site = scope.is_site
         self._looking = Looking(stores, self._live, older, watch)
-        self._place = stores.seen.place()
+        self._place = stores.seen.place(stores.repository.place_of_draft(draft))
+        self._kept_at = time.monotonic()
         self.passes = 0  # over the live files, with copying
         self._tells_time = True
         self._reset()
@@ -102,10 +106,15 @@ class Copying:
         """Remember a file that was read, and where its copy lies."""
         stat = row.stat
         key: SeenKey = (stat.device, stat.inode, stat.ctime_ns, stat.mtime_ns, stat.size)
-        path = row.path if row.folder in ("", self._looking.folder) else row.copy
-        place = self._stores.seen.place(row.folder) if row.folder else self._place
+        # What was taken over from a draft that is removed in the end is known by its place in this one.
+        is_here = row.folder == "" or self._stores.repository.is_draft(row.folder)
+        path = row.path if is_here or row.folder == self._looking.folder else row.copy
+        place = self._place if is_here else self._stores.seen.place(row.folder)
         copy = Copy(place, os.fsdecode(path))
         self._stores.seen.remember(key, row.sha256, row.attributes, row.at, copy)
+        if time.monotonic() - self._kept_at > _KEPT_EVERY:
+            self._kept_at = time.monotonic()
+            self._stores.seen.flush()
 
     # --- with the gate closed
 

@@ -7,6 +7,7 @@ Rules:
 - A stored copy is shared only where attributes are the same, too: an inode has one set.
 - A stored copy whose size or time is no longer right is never shared; the file is copied anew, and that is said. Nor
   is one that a verification found damaged, in whatever snapshot it looked at it.
+- What an interrupted make left in its draft is taken over as if it lay in a snapshot.
 
 >>> Looking(stores, tree, OlderCopies(newest, NO_DAMAGE, shares=True), watch).run(path)     # doctest: +SKIP
 """
@@ -18,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import DamagedError, Problem
+from ..errors import ChangedError, DamagedError, Problem
 from ..model import Attributes, Progress, Snapshot
 from ..stores import attributes as xattrs
 from ..stores.file_lines import FileLine, attributes_of, mode_text
@@ -163,6 +164,7 @@ class Looking:
             sight is not None
             and self._may_share(sight)
             and not shelf.fault(sight.folder, sight.path, row, sight.attributes)
+            and self._is_sound(sight, shelf)
         ):
             row.folder, row.copy, row.attributes = sight.folder, os.fsencode(sight.path), sight.attributes
             row.sha256, row.expected = (sight.sha256, "") if known else ("", sight.sha256)
@@ -170,6 +172,15 @@ class Looking:
             return
         self.bytes_needed += room
         self.bytes_to_read += row.stat.size
+
+    def _is_sound(self, sight: Sight, shelf: Shelf) -> bool:
+        """Whether a copy is what was written: after a power cut that of an interrupted make has to be read."""
+        if self._stores.repository.is_trusted(sight.folder):
+            return True
+        try:
+            return shelf.of(sight.folder).digest(sight.path, lambda _: self._watch.check())[1] == sight.sha256
+        except (ChangedError, OSError):
+            return False
 
     def _may_share(self, sight: Sight) -> bool:
         return self._older.shares and sight.folder != "" and sight.folder not in self._older.damage.places

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ..errors import ChangedError, NotFoundError, Problem
+from ..errors import ChangedError, NoRoomError, NotFoundError, Problem
 from ..model import Progress, Reason, Scope, Snapshot, utc_text
 from ..stores.disk import require_room, translate
 from ..stores.draft import Draft
@@ -91,8 +91,7 @@ class Make:
         is_safety = reason is Reason.SAFETY
         if not (is_safety or scope.is_site) and not self._is_there():
             raise NotFoundError("There is no such project.", subject="project", hint="Nothing was stored.")
-        stores.repository.require_writable()
-        stores.repository.sweep_drafts(scope)
+        self._require_writable()
         damage = known_damage(stores)
         afresh = self._afresh or damage.is_everywhere
         newest = Newest() if afresh else newest_of(stores.repository, scope, damage.places)
@@ -138,6 +137,14 @@ class Make:
         made = self._stores.repository.commit(draft, self._scope, made_at)
         copying.committed(self._stores.repository.place_of(self._scope, made.name))
         return made
+
+    def _require_writable(self) -> None:
+        repository = self._stores.repository
+        try:
+            repository.require_writable()
+        except NoRoomError:  # it may be what an interrupted make left that fills the disk
+            repository.sweep_drafts(self._scope)
+            repository.require_writable()
 
     def _require_room(self, draft: Draft, needed: int) -> None:
         """Room for what is new, before anything is copied: files by their stats, records twice (BSON and JSON)."""

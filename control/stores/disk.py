@@ -102,6 +102,13 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def boot() -> str:
+    """Tells one run of the machine from the next; empty where nothing does."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return ""
+
+
 def has_our_clock(folder: Path) -> bool:
     """Whether the stamps of files in `folder` are made by this machine's clock; yes, where that cannot be tried."""
     probe = folder / f".clock-{os.getpid()}-{threading.get_ident()}"

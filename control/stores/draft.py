@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from .disk import boot
 from .dump import CollectionWriter, Means, Sum
 from .files import Tree
 from .headers import write_json
@@ -24,6 +25,15 @@ from .manifest import ManifestWriter
 from .mongo import CollectionInfo
 from .readme import Unsummed, readme_text
 from .sums import has_sum, sum_line
+
+_BOOT = ".boot"  # in which run of the machine the draft was begun; gone before the commit
+
+
+def is_of_this_boot(folder: Path) -> bool:
+    """Whether what was written into a draft must be there still, though nothing of it was flushed."""
+    with contextlib.suppress(OSError, ValueError):
+        return boot() != "" and (folder / _BOOT).read_text(encoding="ascii") == boot()
+    return False
 
 
 class Draft:
@@ -39,6 +49,7 @@ class Draft:
         self._collections: list[CollectionWriter] = []
         for name in ("files", "db/bson"):
             (folder / name).mkdir(parents=True)
+        (folder / _BOOT).write_text(boot(), encoding="ascii")
 
     def rows(self, step: int) -> Path:
         """Where a step of the copying keeps its notes; gone before the commit."""
@@ -89,7 +100,7 @@ class Draft:
 
     def finish(self, header: Mapping[str, Any]) -> None:
         """Write README.txt, snapshot.json and the end of the list of sums: the draft is complete."""
-        for path in self.folder.glob(".rows-*"):
+        for path in (*self.folder.glob(".rows-*"), self.folder / _BOOT):
             path.unlink()
         (self.folder / "README.txt").write_text(readme_text(header, self._unsummed), encoding="utf-8")
         write_json(self.folder / "snapshot.json", header, durable=False)  # the commit flushes all at once

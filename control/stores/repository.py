@@ -2,7 +2,9 @@
 
 Rules:
 
-- A draft lies in `.drafts`, which no list shows; one rename into the scope's folder commits it. The rename refuses an
+- A draft lies in `.drafts`, which no list shows; one that was left by an interrupted make stays until the next one of
+  its scope has ended, which takes over what it holds. A draft that was left is never flushed, hence not trusted after
+  the machine was started anew; one rename into the scope's folder commits it. The rename refuses an
   existing target (a snapshot's folder is never empty), so two snapshots of one second never share a folder.
 - A name is taken in the scope, its trash and, between site and projects, on the other side too.
 - Invariant "durable before visible": everything of a draft is flushed before the rename, its parent after it. One
@@ -31,12 +33,13 @@ from pathlib import Path
 from ..errors import BusyError, DamagedError, NotFoundError
 from ..model import CollectionEntry, FileEntry, RestoreMark, Scope, Snapshot, Verdict, is_snapshot_name
 from .disk import FULL, flush, names_in, remove_tree, scratch_name, sweep_scratch, sync_folder, translate
-from .draft import Draft
+from .draft import Draft, is_of_this_boot
 from .file_lines import FileLine, read_lines
 from .headers import NO_DATE, Labels, damaged_header, labels_of, named_moment, read_header, read_labels, write_json
 from .manifest import read_collections, read_manifest
 from .validator import Told, Validator
 
+_DRAFTS = ".drafts"
 _NAME = "%Y-%m-%dT%H-%M-%SZ"
 # By so much a name can be later than `made_at`: it would take ten minutes of making more than one snapshot a second.
 _DRIFT = timedelta(minutes=10)
@@ -48,7 +51,7 @@ class Repository:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._trash = root / ".trash"
-        self._drafts = root / ".drafts"
+        self._drafts = root / _DRAFTS
 
     # --- looking
 
@@ -175,7 +178,7 @@ class Repository:
 
     @contextlib.contextmanager
     def draft(self, scope: Scope, key: str) -> Iterator[Draft]:
-        """A new draft; its folder is gone afterwards unless it was committed."""
+        """A new draft; afterwards none of the scope is left, unless this one was committed. Needs the scope's lock."""
         folder = self._drafts / scratch_name(scope, key)
         try:
             remove_tree(folder)
@@ -188,10 +191,23 @@ class Repository:
             yield draft
         finally:
             draft.abandon()
-            remove_tree(folder)
+            self.sweep_drafts(scope)
+
+    def place_of_draft(self, draft: Draft) -> str:
+        """The folder of a draft, below `root`."""
+        return f"{_DRAFTS}/{draft.folder.name}"
+
+    @staticmethod
+    def is_draft(place: str) -> bool:
+        """Whether a folder below `root` is that of a draft."""
+        return place.startswith(f"{_DRAFTS}/")
+
+    def is_trusted(self, place: str) -> bool:
+        """Whether the files of a snapshot or draft are what was written, as far as a power cut goes."""
+        return not self.is_draft(place) or is_of_this_boot(self.root / place)
 
     def sweep_drafts(self, scope: Scope) -> None:
-        """Remove drafts that an interrupted make of this scope left; call it with the scope's lock held."""
+        """Remove all drafts of this scope; call it with the scope's lock held."""
         sweep_scratch(self._drafts, scope)
 
     def commit(self, draft: Draft, scope: Scope, made_at: datetime) -> Snapshot:
