@@ -273,8 +273,8 @@ class Messages(VerdictWords):
 
     def _made(self, job: Job) -> Words:
         if job.outcome and job.outcome.status is OutcomeStatus.PARTIAL:
-            found, more = self.count(len(job.outcome.problems), "problem"), len(job.outcome.warnings)
-            found += f" and {self.count(more, 'thing')}" if more else ""
+            found, warnings = self.count(len(job.outcome.problems), "problem"), len(job.outcome.warnings)
+            found += f" and {self.count(warnings, 'thing')}" if warnings else ""
             return Words("The snapshot is made, but not whole", f"It is kept as partial; {found} to know of:")
         more = " Worth a look:" if job.outcome and job.outcome.warnings else ""
         return Words("Done: the snapshot is made", f"It can be restored at any time.{more}", "good")
