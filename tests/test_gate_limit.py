@@ -99,7 +99,7 @@ def test_a_second_pass_that_takes_too_long_lets_writers_in_and_goes_on(
     assert header["gate"]["tries"] > 1, "it was to take too long"
     assert 0.12 <= header["gate"]["closed_seconds"] < 1.0
     assert header["passes"] == 2 * header["gate"]["tries"]
-    assert writer.longest < header["gate"]["closed_seconds"] + 0.1
+    assert writer.longest < header["gate"]["closed_seconds"] + 0.5
     assert {copies[f"late/{number:03}.bin"] for number in range(400)} == {1}, "what was copied is done"
 
 
@@ -167,7 +167,7 @@ def test_after_three_tries_that_took_too_long_it_goes_on_without_the_gate_and_sa
     assert [(one.code, one.subject) for one in snapshot.problems] == [("changed", "")]
     assert header["gate"]["tries"] == 3
     assert 0 < header["gate"]["closed_seconds"] < 1
-    assert writer.longest < header["gate"]["closed_seconds"] + 0.1
+    assert writer.longest < header["gate"]["closed_seconds"] + 0.5
 
 
 def test_capped_collections_for_which_there_is_no_time_are_read_later_and_marked(

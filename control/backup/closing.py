@@ -13,8 +13,8 @@ Rules:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
 from ..errors import UnavailableError
@@ -78,11 +78,10 @@ class Closing:
                 return found
             with ExitStack() as stack:
                 try:
-                    period = stack.enter_context(self._gate.closed())
+                    period = stack.enter_context(self._timed(began))
                 except UnavailableError:
                     self._rest(_BREATH)
                     continue
-                stack.callback(self._note, began)
                 try:
                     found = work(Limit(self._watch, self._most, is_closed=True))
                     self.period = period
@@ -94,8 +93,16 @@ class Closing:
                 meanwhile(Limit(self._watch, is_closed=False))
         return work(Limit(self._watch, is_closed=False))
 
-    def _note(self, began: float) -> None:
-        self.longest = max(self.longest, time.monotonic() - began)
+    @contextmanager
+    def _timed(self, began: float) -> Iterator[Period]:
+        had = False
+        try:
+            with self._gate.closed() as period:
+                had = True
+                yield period
+        finally:
+            if had:
+                self.longest = max(self.longest, time.monotonic() - began)
 
     def _rest(self, seconds: float) -> None:
         end = time.monotonic() + seconds
