@@ -55,7 +55,8 @@ class Backup:
         require_whole(snapshot)
         target = Target(permit.scope, snapshot, order.selection, order.people)
         with stores.mongo.pinned() as reader:
-            want, have = StoredInventory(stores, snapshot, permit.scope, watch), LiveInventory(stores, reader, watch)
+            want = StoredInventory(stores, snapshot, permit.scope, watch)
+            have = LiveInventory(stores, reader, watch, stores.excluded(permit.scope))
             return Compare(stores, target, watch).run(want, have)
 
     def restore(self, permit: Permit, order: Order, job: str, watch: Watch) -> Outcome:

@@ -118,7 +118,7 @@ class Make:
             copying.bulk()
             made_at = stores.now()
             dump, reader = self._read_all(draft, copying, older)
-            content = Content(self._scope, draft, copying, dump)
+            content = Content(self._scope, draft, copying, dump, stores.patterns(self._scope))
         except OSError as error:
             raise translate(error, "the snapshot's draft", "nothing was stored") from error
         before = None if is_safety else last_known(stores.repository, self._scope)
