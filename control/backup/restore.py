@@ -20,6 +20,7 @@ import structlog
 
 from ..errors import DamagedError, KeyframeError, StaleError, UnavailableError
 from ..model import Order, Outcome, Plan, Progress, Reason, RestoreMark, Snapshot, Status
+from ..stores.disk import LEAST, require_room
 from ..stores.intents import Intent
 from .compare import Compare, Target
 from .finishing import STEPS, Finishing, nothing_to_do
@@ -51,6 +52,7 @@ class Restore:
         """
         snapshot = self._stores.repository.get(order.source or order.scope, order.snapshot)
         require_whole(snapshot)
+        require_room(self._stores.settings.data, LEAST, "the restore")
         target = Target(order.scope, snapshot, order.selection, order.people)
         plan = self._look(target)
         _require_agreed(order, plan)
