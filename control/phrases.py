@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from .errors import Problem
-from .model import Change, Counts, PlanItem, Progress, is_snapshot_name
+from .model import Change, Counts, Excluded, PlanItem, Progress, is_snapshot_name
 
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _MONTHS = (
@@ -210,6 +210,24 @@ class Phrases:
             what = f"{what.removesuffix('.')} ({subject})."
         stop = "" if what.endswith((".", "!", "?")) else "."
         return f"{what}{stop} {self.plain(problem.hint)}".strip()
+
+    def excluded(self, left: Excluded) -> tuple[str, ...]:
+        """What the settings left out of a snapshot, a sentence each; empty where they leave out nothing."""
+        inside, elsewhere = (", ".join(one) for one in (left.patterns.project, left.patterns.site))
+        if elsewhere:
+            found = [f"In the folders of projects: {inside}."] * bool(inside) + [f"Elsewhere: {elsewhere}."]
+        else:
+            found = [f"{inside}."] * bool(inside)
+        if found and left.count:
+            more = left.count - len(left.paths)
+            names = [*left.paths, *([f"{self.number(more)} more"] if more else [])]
+            was = "One file or folder was" if left.count == 1 else f"{self.number(left.count)} files and folders were"
+            found.append(
+                f"{was} left out{f': {listed(names)}' if left.paths else ''}. A restore leaves such files alone."
+            )
+        elif found:
+            found.append("Nothing like that was there.")
+        return tuple(map(self.plain, found))
 
     def reason(self, code: str) -> str:
         """A code in a few words, to follow a colon: `the disk has no room`."""

@@ -22,15 +22,24 @@ from .model import Change, Counts, FileEntry, PlanItem
 PathKey = Callable[[str], bytes]
 
 
+def _never(_: object) -> bool:
+    return False
+
+
 @dataclass(slots=True)
 class Slice:
     """Which paths a restore is about: those below `prefixes` (empty: all), without those that are left as they are.
 
-    `leave` may grow while the live side is walked: what cannot be read there is unknown from then on.
+    `leave` may grow while the live side is walked: what cannot be read there is unknown from then on. `stays` says of a
+    live folder that it must not go, `blocks` of an entry that it cannot come, both for what is excluded; `kept` has the
+    items that came to nothing for the first.
     """
 
     prefixes: tuple[str, ...] = ()
     leave: set[str] = field(default_factory=set)
+    stays: Callable[[str], bool] = _never
+    blocks: Callable[[FileEntry], bool] = _never
+    kept: list[PlanItem] = field(default_factory=list)
 
     def holds(self, path: str) -> bool:
         """Whether a path is meant."""
@@ -113,14 +122,28 @@ def file_items(
         if want is not None and have is not None and want == have:
             same(want.kind, want.size)
             continue
+        if want is not None and have is None and part.blocks(want):
+            part.leave.add(path)
+            continue
         item = _file_item(want, have)
         if have is not None and have.kind == "directory" and (want is None or want.kind != "directory"):
             late.append(item)
             continue
         yield item
+    yield from _going(late, part)
+
+
+def _going(late: list[PlanItem], part: Slice) -> Iterator[PlanItem]:
+    """The directories that go, of those that should; deepest first."""
+    around = set()  # directories of those that stay
     for item in reversed(late):
-        if not part.has_unknown_below(item.name):
-            yield item
+        if part.has_unknown_below(item.name):
+            continue
+        if item.name in around or part.stays(item.name):
+            part.kept.append(item)
+            around.add(item.name.rpartition("/")[0] or ".")
+            continue
+        yield item
 
 
 def _pairs(

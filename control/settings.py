@@ -20,17 +20,29 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from .config import FILE, PREFIX, config_file, key_of, read, sentence
 from .errors import SettingsError
-from .model import Action
+from .model import Action, Patterns
+from .patterns import mistake_of
 
 RunMode = Literal["pilot", "test", "prod", "custom"]
 # Read elsewhere: which file this is about, the secret, the run a part belongs to, where the tests find real data.
 _NO_SETTINGS = {"KEYFRAME_CONFIG", "KEYFRAME_SECRET", "KEYFRAME_RUN_ID", "KEYFRAME_REAL_DATA"}
+# What programs make again by themselves: caches, and the thumbnails of file managers.
+_CACHES = (".cache/", "__pycache__/", ".thumbnails/", "Thumbs.db", "ehthumbs.db", ".DS_Store")
 _FIELD = Annotated[str, Field(min_length=1, max_length=120)]
+
+
+def _is_pattern(value: str) -> str:
+    if mistake := mistake_of(value):
+        raise ValueError(mistake)
+    return value
+
+
+Pattern = Annotated[str, Field(max_length=200), AfterValidator(_is_pattern)]
 
 
 class _Part(BaseModel):
@@ -78,6 +90,21 @@ class EngineSettings(_Part):
     write_json: bool = Field(default=True, alias="json")
     capped_in_gate: Annotated[int, Field(ge=0, le=10_000)] = 32
     fresh_copy_after: Annotated[int, Field(ge=0, le=36_500)] = 90
+
+
+class ExcludeSettings(_Part):
+    """What is left out of snapshots: gitignore patterns for the folder of a project, and for all that is in none."""
+
+    site: Annotated[tuple[Pattern, ...], Field(max_length=100)] = (*_CACHES, "lost+found/")
+    project: Annotated[tuple[Pattern, ...], Field(max_length=100)] = _CACHES
+
+    @property
+    def patterns(self) -> Patterns:
+        return Patterns(self.site, self.project)
+
+
+class FileSettings(_Part):
+    exclude: ExcludeSettings = ExcludeSettings()
 
 
 class CollectionSettings(_Part):
@@ -156,6 +183,7 @@ class Settings(BaseSettings):
     jobs: JobSettings = JobSettings()
     gate: GateSettings = GateSettings()
     engine: EngineSettings = EngineSettings()
+    files: FileSettings = FileSettings()
     scopes: ScopeSettings = ScopeSettings()
     rights: RightsSettings = RightsSettings()
     sample: SampleSettings = SampleSettings()

@@ -70,6 +70,7 @@ class Fixture:
             "documents": 0,
             "bytes": 0,
             "projects": {},
+            "excluded": {"patterns": {"site": [], "project": [".cache/"]}, "count": 0, "paths": []},
             "left_out": {"collections": ["session"]},
             "database": "example",
             "project_id_kind": "objectid",
@@ -104,7 +105,13 @@ class Fixture:
             mine = [one for one in files if one["path"].startswith(f"project/{PROJECT}/")]
             records = [one for name in ("edition", "project") for one in self.documents[name]]
             part = sum(one.get("size", 0) for one in mine) + sum(len(bson.encode(one)) for one in records)
-            counted = {"files": len(mine), "documents": len(records), "bytes": part, "title": "The project"}
+            counted = {
+                "files": len(mine),
+                "documents": len(records),
+                "bytes": part,
+                "title": "The project",
+                "excluded": 0,
+            }
             self.header["projects"] = {PROJECT: counted}
         self.seal()
         return self

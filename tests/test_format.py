@@ -89,6 +89,7 @@ def stored(world: World) -> list[Path]:
         world.write(f"many/{number}")
     whole, of_project = world.make(SITE, "a note"), world.make(PROJECT)
     disturb(world)
+    world.write(".cache/excluded")
     os.utime(world.stored(whole) / f"files/project/{PROJECT.project_id}/edition/{EDITION[1]}/scene.svx.json", ns=(1, 1))
     partial = world.make(SITE)
     world.spoil()

@@ -25,6 +25,7 @@ FLOORS: list[list[set[str]]] = [
     [{"auth"}, {"backup"}, {"jobs", "claims"}, {"messages", "phrases", "verdict_words"}],
     [{"stores"}],
     [{"plan"}, {"retention"}, {"settings", "config"}],
+    [{"patterns"}],
     [{"model"}],
     [{"errors"}],
     # What knows nothing of the rest, and the rest may use.

@@ -398,6 +398,22 @@ def test_one_project_is_restored_out_of_a_site_snapshot_by_its_organiser(site: P
     assert other.exists()
 
 
+def test_the_page_of_a_snapshot_says_what_was_left_out_of_it_and_names_nothing_of_others(site: PagesSite) -> None:
+    project, other = site.project(), site.project("organiser2")
+    (site.folder(project) / "Thumbs.db").write_text("x")
+    (site.folder(other) / ".DS_Store").write_text("x")
+    name = site.make(Scope.site())
+
+    whole = text_of(site.person("admin").page(f"/snapshots/site/{name}"))
+    part = text_of(site.person("organiser").page(f"/snapshots/project/{project}/{name}"))
+
+    assert "2 files and folders were left out: " in whole and "lost+found/" in whole
+    assert f"project/{project}/Thumbs.db" in whole and f"project/{other}/.DS_Store" in whole
+    assert f"One file or folder was left out: project/{project}/Thumbs.db." in part
+    assert other not in part and "lost+found/" not in part
+    assert "Nor the program's code, its settings and secrets." in whole and "settings and secrets" in part
+
+
 def test_one_project_is_chosen_on_the_page_of_a_site_snapshot(site: PagesSite) -> None:
     person, project = site.person("admin"), site.project()
     name = site.make(Scope.site())

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from ..errors import NotFoundError, Problem
 from ..model import Action, Job, Order, Outcome, OutcomeStatus, Permit, Plan, Reason, Scope, Snapshot, Status
+from ..stores.disk import LEAST, require_room
 from ..stores.intents import Intent
 from .compare import Compare, Target
 from .finishing import Finishing, carried_out
@@ -53,9 +54,11 @@ class Backup:
         stores = self._stores
         snapshot = stores.repository.get(order.source or order.scope, order.snapshot)
         require_whole(snapshot)
+        require_room(stores.settings.data, LEAST, "the plan of a restore")
         target = Target(permit.scope, snapshot, order.selection, order.people)
         with stores.mongo.pinned() as reader:
-            want, have = StoredInventory(stores, snapshot, permit.scope, watch), LiveInventory(stores, reader, watch)
+            want = StoredInventory(stores, snapshot, permit.scope, watch)
+            have = LiveInventory(stores, reader, watch, stores.excluded(permit.scope))
             return Compare(stores, target, watch).run(want, have)
 
     def restore(self, permit: Permit, order: Order, job: str, watch: Watch) -> Outcome:

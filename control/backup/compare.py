@@ -21,6 +21,7 @@ from ..plan import Record, Slice, Tally, file_items, record_item, record_pairs
 from ..stores.disk import translate
 from ..stores.files import path_key
 from .inventory import Inventory, Part, Shape
+from .sparing import Sparing
 from .stores import Stores
 from .structure import Content, is_whole, structure_items, whole_items
 from .watches import Watch
@@ -59,6 +60,7 @@ class _Draft:
     """A plan while it is computed."""
 
     part: Part
+    sparing: Sparing
     tally: Tally = field(default_factory=Tally)
     needed: int = 0
     conflicts: list[Problem] = field(default_factory=list)
@@ -120,7 +122,10 @@ class Compare:
     ) -> Plan:
         paths = self._target.paths(self._project.editions.folder)
         paths.leave |= want.unknown_paths | have.unknown_paths | set(leave_paths)
-        draft = _Draft(Part(self._target.scope, paths, self._target.owners))
+        scope = self._target.scope
+        sparing = Sparing(want.excluded | have.excluded, self._stores.live_tree(scope))
+        paths.stays, paths.blocks = sparing.stays, sparing.blocks
+        draft = _Draft(Part(scope, paths, self._target.owners), sparing)
         writer = self._stores.plans.writer()
         try:
             for number, item in enumerate(self._items(want, have, set(leave_collections), draft), 1):
@@ -159,8 +164,10 @@ class Compare:
                 continue
             if not self._target.selection.editions or name == self._project.editions.collection:
                 yield from self._records(name, want, have, wanted.get(name), there.get(name), draft)
-        files, there_files = want.files(draft.part), have.files(draft.part)
-        yield from file_items(files, there_files, draft.part.paths, path_key, draft.tally.same)
+        files, there_files, paths = want.files(draft.part), have.files(draft.part), draft.part.paths
+        if want.excluded.patterns != have.excluded.patterns:
+            files, there_files = draft.sparing.wanted(files, paths), draft.sparing.there(there_files)
+        yield from file_items(files, there_files, paths, path_key, draft.tally.same)
 
     def _note_return(self, item: PlanItem, draft: _Draft) -> None:
         """Remember projects and editions that come back: somebody may have to be coupled to them."""
@@ -288,7 +295,8 @@ class Compare:
             what, hint = f"was made when much was missing. {one.what}", "What has come back since would be removed."
             warnings.append(Problem("shrunk", what, snapshot.name, hint))
         warnings += draft.conflicts
-        for path in sorted(paths.leave - draft.moved):
+        warnings += draft.sparing.warnings(paths)
+        for path in sorted(draft.sparing.unknown(paths.leave - draft.moved)):
             if paths.holds(path) or path == ".":
                 warnings.append(Problem("left", "is left as it is: it could not be read.", path, "Look at it by hand."))
         for name in sorted(unknown_collections):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 import structlog
@@ -41,6 +42,7 @@ log = structlog.get_logger(__name__)
 
 _TOLD = 100  # files between two words about them
 _KEPT_EVERY = 1.0  # seconds: what the next make has to do again at most, where this one is interrupted
+_NAMED = 20  # excluded paths
 _ANOTHER_KIND = (errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO)  # than when it was listed
 
 
@@ -62,7 +64,7 @@ class Copying:
         self._draft = draft
         self._watch = watch
         self._may_be_absent = may_be_absent
-        self._is_site = scope.is_site
+        self._scope = scope
         self._looking = Looking(stores, self._live, older, watch)
         self._place = stores.seen.place(stores.repository.place_of_draft(draft))
         self._kept_at = time.monotonic()
@@ -73,6 +75,7 @@ class Copying:
     def _reset(self) -> None:
         self.problems: list[Problem] = []
         self.unknown: set[str] = set()
+        self.left_out = LeftOut(is_site=self._scope.is_site)
 
     def _problem(self, path: str, code: str, what: str, hint: str) -> None:
         self.problems.append(Problem(code, what, path, hint))
@@ -142,7 +145,9 @@ class Copying:
 
     def _look_again(self, relay: Relay, files: DraftFiles, live: Descent, limit: Limit) -> None:
         looks = 0
-        for path, stat, at_ns, target, attributes in self._live.paths(self._note):
+        for path, stat, at_ns, target, attributes in self._stores.live_tree(self._scope, told=self.left_out.add).paths(
+            self._note
+        ):
             looks += 1
             if looks % _TOLD == 0:
                 limit.check()
@@ -282,6 +287,23 @@ class Copying:
         """The draft is a snapshot now."""
         self._stores.seen.flush()
         self._stores.seen.committed(self._place, folder, self._looking.folder)
+
+
+class LeftOut:
+    """Counts what is excluded, and knows the first of it by name."""
+
+    def __init__(self, *, is_site: bool) -> None:
+        self._is_site = is_site
+        self.count = 0
+        self.paths: list[str] = []
+        self.projects: Counter[str] = Counter()
+
+    def add(self, path: str) -> None:
+        self.count += 1
+        if len(self.paths) < _NAMED:
+            self.paths.append(path)
+        if self._is_site and path.startswith("project/") and path.count("/") > 1:
+            self.projects[path.split("/", 2)[1]] += 1
 
 
 def _key(row: Row) -> bytes:

@@ -20,7 +20,8 @@ from typing import Any
 import structlog
 
 from ..errors import CancelledError, DamagedError, KeyframeError, NoRoomError, NotFoundError, Problem, UnavailableError
-from ..model import Order, Outcome, OutcomeStatus, Plan, Progress, Scope
+from ..model import Order, Outcome, OutcomeStatus, Plan, Progress, Reason, Scope
+from ..patterns import Exclusion
 from ..stores.disk import flush, translate
 from ..stores.intents import Intent
 from .compare import Compare, Target
@@ -192,8 +193,17 @@ class Finishing:
         stores, watch = self._stores, Unstoppable(self._watch)
         with stores.mongo.pinned() as reader:
             want = StoredInventory(stores, target.snapshot, target.scope, watch)
-            have = LiveInventory(stores, reader, watch)
+            have = LiveInventory(stores, reader, watch, self._excluded(intent))
             return Compare(stores, target, Silent()).run(want, have, intent.left_paths, intent.left_collections)
+
+    def _excluded(self, intent: Intent) -> Exclusion:
+        """What was excluded when the restore began, as its safety snapshot says; settings may have changed since."""
+        scope = intent.order.scope
+        with contextlib.suppress(NotFoundError):
+            safety = self._stores.repository.get(scope, intent.safety)
+            if safety.reason is not Reason.UNKNOWN:
+                return self._stores.excluded(scope, safety.excluded.patterns)
+        return self._stores.excluded(scope)
 
 
 def nothing_to_do(snapshot: str, report: Mapping[str, Any]) -> Outcome:

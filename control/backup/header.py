@@ -11,7 +11,7 @@ import platform
 from collections import Counter
 from typing import Any
 
-from ..model import FORMAT, Part, Scope
+from ..model import FORMAT, Excluded, Part, Patterns, Scope
 from ..stores.draft import Draft
 from ..stores.reader import Reader
 from ..version import VERSION
@@ -25,8 +25,9 @@ from .stores import Stores
 class Content:
     """Writes the manifest of a draft, which is complete afterwards, and counts what is in it."""
 
-    def __init__(self, scope: Scope, draft: Draft, copying: Copying, dump: Dump) -> None:
+    def __init__(self, scope: Scope, draft: Draft, copying: Copying, dump: Dump, patterns: Patterns) -> None:
         self._scope = scope
+        self._patterns = patterns
         self._copying = copying
         self._dump = dump
         self.files = 0
@@ -57,7 +58,7 @@ class Content:
     @property
     def held(self) -> Held:
         """The numbers that tell whether the source has shrunk."""
-        return Held(self.files, self.folders, self.documents)
+        return Held(self.files, self.folders, self.documents, self._patterns)
 
     def header(self, stores: Stores, reader: Reader, closing: Closing) -> dict[str, Any]:
         """`snapshot.json` but for who, why and how good it is."""
@@ -78,6 +79,7 @@ class Content:
             "files": self.files,
             "documents": self.documents,
             "bytes": self.bytes,
+            "excluded": Excluded(self._patterns, copying.left_out.count, tuple(copying.left_out.paths)).as_dict(),
             "projects": self._parts(titles),
             "left_out": {"collections": list(settings.scopes.site.leave)},
             "database": mongo.name,
@@ -98,6 +100,7 @@ class Content:
                 dump.documents[one],
                 self._project_bytes[one] + dump.bytes[one],
                 titles.get(one, ""),
+                self._copying.left_out.projects[one],
             ).as_dict()
             for one in ids
         }

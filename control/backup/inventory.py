@@ -20,6 +20,7 @@ from typing import Protocol
 
 from ..errors import ChangedError, DamagedError, Problem
 from ..model import BUCKETS, CollectionEntry, FileEntry, Scope, Snapshot
+from ..patterns import Exclusion
 from ..plan import Record, Slice
 from ..stores.attributes import kept_at, only
 from ..stores.files import with_content
@@ -67,6 +68,9 @@ class Inventory(Protocol):
     unknown_paths: set[str]
     unknown_collections: set[str]
 
+    @property
+    def excluded(self) -> Exclusion: ...
+
     def files(self, part: Part) -> Iterator[FileEntry]: ...
 
     def collections(self, part: Part) -> dict[str, Shape]: ...
@@ -75,10 +79,11 @@ class Inventory(Protocol):
 
 
 class LiveInventory:
-    """The files in the working directory and the records at one instant."""
+    """The files in the working directory and the records at one instant; `excluded` is not looked at."""
 
-    def __init__(self, stores: Stores, reader: Reader, watch: Watch) -> None:
+    def __init__(self, stores: Stores, reader: Reader, watch: Watch, excluded: Exclusion) -> None:
         self._stores = stores
+        self.excluded = excluded
         self._reader = reader
         self._watch = watch
         self.unknown_paths: set[str] = set()
@@ -86,7 +91,7 @@ class LiveInventory:
         self._infos: dict[str, CollectionInfo] = {}
 
     def files(self, part: Part) -> Iterator[FileEntry]:
-        tree = self._stores.live_tree(part.scope)
+        tree = self._stores.live_tree(part.scope, self.excluded)
         owned = Owned(self._stores)
 
         def note(path: str, _problem: Problem) -> None:
@@ -137,6 +142,7 @@ class StoredInventory:
         self._stores = stores
         self._snapshot = snapshot
         self._watch = watch
+        self.excluded = stores.excluded(scope, snapshot.excluded.patterns)
         self.folder = stores.repository.folder(snapshot.scope, snapshot.name)
         self.unknown_paths = set(snapshot.unknown_in(scope))
         self.unknown_collections = set(snapshot.unknown_collections)

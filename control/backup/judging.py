@@ -2,7 +2,8 @@
 
 Rules:
 
-- `unchanged` needs a newest snapshot that is whole and as it was written, and a make without problems of its own.
+- `unchanged` needs a newest snapshot that is whole and as it was written, and a make without problems of its own. It
+  must have been made with the same patterns, too: what it leaves open, a restore of it leaves alone.
 - A source that is there but empty, or has lost more than half of its files or records since the scope was last known
   to be good, may be a disk that is not mounted: that is a problem, `shrunk`, until the one who makes the snapshot
   confirms it. Fewer than `LEAST` that are gone are nothing to ask about, unless nothing at all is left.
@@ -15,11 +16,11 @@ Rules:
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import NotFoundError, Problem
-from ..model import SHRUNK, Reason, Scope, Snapshot, Status
+from ..model import SHRUNK, Patterns, Reason, Scope, Snapshot, Status
 from ..stores.repository import Repository
 
 LEAST = 10
@@ -36,6 +37,8 @@ class Newest:
     def same_as(self, header: dict[str, Any]) -> Snapshot | None:
         """The newest snapshot, where it is whole and holds exactly what `header` says, which has no problems."""
         if self.snapshot is None or not self.is_whole or header["problems"]:
+            return None
+        if self.snapshot.excluded.patterns.as_dict() != header["excluded"]["patterns"]:
             return None
         return self.snapshot if self.snapshot.manifest_sha256 == header["manifest"]["sha256"] else None
 
@@ -89,11 +92,12 @@ def _restored(repository: Repository, safety: Snapshot) -> Snapshot | None:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a make has found: `folders` counts the scope's own, too."""
+    """What a make has found, but for what `patterns` leave out: `folders` counts the scope's own, too."""
 
     files: int
     folders: int
     documents: int
+    patterns: Patterns = field(default_factory=Patterns)
 
 
 def shrunk(before: Snapshot | None, now: Held, unknown: frozenset[str]) -> list[Problem]:
@@ -107,7 +111,9 @@ def shrunk(before: Snapshot | None, now: Held, unknown: frozenset[str]) -> list[
         return []
     since = f"{before.made_at:%Y-%m-%d %H:%M} UTC"
     found = []
-    if "." not in unknown and _is_lost(before.files, now.files, nothing=now.files == 0 and now.folders <= 1):
+    # After a change of the patterns fewer files say nothing, unless there are none at all.
+    files = before.files if before.excluded.patterns == now.patterns else min(before.files, max(now.files, 1))
+    if "." not in unknown and _is_lost(files, now.files, nothing=now.files == 0 and now.folders <= 1):
         found.append(_problem("files", before.files, now.files, since))
     if _is_lost(before.documents, now.documents, nothing=now.documents == 0):
         found.append(_problem("records", before.documents, now.documents, since))

@@ -33,6 +33,7 @@ from .watches import Watch
 
 _TOGETHER = 256  # files whose stats are asked for in one question
 _MOST_OPEN = 8
+_NOTED = 400  # bytes that the manifest, the sums and the notes take for each path
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ class Shelf:
         self._kinds = xattrs.kept_at(str(root))
         self._damage = damage
         self._open: dict[str, Descent] = {}
+        self._device = root.stat().st_dev
+        self.bytes_elsewhere = 0  # of copies that were found and cannot be linked: on another file system
 
     def __enter__(self) -> Shelf:
         return self
@@ -93,7 +96,11 @@ class Shelf:
             stat.size,
             stat.mtime_ns,
         )
-        return "" if same else "damaged.file-size"
+        if not same:
+            return "damaged.file-size"
+        if stored.st_dev != self._device:
+            self.bytes_elsewhere += room_of(stored)
+        return ""
 
 
 class Looking:
@@ -126,6 +133,7 @@ class Looking:
                 self.paths += len(batch)
                 known = max(self.paths, self._newest.files if self._newest is not None else 0)
                 self._watch.progress(Progress("looking at files", 1, 4, self.paths, known, "files"))
+            self.bytes_needed += shelf.bytes_elsewhere + self.paths * _NOTED
 
     def _lines(self) -> Iterator[FileLine]:
         """The manifest of the newest snapshot; nothing where it is damaged, which is said."""

@@ -33,6 +33,7 @@ from .freshening import NOTHING, Limits, limits_of
 from .header import Content
 from .judging import Newest, judged, last_known, newest_of, shrunk
 from .looking import OlderCopies
+from .room import records_needed
 from .stores import Stores
 from .watches import Watch
 
@@ -114,11 +115,11 @@ class Make:
         """Fill the draft, but for what it can share; when that was, and the header without who and why."""
         stores = self._stores
         try:
-            self._require_room(draft, copying.look())
+            self._require_room(draft, copying.look(), older.newest)
             copying.bulk()
             made_at = stores.now()
             dump, reader = self._read_all(draft, copying, older)
-            content = Content(self._scope, draft, copying, dump)
+            content = Content(self._scope, draft, copying, dump, stores.patterns(self._scope))
         except OSError as error:
             raise translate(error, "the snapshot's draft", "nothing was stored") from error
         before = None if is_safety else last_known(stores.repository, self._scope)
@@ -146,10 +147,9 @@ class Make:
             repository.sweep_drafts(self._scope)
             repository.require_writable()
 
-    def _require_room(self, draft: Draft, needed: int) -> None:
-        """Room for what is new, before anything is copied: files by their stats, records twice (BSON and JSON)."""
-        records = self._stores.mongo.data_bytes() * 5 // 2 if self._scope.is_site else 0
-        require_room(draft.folder, needed + records, "the snapshot")
+    def _require_room(self, draft: Draft, files: int, newest: Snapshot | None) -> None:
+        """Room for what is new, before anything is copied."""
+        require_room(draft.folder, files + records_needed(self._stores, self._scope, newest), "the snapshot")
 
     def _is_there(self) -> bool:
         return self._stores.mongo.project_exists(self._scope) or self._stores.live_tree(self._scope).exists()

@@ -20,6 +20,7 @@ import structlog
 
 from ..errors import DamagedError, KeyframeError, StaleError, UnavailableError
 from ..model import Order, Outcome, Plan, Progress, Reason, RestoreMark, Snapshot, Status
+from ..stores.disk import LEAST, require_room
 from ..stores.intents import Intent
 from .compare import Compare, Target
 from .finishing import STEPS, Finishing, nothing_to_do
@@ -51,6 +52,7 @@ class Restore:
         """
         snapshot = self._stores.repository.get(order.source or order.scope, order.snapshot)
         require_whole(snapshot)
+        require_room(self._stores.settings.data, LEAST, "the restore")
         target = Target(order.scope, snapshot, order.selection, order.people)
         plan = self._look(target)
         _require_agreed(order, plan)
@@ -90,7 +92,8 @@ class Restore:
         """The plan against the live state: a safety snapshot for nothing would puzzle people."""
         with self._stores.mongo.pinned() as reader:
             want = StoredInventory(self._stores, target.snapshot, target.scope, self._watch)
-            have = LiveInventory(self._stores, reader, Quiet(self._watch))
+            excluded = self._stores.excluded(target.scope)
+            have = LiveInventory(self._stores, reader, Quiet(self._watch), excluded)
             return Compare(self._stores, target, Quiet(self._watch)).run(want, have)
 
     @contextlib.contextmanager
@@ -152,8 +155,8 @@ class Restore:
         self._watch.progress(Progress("looking once more", 4, STEPS))
         target = Target(order.scope, safety, order.selection, order.people)
         with stores.mongo.pinned() as reader:
-            live = LiveInventory(stores, reader, Quiet(self._watch))
             stored = StoredInventory(stores, safety, order.scope, Quiet(self._watch))
+            live = LiveInventory(stores, reader, Quiet(self._watch), stored.excluded)
             plan = Compare(stores, target, Quiet(self._watch)).run(stored, live)
             return plan.is_empty and live.unknown_paths <= stored.unknown_paths
 

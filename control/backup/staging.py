@@ -193,13 +193,31 @@ class Staging:
     def _remove(self, path: str, *, is_folder: bool) -> None:
         with contextlib.suppress(FileNotFoundError):
             if path == ".":
-                self._live.root.rmdir()
+                self._remove_folder(str(self._live.root), None, path)
                 return
             with self._live.parent(path) as (folder, name):
                 if is_folder:
-                    os.rmdir(name, dir_fd=folder)
+                    self._remove_folder(name, folder, path)
                 else:
                     os.unlink(name, dir_fd=folder)
+
+    def _remove_folder(self, name: str, folder: int | None, path: str) -> None:
+        """Away with a folder, unless something excluded came into it since the plan was made."""
+        try:
+            os.rmdir(name, dir_fd=folder)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not self._has_excluded(path):
+                raise
+
+    def _has_excluded(self, path: str) -> bool:
+        """Whether something excluded lies anywhere below a folder that was to go."""
+        scope, recorded = self._target.scope, self._target.snapshot.excluded.patterns
+        excluded = self._stores.excluded(scope) | self._stores.excluded(scope, recorded)
+        found: list[str] = []
+        below = "" if path == "." else f"{path}/"
+        for _ in self._stores.live_tree(scope, excluded, found.append).paths(lambda *_: None):
+            pass
+        return any(one.startswith(below) for one in found)
 
     def _make_folder(self, path: str) -> None:
         if path == ".":

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ..model import Scope
+from ..model import Patterns, Scope
+from ..patterns import Exclusion, Told
 from ..settings import Settings
 from ..stores.files import RESERVED, Tree
 from ..stores.gate import Gate
@@ -41,6 +42,17 @@ class Stores:
     verdicts: Verdicts
     now: Callable[[], datetime] = server_now
 
-    def live_tree(self, scope: Scope) -> Tree:
-        """The live files of a scope, without what is ours."""
-        return Tree(scope.live_folder(self.settings.working), RESERVED if scope.is_site else "")
+    def patterns(self, scope: Scope) -> Patterns:
+        """What the settings leave out of a scope."""
+        chosen = self.settings.files.exclude.patterns
+        return chosen if scope.is_site else Patterns((), chosen.project)
+
+    def excluded(self, scope: Scope, *recorded: Patterns) -> Exclusion:
+        """What the settings leave out of a scope now, or what these patterns do."""
+        return Exclusion(scope, *(recorded or (self.patterns(scope),)))
+
+    def live_tree(self, scope: Scope, excluded: Exclusion | None = None, told: Told | None = None) -> Tree:
+        """The live files of a scope, without what is ours and what is excluded (None: by the settings of now)."""
+        if excluded is None:
+            excluded = self.excluded(scope)
+        return Tree(scope.live_folder(self.settings.working), RESERVED if scope.is_site else "", excluded, told)

@@ -176,6 +176,17 @@ class VerdictSchema(Schema):
     bytes = fields.Integer()
 
 
+class PatternsSchema(Schema):
+    site = fields.List(fields.String(), metadata={"description": "for what lies in no project's folder"})
+    project = fields.List(fields.String(), metadata={"description": "for what lies in the folder of a project"})
+
+
+class ExcludedSchema(Schema):
+    patterns = fields.Nested(PatternsSchema)
+    count = fields.Integer(metadata={"description": "a folder counts once, with all that is in it"})
+    paths = fields.List(fields.String(), metadata={"description": "the first of them"})
+
+
 class SnapshotSchema(Schema):
     name = fields.String()
     scope = fields.Nested(ScopeSchema)
@@ -195,6 +206,7 @@ class SnapshotSchema(Schema):
     confirmed = fields.List(
         fields.Nested(ProblemSchema), metadata={"description": "no problems, since who made it said they are right"}
     )
+    excluded = fields.Nested(ExcludedSchema, metadata={"description": "what the setting files.exclude left out"})
     safety_of = fields.Nested(SafetySchema, allow_none=True)
     deleted_at = fields.String(allow_none=True)
     deleted_by = fields.String(allow_none=True)

@@ -68,11 +68,14 @@ def describe(messages: Messages, snapshot: Snapshot, below: Scope, now: datetime
         ("note", messages.plain(snapshot.note)),
         ("shows", instant),
         ("holds", messages.holds(snapshot) if snapshot.reason is not Reason.UNKNOWN else ""),
+        *(("excluded", word) for word in messages.excluded(snapshot.excluded)),
         ("status", ", ".join([status, *marks])),
         ("undo", "takes back the restore it was made for" if restored else ""),
         (
             "deleted",
-            f"{messages.when(snapshot.deleted_at, now)} by {snapshot.deleted_by}" if snapshot.deleted_at else "",
+            messages.when(snapshot.deleted_at, now) + (f" by {snapshot.deleted_by}" if snapshot.deleted_by else "")
+            if snapshot.deleted_at
+            else "",
         ),
         *(("problem", messages.problem(problem)) for problem in snapshot.problems),
         *(("warning", messages.problem(problem)) for problem in snapshot.warnings),

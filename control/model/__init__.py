@@ -6,6 +6,7 @@ Rules:
 - Times are aware and UTC, sizes are bytes, ids are text.
 """
 
+from .excluded import Excluded, Patterns
 from .jobs import CONFIRMABLE, Health, Job, JobState, Order, Outcome, OutcomeStatus, Page, Progress, found_unchanged
 from .plans import Change, Counts, Plan, PlanItem
 from .scopes import EVERYTHING, Action, Actor, Permit, Person, Scope, ScopeView, Selection, is_id
@@ -46,6 +47,7 @@ __all__ = [
     "Change",
     "CollectionEntry",
     "Counts",
+    "Excluded",
     "FileEntry",
     "Health",
     "Inexact",
@@ -57,6 +59,7 @@ __all__ = [
     "OutcomeStatus",
     "Page",
     "Part",
+    "Patterns",
     "Permit",
     "Person",
     "Plan",

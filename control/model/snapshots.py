@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from ..errors import Problem
+from .excluded import Excluded
 from .scopes import Scope, Selection
 from .times import utc_text
 from .verdicts import Verdict
@@ -140,9 +141,10 @@ class Part:
     documents: int = 0
     bytes: int = 0
     title: str = ""
+    excluded: int = 0  # paths in its folder that were left out
 
     def as_dict(self) -> dict[str, Any]:
-        return {"files": self.files, "documents": self.documents, "bytes": self.bytes, "title": self.title}
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,7 @@ class Snapshot:
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()  # worth a look, though this snapshot is whole
     confirmed: tuple[Problem, ...] = ()
+    excluded: Excluded = field(default_factory=Excluded)
     unknown_paths: tuple[str, ...] = ()
     unknown_collections: tuple[str, ...] = ()
     projects: Mapping[str, Part] = field(default_factory=dict)
@@ -233,6 +236,7 @@ class Snapshot:
             problems=mine,
             warnings=own(self.warnings),
             confirmed=own(self.confirmed),
+            excluded=self.excluded.part_of(top, part.excluded),
         )
 
     @property
@@ -280,6 +284,7 @@ class Snapshot:
             "problems": [problem.as_dict() for problem in self.problems],
             "warnings": [problem.as_dict() for problem in self.warnings],
             "confirmed": [problem.as_dict() for problem in self.confirmed],
+            "excluded": self.excluded.as_shown(),
             "safety_of": None
             if undoable is None
             else {"job": undoable.job, "snapshot": undoable.snapshot, "at": utc_text(undoable.at)},

@@ -20,6 +20,7 @@ from ..model import Scope
 # The kernel's clock for the stamps of files: it goes by ticks, of up to 10 ms, and is never ahead of the other one.
 CLOCK_OF_STAMPS = 5  # CLOCK_REALTIME_COARSE, which Python has no name for
 FULL = (errno.ENOSPC, errno.EDQUOT)
+LEAST = 65_536  # bytes: what a plan, an intent and labels take at least
 _libc = ctypes.CDLL(None, use_errno=True)
 
 

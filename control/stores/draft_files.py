@@ -20,11 +20,15 @@ import shutil
 import stat as modes
 from pathlib import Path
 
+import structlog
+
 from ..errors import ChangedError
 from ..model import FileEntry
 from .copies import copy_file, copy_link, dress_folder
 from .files import Descent
 from .sparse import Sink
+
+log = structlog.get_logger(__name__)
 
 # No more links to this file, another device, a file system without links, one that refuses them.
 _CANNOT_SHARE = (errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES)
@@ -35,7 +39,7 @@ class DraftFiles:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.shares = True  # False after the first time that a file could not be shared
+        self._unshared: set[int] = set()  # devices whose files cannot be linked here
         self._descent = Descent(root)
 
     def __enter__(self) -> DraftFiles:
@@ -57,7 +61,7 @@ class DraftFiles:
         ChangedError: it is no longer there, or not what it was.
         """
         try:
-            if self.shares and self._link(older, stored, path):
+            if self._link(older, stored, path):
                 return
             folder, name = self._parent(path)
             copied, _ = copy_file(older, stored, name, folder)
@@ -68,6 +72,8 @@ class DraftFiles:
 
     def _link(self, older: Descent, stored: str, path: str) -> bool:
         source, old_name = older.parent(stored)
+        if self._unshared and os.fstat(source).st_dev in self._unshared:
+            return False
         folder, name = self._parent(path)
         try:
             try:
@@ -78,8 +84,10 @@ class DraftFiles:
         except OSError as error:
             if error.errno not in _CANNOT_SHARE:
                 raise
-            # One file may have all the links it can; anything else holds for all of them, and is not tried again.
-            self.shares = error.errno == errno.EMLINK
+            # One file may have all the links it can; anything else holds for its whole file system.
+            if error.errno != errno.EMLINK:
+                self._unshared.add(os.fstat(source).st_dev)
+                log.warning("files.not-linked", older=str(older.root), why=error.strerror, hint="They are copied.")
             return False
         return True
 

@@ -6,7 +6,8 @@ Rules:
 - Symbolic links are kept as links and never followed: each component is opened below the one before it (`dir_fd`,
   O_NOFOLLOW), so a link that is swapped in under our feet cannot lead a copy out of the scope.
 - A file that changed while it was read is read again, three times, then named (`ChangedError`).
-- The folder `.keyframe` at the top of the working directory is ours: no inventory shows it.
+- The folder `.keyframe` at the top of the working directory is ours: no inventory shows it. Nor is anything shown that
+  is excluded, and no walk goes down into it.
 
 >>> [entry.path for entry in Tree(Path("project/1")).walk(print)]   # doctest: +SKIP
 ['.', 'edition', 'edition/1', 'edition/1/scene.svx.json']
@@ -24,7 +25,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import ChangedError, Problem
-from ..model import Attributes, FileEntry
+from ..model import Attributes, FileEntry, Scope
+from ..patterns import Exclusion, Told
 from . import attributes as xattrs
 from .sparse import Sink, pour
 
@@ -33,6 +35,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _KEPT_OPEN = 64  # directories of a walk: a tree may be deeper than a process may have files open
 _KEPT_KINDS = (modes.S_IFREG, modes.S_IFDIR, modes.S_IFLNK)
 TRIES = 3
+NOTHING = Exclusion(Scope.site())
 
 
 ProblemSink = Callable[[str, Problem], None]  # the exact path, and what is wrong with it
@@ -155,11 +158,16 @@ class _Frame:
 
 
 class Tree:
-    """A folder and what lies below it, reached without following links. Open it with `with`."""
+    """A folder and what lies below it, reached without following links.
 
-    def __init__(self, root: Path, reserved: str = "") -> None:
+    `excluded` is left out of every walk; `told` gets the path of each thing that is, but not of what lies in it.
+    """
+
+    def __init__(self, root: Path, reserved: str = "", excluded: Exclusion = NOTHING, told: Told | None = None) -> None:
         self.root = root
         self.reserved = reserved
+        self._excluded = excluded
+        self._told = told or _untold
 
     def exists(self) -> bool:
         """Whether the root is there and is a directory."""
@@ -251,6 +259,8 @@ class Tree:
                     names.append(one.name)
                     if one.is_dir(follow_symlinks=False):
                         names.append(one.name + "/")
+            if self._excluded:
+                names = self._excluded.kept(frame.prefix, names, self._told)
         except OSError as error:
             frame.close()
             if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
@@ -291,6 +301,10 @@ class Tree:
         """As `Descent.digest`, for one file."""
         with self.descent() as descent:
             return descent.digest(path)
+
+
+def _untold(_path: str) -> None:
+    """Nobody wants to know what is excluded."""
 
 
 def _attributes(stat: os.stat_result, place: str) -> Attributes:

@@ -89,7 +89,14 @@ HEADER: Mapping[str, Any] = {
     "files": _count,
     "documents": _count,
     "bytes": _count,
-    "projects": Keyed("<id>", {"files": _count, "documents": _count, "bytes": _count, "title": _text}),
+    "projects": Keyed(
+        "<id>", {"files": _count, "documents": _count, "bytes": _count, "title": _text, "excluded": _count}
+    ),
+    "excluded": {
+        "patterns": {"site": [_text], "project": [_text]},
+        "count": _count,
+        "paths": [_text],
+    },
     "left_out": {"collections": [_text]},
     "database": _text,
     "project_id_kind": _one_of("objectid", "string", "int"),

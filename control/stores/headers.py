@@ -19,7 +19,20 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DamagedError, Problem
-from ..model import FORMAT, Instant, Part, Reason, RestoreMark, Scope, Selection, Snapshot, Status, utc_moment, utc_text
+from ..model import (
+    FORMAT,
+    Excluded,
+    Instant,
+    Part,
+    Reason,
+    RestoreMark,
+    Scope,
+    Selection,
+    Snapshot,
+    Status,
+    utc_moment,
+    utc_text,
+)
 
 # What bytes that are no labels raise, whatever they are.
 NO_LABELS = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
@@ -135,6 +148,7 @@ def _header(scope: Scope, name: str, document: Mapping[str, Any]) -> Snapshot:
         problems=tuple(Problem.from_dict(problem) for problem in document["problems"]),
         warnings=tuple(Problem.from_dict(problem) for problem in document.get("warnings", ())),
         confirmed=tuple(Problem.from_dict(problem) for problem in document.get("confirmed", ())),
+        excluded=Excluded.from_dict(document["excluded"]),
         unknown_paths=tuple(document["unknown"]["paths"]),
         unknown_collections=tuple(document["unknown"]["collections"]),
         projects={key: Part(**part) for key, part in document.get("projects", {}).items()},

@@ -238,10 +238,15 @@ class Mongo:
             rows = self.database.get_collection(collection, codec_options=RAW).find(taken, {"_id": 1}, collation=SIMPLE)
             return {id_bytes(bytes(row.raw)) for row in rows}
 
-    def data_bytes(self) -> int:
-        """The size of all documents of the database, uncompressed."""
-        with translated("database"):
-            return int(self.database.command("dbStats")["dataSize"])
+    def extent(self, scope: Scope, info: CollectionInfo) -> tuple[int, int]:
+        """How many documents of a scope a collection has, and about how many bytes they are."""
+        with translated(f"collection {info.name}"):
+            found = self.database.command("collStats", info.source)
+            documents, size = int(found.get("count", 0)), int(found.get("size", 0))
+            if scope.is_site or not documents:
+                return documents, size
+            own = self.database[info.name].count_documents(self.where((scope,), info.name))
+            return own, own * size // documents
 
     def is_without_people(self) -> bool:
         """Whether all collections of people are empty, as on a fresh machine."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +26,7 @@ manifest-sha256.txt checksums of all of this
 labels.json         notes that may have changed since; not covered by the checksums
 
 It does not hold: the program's code, its settings and secrets, and collections that are nobody's content: {left_out}.
-
+{excluded}
 To check it
 -----------
 Go into this folder, then:
@@ -96,7 +97,7 @@ class Unsummed:
         self.number += 1
         if self.number <= _NAMED:
             # Both ends of a name tell more than 4,096 bytes of it; line feeds would look like commands.
-            text = "".join(char if char.isprintable() else "\ufffd" for char in name.decode("utf-8", "replace"))
+            text = _printable(name.decode("utf-8", "replace"))
             self.names.append(f"{text[:100]} ... {text[-100:]}\n  SHA-256 {sha256}")
 
 
@@ -114,6 +115,7 @@ def readme_text(header: Mapping[str, Any], unsummed: Unsummed | None = None) -> 
         documents=header["documents"],
         partial=f"\nIt is PARTIAL: {len(problems)} problems are named in snapshot.json." if problems else "",
         left_out=", ".join(header["left_out"]["collections"]) or "none",
+        excluded=_excluded_text(header["excluded"], is_site=project_id is None),
         but=", but for the files that are named below" if left else "",
     )
     if left:
@@ -126,6 +128,45 @@ def readme_text(header: Mapping[str, Any], unsummed: Unsummed | None = None) -> 
         for name, field in header["project_fields"].items()
     )
     return head + _PROJECT.format(database=header["database"], project_id=project_id, commands=commands)
+
+
+def _excluded_text(excluded: Mapping[str, Any], *, is_site: bool) -> str:
+    """What was left out, and by which patterns; empty where no pattern was set."""
+    patterns = excluded["patterns"]
+    places = [("in the folder of a project" if is_site else "", patterns["project"])]
+    if is_site:
+        places.append(("anywhere else", patterns["site"]))
+    named = [
+        textwrap.fill(
+            _printable(f"{place}: {', '.join(chosen)}" if place else ", ".join(chosen)),
+            112,
+            initial_indent="    ",
+            subsequent_indent="        ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for place, chosen in places
+        if chosen
+    ]
+    if not named:
+        return ""
+    count = excluded["count"]
+    left = "Nothing like that was there." if not count else f"{count} files and folders were left out:"
+    first = [f"    {_printable(path)}" for path in excluded["paths"]]
+    more = [f"    and {count - len(first)} more"] if count > len(first) else []
+    lines = [
+        "Nor files that these patterns name, as in .gitignore (setting files.exclude):",
+        *named,
+        left,
+        *first,
+        *more,
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _printable(text: str) -> str:
+    """On one line, whatever a name holds: a line feed in it would look like a line of ours."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 
 def _shell_id(header: Mapping[str, Any]) -> str:

@@ -30,7 +30,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from ..errors import BusyError, DamagedError, NotFoundError
+from ..errors import BusyError, DamagedError, NoRoomError, NotFoundError
 from ..model import CollectionEntry, FileEntry, RestoreMark, Scope, Snapshot, Verdict, is_snapshot_name
 from .disk import FULL, flush, names_in, remove_tree, scratch_name, sweep_scratch, sync_folder, translate
 from .draft import Draft, is_of_this_boot
@@ -124,7 +124,14 @@ class Repository:
             header = read_header(scope, folder)
         except DamagedError as error:
             header = damaged_header(scope, folder, error)
-        return labels_of(header, read_labels(folder))
+        labels = read_labels(folder)
+        # Where a snapshot lies decides; on a full disk its labels could not be written.
+        if not folder.is_relative_to(self._trash):
+            labels = replace(labels, deleted_at=None, deleted_by="")
+        elif labels.deleted_at is None:
+            with contextlib.suppress(OSError):  # a rename is the last thing that happened to the folder
+                labels = replace(labels, deleted_at=datetime.fromtimestamp(folder.stat().st_ctime, UTC))
+        return labels_of(header, labels)
 
     # --- reading what is stored
 
@@ -214,7 +221,8 @@ class Repository:
         """Make a complete draft exist, under the first free name from `made_at` on; the one commit point."""
         top = scope.stored_folder(self.root)
         try:
-            top.mkdir(parents=True, exist_ok=True)
+            for folder in (top, scope.stored_folder(self._trash)):  # on a full disk there is no room for a folder
+                folder.mkdir(parents=True, exist_ok=True)
             flush(draft.folder)
             with self._naming():
                 moment = made_at.astimezone(UTC)
@@ -302,7 +310,8 @@ class Repository:
         """Bring a snapshot back out of the trash, under its name."""
         folder = self.folder(scope, name, trash=True)
         self._move(folder, scope.stored_folder(self.root) / name)
-        self._relabel(scope, name, lambda labels: replace(labels, deleted_at=None, deleted_by=""))
+        with contextlib.suppress(NoRoomError):  # it is back; that the labels still say otherwise counts for nothing
+            self._relabel(scope, name, lambda labels: replace(labels, deleted_at=None, deleted_by=""))
         return self.get(scope, name)
 
     def _move(self, source: Path, target: Path) -> None:

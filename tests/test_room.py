@@ -1,0 +1,289 @@
+"""Room: what a snapshot is said to need, and what works on real disks that are full, fill up, or are two."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from failing import DONE, FAILED, Faults, impatient, require_clean
+from keyframe.backup import make, room
+from keyframe.errors import KeyframeError, NoRoomError
+from keyframe.model import Scope, Snapshot
+from keyframe.stores.disk import require_room
+from whole import require_whole
+from world import EDITION, OTHER, PROJECT, SITE, World, new_world
+
+MODEL = f"edition/{EDITION[0]}/model.glb"
+
+
+@pytest.fixture
+def faults(monkeypatch: pytest.MonkeyPatch) -> Faults:
+    return impatient(monkeypatch)
+
+
+def mounted(kind: str, folder: Path, megabytes: int) -> bool:
+    """Mount a small real file system of that kind."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() != 0:
+        return False
+    if kind == "tmpfs":
+        command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+    else:
+        image = folder.with_name(f"{folder.name}.img")
+        with image.open("wb") as file:
+            file.truncate(megabytes * 1_000_000)
+        made = shutil.which("mkfs.ext4") and subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)]).returncode == 0
+        if not made:
+            return False
+        command = ["mount", "-o", "loop", str(image), str(folder)]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+@pytest.fixture(params=["tmpfs", "ext4"])
+def small(request: pytest.FixtureRequest, mongo_uri: str, tmp_path: Path, faults: Faults) -> Iterator[World]:
+    """A world whose data directory is a file system of 8 MB."""
+    data = tmp_path / "var/data"
+    if not mounted(request.param, data, 8):
+        pytest.skip(f"no {request.param} can be mounted here")
+    try:
+        with new_world(mongo_uri, tmp_path) as world:
+            yield world
+    finally:
+        subprocess.run(["umount", "-l", str(data)], check=True)
+
+
+def fill_up(folder: Path) -> Path:
+    """A file that takes the disk to its last byte."""
+    filler = folder / "filler"
+    with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as file:
+        for size in (1 << 16, 1 << 12, 512, 1):
+            with contextlib.suppress(OSError):
+                while file.write(bytes(size)):
+                    pass
+    return filler
+
+
+def listed(world: World, scope: Scope = PROJECT) -> list[str]:
+    return [one.name for one in world.office.desk.snapshots(world.ask, scope).items]
+
+
+# --- what is needed
+
+
+def needed(world: World, scope: Scope, newest: Snapshot | None) -> int:
+    return room.records_needed(world.office.work._backup._stores, scope, newest)
+
+
+def test_records_that_did_not_change_need_no_room(world: World) -> None:
+    before = needed(world, SITE, None)
+    snapshot = world.make(SITE)
+
+    assert before > 500
+    assert needed(world, SITE, snapshot) == 0
+    assert needed(world, PROJECT, world.make(PROJECT)) == 0
+    world.db.site.insert_one({"_id": "more", "text": "x" * 100_000})
+    assert 100_000 < needed(world, SITE, snapshot) < 400_000  # this collection, as BSON and as JSON
+
+
+def test_a_project_needs_room_for_its_own_records_only(world: World) -> None:
+    world.db.edition.insert_one({"_id": "big", "projectId": OTHER.project_id, "text": "x" * 1_000_000})
+
+    assert needed(world, PROJECT, None) < needed(world, SITE, None)
+
+
+def test_a_snapshot_that_cannot_fit_is_refused_with_both_numbers_before_anything_is_written(
+    small: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = small.make(PROJECT)
+    (small.folder(PROJECT) / "big.bin").write_bytes(os.urandom(20_000_000))
+    copied: list[Any] = []
+    monkeypatch.setattr("keyframe.backup.copying.Copying.bulk", lambda *_: copied.append(1))
+
+    outcome = small.done(small.office.desk.make(small.ask, PROJECT))
+
+    assert outcome.status is FAILED
+    assert outcome.problems[0].code == "no-room"
+    assert "needs about 20.0 MB" in outcome.problems[0].what and "MB free" in outcome.problems[0].what
+    assert not copied
+    assert listed(small) == [older.name]
+
+
+def test_files_that_are_shared_are_not_counted(small: World) -> None:
+    (small.folder(PROJECT) / "big.bin").write_bytes(os.urandom(5_000_000))
+    small.make(PROJECT)
+    small.write("more.txt")
+
+    assert small.make(PROJECT).status.value == "done"  # there is no room for another 5 MB
+
+
+# --- a disk that fills up all the same
+
+
+@pytest.mark.parametrize("what", ["files", "records"])
+def test_a_disk_that_fills_up_in_the_middle_leaves_nothing_behind(
+    small: World, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    older = small.make(PROJECT)
+    inodes = {path: path.stat().st_ino for path in small.stored(older).rglob("*")}
+    if what == "files":
+        for number in range(6):
+            (small.folder(PROJECT) / f"{number}.bin").write_bytes(os.urandom(2_000_000))
+    else:
+        own = small.db.project.find_one()
+        assert own is not None
+        texts = [os.urandom(250_000).hex() for _ in range(20)]
+        rows = [{"projectId": own["_id"], "title": str(n), "text": text} for n, text in enumerate(texts)]
+        small.db.edition.insert_many(rows)
+    before = small.state()
+    monkeypatch.setattr(make, "require_room", lambda *_: None)
+
+    outcome = small.done(small.office.desk.make(small.ask, PROJECT))
+
+    assert outcome.status is FAILED
+    assert [one.code for one in outcome.problems] == ["no-room"]
+    assert listed(small) == [older.name]
+    assert {path: path.stat().st_ino for path in small.stored(older).rglob("*")} == inodes
+    require_clean(small)
+    assert small.state() == before
+
+
+# --- a disk that is full
+
+
+def test_on_a_full_disk_snapshots_are_listed_shown_verified_deleted_and_put_back(small: World) -> None:
+    desk = small.office.desk
+    older, before = small.make(PROJECT), small.state()
+    small.spoil()
+    spoilt = small.state()
+    filler = fill_up(small.settings.data)
+
+    assert listed(small) == [older.name]
+    assert desk.snapshot(small.ask, PROJECT, older.name).files == older.files
+    assert small.done(desk.verify(small.ask, PROJECT, older.name)).status is DONE
+    with pytest.raises(KeyframeError) as caught:
+        desk.note(small.ask, PROJECT, older.name, "a note")
+    assert caught.value.code == "no-room"
+    desk.delete(small.ask, PROJECT, older.name)
+    assert listed(small) == []
+    gone = desk.snapshots(small.ask, PROJECT, trash=True).items[0]
+    assert gone.name == older.name and gone.deleted_at is not None
+    desk.undelete(small.ask, PROJECT, older.name)
+    assert listed(small) == [older.name]
+    assert desk.snapshot(small.ask, PROJECT, older.name).deleted_at is None
+    for outcome in (small.done(desk.preview(small.ask, PROJECT, older.name)), small.restore(older)):
+        assert outcome.status is FAILED
+        assert outcome.problems[0].code == "no-room"
+        assert "needs about" in outcome.problems[0].what and "MB free" in outcome.problems[0].what
+    assert small.state() == spoilt
+    filler.unlink()
+    assert small.restore(older).status is DONE
+    assert small.state() == before
+    require_clean(small)
+
+
+def test_labels_that_say_deleted_count_for_nothing_where_the_snapshot_is_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = world.make(PROJECT)
+    world.office.desk.delete(world.ask, PROJECT, older.name)
+
+    def full(*_: object) -> None:
+        raise NoRoomError("the disk is full.", subject="labels", hint="")
+
+    monkeypatch.setattr("keyframe.stores.repository.Repository._relabel", full)
+    back = world.office.desk.undelete(world.ask, PROJECT, older.name)
+
+    assert back.deleted_at is None and back.deleted_by == ""
+
+
+def test_on_a_disk_that_may_only_be_read_snapshots_are_listed_shown_and_verified(small: World) -> None:
+    desk, data = small.office.desk, small.settings.data
+    older, before = small.make(PROJECT), small.state()
+    small.spoil()
+    subprocess.run(["mount", "--bind", str(data), str(data)], check=True)  # over it, as nothing open stands in the way
+    subprocess.run(["mount", "-o", "remount,ro,bind", str(data)], check=True)
+    try:
+        assert listed(small) == [older.name]
+        assert desk.snapshot(small.ask, PROJECT, older.name).name == older.name
+        assert small.done(desk.verify(small.ask, PROJECT, older.name)).status is DONE
+        made = small.done(desk.make(small.ask, PROJECT))
+        with pytest.raises(KeyframeError) as caught:
+            desk.delete(small.ask, PROJECT, older.name)
+    finally:
+        subprocess.run(["umount", "-l", str(data)], check=True)
+    assert made.problems[0].code == caught.value.code == "unavailable"
+    for what in (made.problems[0].what, caught.value.what):
+        assert "Read-only file system" in what
+    assert small.restore(older).status is DONE
+    assert small.state() == before
+
+
+# --- two file systems
+
+
+def test_copies_on_another_file_system_are_copied_again_and_the_rest_is_linked(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other"
+    if not mounted("tmpfs", other, 8):
+        pytest.skip("no tmpfs can be mounted here")
+    try:
+        monkeypatch.setattr("keyframe.stores.seen.RACY_NS", -(1 << 62))
+        monkeypatch.setattr("keyframe.backup.rows.RACY_NS", -(1 << 62))
+        of_project = world.make(PROJECT)
+        of_other = world.make(OTHER)
+        moved = world.stored(of_project)  # by hand, to another disk
+        shutil.copytree(moved, other / moved.name, symlinks=True, copy_function=shutil.copy2)
+        shutil.rmtree(moved)
+        moved.symlink_to(other / moved.name)
+
+        with structlog.testing.capture_logs() as logs:
+            of_site = world.make(SITE)
+
+        top = world.stored(of_site) / "files/project"
+        theirs = top / f"{OTHER.project_id}/edition/{EDITION[2]}/model.glb"
+        ours = top / f"{PROJECT.project_id}/{MODEL}"
+        assert theirs.samefile(world.stored(of_other) / f"files/edition/{EDITION[2]}/model.glb")
+        assert ours.stat().st_dev != (moved / "files" / MODEL).stat().st_dev
+        assert ours.read_bytes() == (moved / "files" / MODEL).read_bytes()
+        assert [one["why"] for one in logs if one["event"] == "files.not-linked"] == ["Invalid cross-device link"]
+        require_whole(world.stored(of_site), of_site)
+        world.spoil()
+        assert world.restore(of_project).status is DONE
+    finally:
+        subprocess.run(["umount", "-l", str(other)], check=True)
+
+
+def test_copies_on_another_file_system_count_as_needed(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other"
+    if not mounted("tmpfs", other, 8):
+        pytest.skip("no tmpfs can be mounted here")
+    try:
+        (world.folder(PROJECT) / "big.bin").write_bytes(bytes(5_000_000))
+        older = world.make(PROJECT)
+        asked: list[int] = []
+
+        def told(folder: Path, number: int, what: str) -> None:
+            asked.append(number)
+            require_room(folder, number, what)
+
+        monkeypatch.setattr(make, "require_room", told)
+        world.make(PROJECT)
+        stored = world.stored(older)
+        shutil.copytree(stored, other / stored.name, symlinks=True)
+        shutil.rmtree(stored)
+        stored.symlink_to(other / stored.name)
+        world.make(PROJECT)
+    finally:
+        subprocess.run(["umount", "-l", str(other)], check=True)
+
+    assert asked[0] < 1_000_000 < 5_000_000 < asked[1]
