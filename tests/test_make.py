@@ -365,7 +365,7 @@ def test_the_probe_of_a_full_disk_leaves_nothing_behind(world: World, monkeypatc
     monkeypatch.setattr(Path, "write_bytes", full)
 
     with pytest.raises(NoRoomError):
-        Repository(world.settings.repository).require_writable()
+        Repository(world.settings.repository).drafts.require_writable()
 
     assert list((world.settings.repository / ".drafts").iterdir()) == []
 

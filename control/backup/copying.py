@@ -66,7 +66,7 @@ class Copying:
         self._may_be_absent = may_be_absent
         self._scope = scope
         self._looking = Looking(stores, self._live, older, watch)
-        self._place = stores.seen.place(stores.repository.place_of_draft(draft))
+        self._place = stores.seen.place(stores.repository.drafts.place_of(draft))
         self._kept_at = time.monotonic()
         self.passes = 0  # over the live files, with copying
         self._tells_time = True
@@ -110,7 +110,7 @@ class Copying:
         stat = row.stat
         key: SeenKey = (stat.device, stat.inode, stat.ctime_ns, stat.mtime_ns, stat.size)
         # What was taken over from a draft that is removed in the end is known by its place in this one.
-        is_here = row.folder == "" or self._stores.repository.is_draft(row.folder)
+        is_here = row.folder == "" or self._stores.repository.drafts.holds(row.folder)
         path = row.path if is_here or row.folder == self._looking.folder else row.copy
         place = self._place if is_here else self._stores.seen.place(row.folder)
         copy = Copy(place, os.fsdecode(path))

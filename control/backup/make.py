@@ -96,7 +96,7 @@ class Make:
         damage = known_damage(stores)
         afresh = self._afresh or damage.is_everywhere
         newest = Newest() if afresh else newest_of(stores.repository, scope, damage.places)
-        with stores.repository.draft(scope, key) as draft:
+        with stores.repository.drafts.begin(scope, key) as draft:
             older = OlderCopies(newest.snapshot, damage, shares=not afresh)
             copying = Copying(stores, scope, draft, older, self._watch, may_be_absent=is_safety)
             made_at, header = self._write(draft, copying, older, is_safety=is_safety)
@@ -142,10 +142,10 @@ class Make:
     def _require_writable(self) -> None:
         repository = self._stores.repository
         try:
-            repository.require_writable()
+            repository.drafts.require_writable()
         except NoRoomError:  # it may be what an interrupted make left that fills the disk
-            repository.sweep_drafts(self._scope)
-            repository.require_writable()
+            repository.drafts.sweep(self._scope)
+            repository.drafts.require_writable()
 
     def _require_room(self, draft: Draft, files: int, newest: Snapshot | None) -> None:
         """Room for what is new, before anything is copied."""

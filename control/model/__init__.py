@@ -13,7 +13,6 @@ from .scopes import EVERYTHING, Action, Actor, Permit, Person, Scope, ScopeView,
 from .snapshots import (
     BUCKETS,
     FORMAT,
-    NO_UNDOS,
     SHRUNK,
     SYSTEM_JS,
     Attributes,
@@ -26,11 +25,11 @@ from .snapshots import (
     RestoreMark,
     Snapshot,
     Status,
-    Undos,
     is_capped,
     is_snapshot_name,
 )
 from .times import utc_moment, utc_text
+from .undos import NO_UNDOS, Undos
 from .verdicts import Verdict, Weight, decisive
 
 __all__ = [

@@ -32,14 +32,14 @@ from pathlib import Path
 
 from ..errors import BusyError, DamagedError, NoRoomError, NotFoundError
 from ..model import CollectionEntry, FileEntry, RestoreMark, Scope, Snapshot, Verdict, is_snapshot_name
-from .disk import FULL, flush, names_in, remove_tree, scratch_name, sweep_scratch, sync_folder, translate
-from .draft import Draft, is_of_this_boot
+from .disk import FULL, flush, names_in, sync_folder, translate
+from .draft import Draft
+from .drafts import Drafts
 from .file_lines import FileLine, read_lines
 from .headers import NO_DATE, Labels, damaged_header, labels_of, named_moment, read_header, read_labels, write_json
 from .manifest import read_collections, read_manifest
 from .validator import Told, Validator
 
-_DRAFTS = ".drafts"
 _NAME = "%Y-%m-%dT%H-%M-%SZ"
 # By so much a name can be later than `made_at`: it would take ten minutes of making more than one snapshot a second.
 _DRIFT = timedelta(minutes=10)
@@ -51,7 +51,7 @@ class Repository:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._trash = root / ".trash"
-        self._drafts = root / _DRAFTS
+        self.drafts = Drafts(root)
 
     # --- looking
 
@@ -183,40 +183,6 @@ class Repository:
 
     # --- writing
 
-    @contextlib.contextmanager
-    def draft(self, scope: Scope, key: str) -> Iterator[Draft]:
-        """A new draft; afterwards none of the scope is left, unless this one was committed. Needs the scope's lock."""
-        folder = self._drafts / scratch_name(scope, key)
-        try:
-            remove_tree(folder)
-            folder.mkdir(parents=True, mode=0o700)
-            draft = Draft(folder)
-        except OSError as error:
-            remove_tree(folder)
-            raise translate(error, str(self.root), "nothing was written") from error
-        try:
-            yield draft
-        finally:
-            draft.abandon()
-            self.sweep_drafts(scope)
-
-    def place_of_draft(self, draft: Draft) -> str:
-        """The folder of a draft, below `root`."""
-        return f"{_DRAFTS}/{draft.folder.name}"
-
-    @staticmethod
-    def is_draft(place: str) -> bool:
-        """Whether a folder below `root` is that of a draft."""
-        return place.startswith(f"{_DRAFTS}/")
-
-    def is_trusted(self, place: str) -> bool:
-        """Whether the files of a snapshot or draft are what was written, as far as a power cut goes."""
-        return not self.is_draft(place) or is_of_this_boot(self.root / place)
-
-    def sweep_drafts(self, scope: Scope) -> None:
-        """Remove all drafts of this scope; call it with the scope's lock held."""
-        sweep_scratch(self._drafts, scope)
-
     def commit(self, draft: Draft, scope: Scope, made_at: datetime) -> Snapshot:
         """Make a complete draft exist, under the first free name from `made_at` on; the one commit point."""
         top = scope.stored_folder(self.root)
@@ -330,18 +296,6 @@ class Repository:
         while not there.exists() and there != there.parent:
             there = there.parent
         return os.access(there, os.W_OK)
-
-    def require_writable(self) -> None:
-        """Raise UnavailableError or NoRoomError where nothing can be written, before anything begins."""
-        try:
-            self._drafts.mkdir(parents=True, exist_ok=True)
-            probe = self._drafts / f".probe-{os.getpid()}"
-            try:
-                probe.write_bytes(b"keyframe")
-            finally:  # a full disk lets a file begin that it has no room for
-                probe.unlink(missing_ok=True)
-        except OSError as error:
-            raise translate(error, str(self.root), "nothing was changed") from error
 
 
 def _age(snapshot: Snapshot) -> tuple[datetime, str]:
