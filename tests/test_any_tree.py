@@ -151,7 +151,8 @@ def there_and_back(world: World, first: dict[bytes, Any], second: dict[bytes, An
     """Make, check, spoil, restore, undo."""
     top = Top(world)
     before = top.fill(first)
-    snapshot = world.make(PROJECT)
+    outcome = world.done(world.office.desk.make(world.ask, PROJECT, confirm=["shrunk"]))  # an empty tree is meant
+    snapshot = world.office.desk.snapshot(world.ask, PROJECT, outcome.snapshot or "")
     check(world, snapshot)
     stored = os.open(world.stored(snapshot) / "files", os.O_RDONLY)
     assert state(stored) == before
