@@ -178,6 +178,7 @@ def test_ids_of_other_kinds_stand_in_the_commands_as_mongosh_reads_them(kind: st
         "files": 0,
         "documents": 0,
         "left_out": {"collections": []},
+        "excluded": {"patterns": {"site": [], "project": []}, "count": 0, "paths": []},
         "database": "blogs",
         "project_id_kind": kind,
         "project_fields": {"blog": "_id"},
