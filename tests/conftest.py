@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,12 @@ from mongod import Mongod
 from pymongo import MongoClient
 from pymongo.database import Database
 from world import World, new_world
+
+
+def pytest_configure() -> None:
+    """Programs that tests start hear Ctrl-C, also where the tests run in the background of a shell that ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
