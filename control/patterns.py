@@ -99,13 +99,13 @@ class Exclusion:
         # A project's own snapshots know no patterns of the site.
         chosen = patterns if scope.is_site else tuple(Patterns((), one.project) for one in patterns)
         self.patterns = tuple(dict.fromkeys(one for one in chosen if one.site or one.project))
-        self._scope = scope
+        self.scope = scope
         self._site = tuple(_matcher(one.site) for one in self.patterns if one.site)
         self._project = tuple(_matcher(one.project) for one in self.patterns if one.project)
         self._known: dict[str, bool] = {}
 
     def __or__(self, other: Exclusion) -> Exclusion:
-        return self if self.patterns == other.patterns else Exclusion(self._scope, *self.patterns, *other.patterns)
+        return self if self.patterns == other.patterns else Exclusion(self.scope, *self.patterns, *other.patterns)
 
     def __bool__(self) -> bool:
         return bool(self.patterns)
@@ -164,7 +164,7 @@ class Exclusion:
 
     def _judges(self, prefix: str) -> tuple[tuple[Matcher, ...], str]:
         """Who judges the names in a folder, and what stands before them there."""
-        if not self._scope.is_site:
+        if not self.scope.is_site:
             return self._project, prefix
         if not prefix.startswith("project/") or prefix == "project/":
             return self._site, prefix
@@ -173,4 +173,4 @@ class Exclusion:
     def _is_fixed(self, folder: str) -> bool:
         """Whether it is one of the folders that make the site what it is."""
         top, _, rest = folder.partition("/")
-        return self._scope.is_site and top == "project" and "/" not in rest
+        return self.scope.is_site and top == "project" and "/" not in rest

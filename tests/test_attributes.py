@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 from failing import Faults
-from keyframe.backup import rows
 from keyframe.model import OutcomeStatus, Snapshot
-from keyframe.stores import attributes, seen
+from keyframe.stores import attributes, rows, seen
 from keyframe.stores.attributes import read
 from keyframe.stores.validator import Validator
 from whole import require_whole

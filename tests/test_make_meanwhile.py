@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from keyframe.backup import bulk, copying
+from keyframe.backup import copying
 from keyframe.backup.copying import Copying
 from keyframe.model import OutcomeStatus, Snapshot
+from keyframe.stores import taking
 from keyframe.stores.gate import Gate
 from keyframe.stores.mongo import Mongo
 from whole import require_whole
@@ -159,7 +160,7 @@ def test_what_becomes_something_else_while_it_is_read_is_named(
             model.unlink() if other == "link" else model.rmdir()
             model.write_text("again")
 
-    monkeypatch.setattr(bulk, "take", swapping)
+    monkeypatch.setattr(taking, "take", swapping)
     monkeypatch.setattr(copying, "take", swapping)
     snapshot = world.make(PROJECT)
 

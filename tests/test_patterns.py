@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from keyframe.model import Patterns, Scope
 from keyframe.patterns import Exclusion, mistake_of
 from keyframe.settings import ExcludeSettings
-from keyframe.stores.files import Tree
+from keyframe.stores.trees import Tree
 
 SITE, PROJECT = Scope.site(), Scope.project("1")
 

@@ -236,7 +236,7 @@ def test_copies_on_another_file_system_are_copied_again_and_the_rest_is_linked(
         pytest.skip("no tmpfs can be mounted here")
     try:
         monkeypatch.setattr("keyframe.stores.seen.RACY_NS", -(1 << 62))
-        monkeypatch.setattr("keyframe.backup.rows.RACY_NS", -(1 << 62))
+        monkeypatch.setattr("keyframe.stores.rows.RACY_NS", -(1 << 62))
         of_project = world.make(PROJECT)
         of_other = world.make(OTHER)
         moved = world.stored(of_project)  # by hand, to another disk

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from keyframe.backup import bulk, copying, damage, rows
+from keyframe.backup import copying, damage
 from keyframe.model import OutcomeStatus, Scope, Snapshot
-from keyframe.stores import draft_files, seen
+from keyframe.stores import draft_files, rows, seen, taking
 from keyframe.stores.disk import remove_tree
 from whole import require_whole
 from world import EDITION, PROJECT, SITE, World
@@ -39,13 +39,13 @@ def inode(world: World, snapshot: Snapshot, path: str = MODEL) -> int:
 def copied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The paths of files whose bytes were read."""
     paths: list[str] = []
-    take = bulk.take
+    take = taking.take
 
     def told(row: Any, *args: Any) -> Any:
         paths.append(os.fsdecode(row.path))
         return take(row, *args)
 
-    monkeypatch.setattr(bulk, "take", told)
+    monkeypatch.setattr(taking, "take", told)
     monkeypatch.setattr(copying, "take", told)
     return paths
 

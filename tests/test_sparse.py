@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from keyframe.errors import ChangedError
 from keyframe.model import OutcomeStatus
 from keyframe.stores.copies import copy_file
-from keyframe.stores.files import Tree
 from keyframe.stores.sparse import pour
+from keyframe.stores.trees import Tree
 from whole import require_whole
 from world import EDITION, PROJECT, World
 

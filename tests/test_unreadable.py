@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from keyframe.errors import Problem
 from keyframe.model import OutcomeStatus, Snapshot
-from keyframe.stores.files import Tree
+from keyframe.stores.trees import Tree
 from whole import require_whole
 from world import EDITION, PROJECT, World
 

@@ -21,26 +21,33 @@ from collections.abc import Iterator
 import structlog
 
 from ..errors import ChangedError, Problem
-from ..model import FileEntry, Progress, Scope
+from ..model import Scope
 from ..stores.copies import TargetError
 from ..stores.disk import has_our_clock
 from ..stores.draft import Draft
 from ..stores.draft_files import DraftFiles
-from ..stores.files import RESERVED, Descent, path_key
+from ..stores.files import RESERVED, Descent
 from ..stores.gate import Period
+from ..stores.rows import Noted, Row, look_of
 from ..stores.seen import Copy, SeenKey
-from .bulk import Bulk, take
+from ..stores.sheets import FILE, Sheet
+from ..stores.taking import take
+from ..stores.trees import Tree
+from .bulk import Bulk
 from .closing import Limit, TooLongError
-from .freshening import Freshening, Limits
-from .looking import Looking, OlderCopies, Shelf
+from .filling import Filling
+from .freshening import Limits
+from .helpers import WORTH_COPYING, WORTH_WALKING, Helpers
+from .looking import Looking
 from .noticing import written_past
-from .rows import Relay, Row, RowWriter, read_rows, row_of, told
+from .row_files import Item, Relay, RowWriter, read_items, read_rows
+from .shelf import OlderCopies
 from .stores import Stores
 from .watches import Watch
 
 log = structlog.get_logger(__name__)
 
-_TOLD = 100  # files between two words about them
+_FILE = FILE[0]
 _KEPT_EVERY = 1.0  # seconds: what the next make has to do again at most, where this one is interrupted
 _NAMED = 20  # excluded paths
 _ANOTHER_KIND = (errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO)  # than when it was listed
@@ -56,6 +63,7 @@ class Copying:
         draft: Draft,
         older: OlderCopies,
         watch: Watch,
+        helpers: Helpers,
         *,
         may_be_absent: bool,
     ) -> None:
@@ -65,7 +73,8 @@ class Copying:
         self._watch = watch
         self._may_be_absent = may_be_absent
         self._scope = scope
-        self._looking = Looking(stores, self._live, older, watch)
+        self._helpers = helpers
+        self._looking = Looking(stores, self._live, scope, older, watch, helpers)
         self._place = stores.seen.place(stores.repository.drafts.place_of(draft))
         self._kept_at = time.monotonic()
         self.passes = 0  # over the live files, with copying
@@ -99,9 +108,10 @@ class Copying:
 
     def bulk(self) -> None:
         """Copy what has no stored copy; nobody is kept from writing meanwhile."""
-        bulk = Bulk(self._draft.files, self._live, self._watch, self._keep)
+        helpers = self._helpers if self._looking.files_needed >= WORTH_COPYING else None
+        bulk = Bulk(self._draft.files, self._live, self._watch, (self._keep, self._keep_sheet), helpers)
         with RowWriter(self._draft.rows(1)) as out:
-            bulk.run(read_rows(self._draft.rows(0)), out, self._looking.bytes_to_read)
+            bulk.run(read_items(self._draft.rows(0)), out, self._looking.bytes_to_read)
         self.passes = 1
         self._stores.seen.flush()
 
@@ -115,6 +125,20 @@ class Copying:
         place = self._place if is_here else self._stores.seen.place(row.folder)
         copy = Copy(place, os.fsdecode(path))
         self._stores.seen.remember(key, row.sha256, row.attributes, row.at, copy)
+        self._flush_now_and_then()
+
+    def _keep_sheet(self, noted: Noted) -> None:
+        """Remember the files of a sheet that were just copied."""
+        sheet, seen = noted.sheet, self._stores.seen
+        for number, (key, name, kind) in enumerate(
+            zip(sheet.seen_keys(), sheet.names_list(), sheet.kinds, strict=True)
+        ):
+            if kind == _FILE:
+                copy = Copy(self._place, os.fsdecode(sheet.prefix + name))
+                seen.remember(key, noted.digest(number).hex(), (), sheet.at, copy)
+        self._flush_now_and_then()
+
+    def _flush_now_and_then(self) -> None:
         if time.monotonic() - self._kept_at > _KEPT_EVERY:
             self._kept_at = time.monotonic()
             self._stores.seen.flush()
@@ -144,46 +168,46 @@ class Copying:
             raise TooLongError
 
     def _look_again(self, relay: Relay, files: DraftFiles, live: Descent, limit: Limit) -> None:
-        looks = 0
-        for path, stat, at_ns, target, attributes in self._stores.live_tree(self._scope, told=self.left_out.add).paths(
-            self._note
-        ):
-            looks += 1
-            if looks % _TOLD == 0:
-                limit.check()
-            was, raw = relay.head, os.fsencode(path)
+        tree = self._stores.live_tree(self._scope, told=self.left_out.add)
+        for sheet in self._walked(tree):
+            limit.check()
+            was = relay.whole
             # Nearly all go this way, and writers wait: one comparison tells that nothing is new, and may be trusted.
-            if (
-                was is not None
-                and was.path == raw
-                and was.stat == told(stat)
-                and was.is_settled()
-                and (was.is_file or was.attributes == attributes)
-            ):
-                relay.keep()
+            if was is not None and was.sheet.same_as(sheet) and was.is_settled():
+                relay.keep_whole()
                 continue
-            key = path_key(path)
-            while was is not None and _key(was) < key:
-                relay.drop()
-                self._remove(files, was)
-                was = relay.head
-            if was is None or was.path != raw:
-                was = None
-            elif was.is_same(stat, attributes) and was.is_settled():
-                relay.keep()
-                continue
-            elif was.is_same(stat, attributes) and self._has_same_bytes(was, live, limit):
-                relay.settle(at_ns)  # by the time of this look its stamp may be old enough
-                continue
-            else:
-                relay.drop()
-            row = self._take_again(was, row_of(path, stat, at_ns, target, attributes), files, live, limit)
-            if row is not None:
-                relay.add(row)
+            for number, name in enumerate(sheet.names_list()):
+                limit.check()
+                self._look_at(look_of(sheet, number, name), relay, files, live, limit)
         while relay.head is not None:
-            was = relay.head
+            was_there = relay.head
+            relay.drop()
+            self._remove(files, was_there)
+
+    def _walked(self, tree: Tree) -> Iterator[Sheet]:
+        if self._looking.paths < WORTH_WALKING:
+            return tree.sheets(self._note)
+        return self._helpers.sheets(tree, self._note, self._watch)
+
+    def _look_at(self, row: Row, relay: Relay, files: DraftFiles, live: Descent, limit: Limit) -> None:
+        was, key = relay.head, _key(row)
+        while was is not None and _key(was) < key:
             relay.drop()
             self._remove(files, was)
+            was = relay.head
+        if was is None or was.path != row.path:
+            was = None
+        elif was.is_same(row) and was.is_settled():
+            relay.keep()
+            return
+        elif was.is_same(row) and self._has_same_bytes(was, live, limit):
+            relay.settle(row.at)  # by the time of this look its stamp may be old enough
+            return
+        else:
+            relay.drop()
+        found = self._take_again(was, row, files, live, limit)
+        if found is not None:
+            relay.add(found)
 
     def _has_same_bytes(self, row: Row, live: Descent, limit: Limit) -> bool:
         try:
@@ -227,66 +251,46 @@ class Copying:
         if not self._tells_time:
             log.info("gate.other-clock", folder=str(self._live.root))
             return
-        for one in written_past(self._live, self.rows(), period, self._watch):
+        for one in written_past(self._live, self._walked_quietly(), self.rows(), period, self._watch):
             if one.path not in self.unknown:
                 self.problems.append(one.problem())
                 if not one.is_folder:  # all that lies in it would be unknown as well
                     self.unknown.add(one.path)
 
+    def _walked_quietly(self) -> Iterator[Sheet]:
+        if self._looking.paths < WORTH_WALKING:
+            return self._live.sheets(_nothing)
+        return self._helpers.sheets(self._live, _nothing, self._watch)
+
     def rows(self) -> Iterator[Row]:
         """What the copy consists of."""
         return read_rows(self._draft.rows(self.passes))
 
+    def items(self) -> Iterator[Item]:
+        """The same by the sheet."""
+        return read_items(self._draft.rows(self.passes))
+
     def fill(self, limits: Limits) -> None:
-        """Complete the draft: directories, links, and what is shared with older snapshots; and note all sums.
+        """Complete the draft: see `Filling`. `limits`: how much of what could be shared is copied anew."""
+        filling = Filling(self._stores, self._draft, self._live, self._keep, self._helpers, self._watch)
+        filling.run(self.items, limits, self._looking.paths, self._looking.folder)
 
-        Parameters
-        ----------
-        limits: how much of what could be shared is copied anew.
+    def unchanged(self, manifest: str) -> None:
+        """All is as in the newest snapshot, which has that manifest; the draft goes."""
+        looking = self._looking
+        if looking.has_news:
+            looking.known.begin(self._draft.rows(self.passes), looking.folder)
+            looking.known.end(looking.folder, manifest)
 
-        Raises
-        ------
-        ChangedError: a stored copy that was there when the gate was closed is not any more.
-        """
-        done = 0
-        open_folders: list[FileEntry] = []
-        with (
-            DraftFiles(self._draft.files.root) as files,
-            Shelf(self._stores.repository.root) as shelf,
-            Freshening(limits, self._live, self._looking.paths, self._watch) as fresh,
-        ):
-            for row in self.rows():
-                while open_folders and not _is_below(row, open_folders[-1]):
-                    files.dress(open_folders.pop())
-                if row.is_file:
-                    self._complete(row, files, shelf, fresh)
-                    self._draft.add_sum(b"files/" + row.path, row.sha256)
-                elif row.is_folder:
-                    open_folders.append(row.entry())
-                    files.add_folder(open_folders[-1])
-                else:
-                    files.add_link(row.entry())
-                done += 1
-                if done % _TOLD == 0:
-                    self._watch.progress(Progress("sharing files", 4, 4, done, self._looking.paths, "files"))
-            for folder in reversed(open_folders):
-                files.dress(folder)
+    def complete(self) -> None:
+        """The draft has all its files; its notes will go."""
+        self._looking.known.begin(self._draft.rows(self.passes))
 
-    def _complete(self, row: Row, files: DraftFiles, shelf: Shelf, fresh: Freshening) -> None:
-        if row.folder and fresh.take(row, files, shelf):
-            row.folder, row.copy = "", b""
-            self._keep(row)
-        elif row.folder:
-            files.share(shelf.of(row.folder), os.fsdecode(row.copy), os.fsdecode(row.path), row.sha256)
-        elif row.copy:
-            files.twin(os.fsdecode(row.copy), os.fsdecode(row.path), row.sha256)
-        if row.folder and row.folder != self._looking.folder:
-            self._keep(row)
-
-    def committed(self, folder: str) -> None:
+    def committed(self, folder: str, manifest: str) -> None:
         """The draft is a snapshot now."""
         self._stores.seen.flush()
         self._stores.seen.committed(self._place, folder, self._looking.folder)
+        self._looking.known.end(folder, manifest)
 
 
 class LeftOut:
@@ -310,6 +314,5 @@ def _key(row: Row) -> bytes:
     return b"" if row.path == b"." else row.path
 
 
-def _is_below(row: Row, folder: FileEntry) -> bool:
-    # "a" < "a-b" < "a/b" < "a0": as long as something below "a" may still come, it is not dressed.
-    return folder.path == "." or row.path < os.fsencode(folder.path) + b"0"
+def _nothing(*_: object) -> None:
+    """What is wrong was named by the second look."""

@@ -36,7 +36,7 @@ from ..stores.read_ahead import ReadAhead
 from ..stores.reader import Reader
 from .closing import Limit
 from .inventory import is_left
-from .looking import OlderCopies
+from .shelf import OlderCopies
 from .stores import Stores
 from .watches import Watch
 

@@ -28,9 +28,10 @@ from ..stores.births import born_ns
 from ..stores.copies import TargetError
 from ..stores.disk import free_bytes
 from ..stores.draft_files import DraftFiles
-from ..stores.files import Descent, Tree
-from .looking import Shelf
-from .rows import Row
+from ..stores.files import Descent
+from ..stores.rows import Noted, Row, row_of
+from ..stores.trees import Tree
+from .shelf import Shelf
 from .stores import Stores
 from .watches import Watch
 
@@ -83,6 +84,16 @@ class Freshening:
     def __exit__(self, *_: object) -> None:
         self._live.close()
 
+    def may_take(self, noted: Noted) -> bool:
+        """Whether any of a sheet can get a new copy; if not, all of it counts as asked about."""
+        count = (len(noted.sheet) if noted.folder else 0) + sum(row.folder != "" for row in noted.odd.values())
+        first, last = self._seen - self._first, self._seen + count - 1 - self._first
+        in_turn = first % self._paths < _ASKED or last % self._paths < _ASKED or count >= self._paths
+        if self._left > 0 and in_turn:
+            return True
+        self._seen += count
+        return False
+
     def take(self, row: Row, files: DraftFiles, shelf: Shelf) -> bool:
         """Store a new copy, if it is time; False: the older one has to serve."""
         number, self._seen = self._seen, self._seen + 1
@@ -115,7 +126,7 @@ class Freshening:
         except (ChangedError, OSError):
             return False
         same = (entry.sha256, entry.attributes) == (row.sha256, row.attributes)
-        if same and row.is_same(stat, entry.attributes):
+        if same and row.is_same(row_of(path, stat, 0, attributes=entry.attributes)):
             return True
         files.remove(path)
         return False

@@ -14,6 +14,8 @@ from typing import Any
 from ..model import FORMAT, Excluded, Part, Patterns, Scope
 from ..stores.draft import Draft
 from ..stores.reader import Reader
+from ..stores.rows import Noted, Row
+from ..stores.sheet_lines import plain_lines
 from ..version import VERSION
 from .closing import Closing
 from .copying import Copying
@@ -37,22 +39,35 @@ class Content:
         self._project_files: Counter[str] = Counter()
         self._project_bytes: Counter[str] = Counter()
         self._manifest = draft.manifest()
-        for row in copying.rows():
-            self._manifest.file(row.line())
-            if row.is_folder:
-                self.folders += 1
-            else:
-                self._count(row.path, row.stat.size if row.is_file else 0)
+        for item in copying.items():
+            if isinstance(item, Noted) and not item.odd and item.sheet.is_files:
+                self._add_files(item)
+                continue
+            for row in item.rows() if isinstance(item, Noted) else item:
+                self._add(row)
         for entry in dump.entries:
             self._manifest.collection(entry)
         self._sha256 = self._manifest.close()
 
-    def _count(self, path: bytes, size: int) -> None:
-        self.files += 1
+    def _add(self, row: Row) -> None:
+        self._manifest.file(row.line())
+        if row.is_folder:
+            self.folders += 1
+        else:
+            self._count(row.path, 1, row.stat.size if row.is_file else 0)
+
+    def _add_files(self, noted: Noted) -> None:
+        """The files of one directory, quickly."""
+        sheet = noted.sheet
+        self._manifest.lines(plain_lines(sheet, noted.digests))
+        self._count(sheet.first, len(sheet), sum(sheet.sizes()))
+
+    def _count(self, path: bytes, files: int, size: int) -> None:
+        self.files += files
         self.bytes += size
         if self._scope.is_site and path.startswith(b"project/") and path.count(b"/") > 1:
             project_id = os.fsdecode(path.split(b"/", 2)[1])
-            self._project_files[project_id] += 1
+            self._project_files[project_id] += files
             self._project_bytes[project_id] += size
 
     @property

@@ -5,145 +5,118 @@ Rules:
 - A file is taken as unchanged when its stat is what was seen before; where only its bytes, size, mode, owner, time and
   attributes can be the same, they have to be read.
 - A stored copy is shared only where attributes are the same, too: an inode has one set.
-- A stored copy whose size or time is no longer right is never shared; the file is copied anew, and that is said. Nor
-  is one that a verification found damaged, in whatever snapshot it looked at it.
+- A stored copy that is not as it was written is never shared (`shelf.py`); the file is copied anew, and that is said.
 - What an interrupted make left in its draft is taken over as if it lay in a snapshot.
+- Where live files, what the last make knew of them, and its stored copies agree, whole sheets are compared.
 
->>> Looking(stores, tree, OlderCopies(newest, NO_DAMAGE, shares=True), watch).run(path)     # doctest: +SKIP
+>>> Looking(stores, tree, scope, OlderCopies(newest, NO_DAMAGE, shares=True), watch).run(path)     # doctest: +SKIP
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ChangedError, DamagedError, Problem
-from ..model import Attributes, Progress, Snapshot
-from ..stores import attributes as xattrs
+from ..model import Progress, Scope
+from ..stores.beside import Beside
 from ..stores.file_lines import FileLine, attributes_of, mode_text
-from ..stores.files import Descent, Tree
+from ..stores.rows import UNKNOWN, Noted, Row, is_plain, look_of
 from ..stores.seen import Sight
-from ..stores.sparse import room_of
-from .damage import NO_DAMAGE, Damage
-from .rows import Row, RowWriter, row_of
+from ..stores.sheets import FILE, MARK, Sheet
+from ..stores.trees import Tree
+from ..stores.walking import Stored, sheets_beside
+from .helpers import WORTH_WALKING, Helpers
+from .known import Known
+from .row_files import RowWriter
+from .shelf import OlderCopies, Shelf
 from .stores import Stores
 from .watches import Watch
 
 _TOGETHER = 256  # files whose stats are asked for in one question
-_MOST_OPEN = 8
 _NOTED = 400  # bytes that the manifest, the sums and the notes take for each path
-
-
-@dataclass(frozen=True, slots=True)
-class OlderCopies:
-    """What a make may share: the scope's newest snapshot; of all others whatever is not known to be damaged."""
-
-    newest: Snapshot | None
-    damage: Damage
-    shares: bool  # with others than the newest
-
-
-class Shelf:
-    """The stored files of all snapshots, reached by folder and path; use it with `with`."""
-
-    def __init__(self, root: Path, damage: Damage = NO_DAMAGE) -> None:
-        self._root = root
-        self._kinds = xattrs.kept_at(str(root))
-        self._damage = damage
-        self._open: dict[str, Descent] = {}
-        self._device = root.stat().st_dev
-        self.bytes_elsewhere = 0  # of copies that were found and cannot be linked: on another file system
-
-    def __enter__(self) -> Shelf:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for one in self._open.values():
-            one.close()
-
-    def of(self, folder: str) -> Descent:
-        """The files of one snapshot; its folder is below the repository's root."""
-        descent = self._open.get(folder)
-        if descent is None:
-            if len(self._open) == _MOST_OPEN:
-                self._open.pop(next(iter(self._open))).close()
-            descent = self._open[folder] = Descent(self._root / folder / "files")
-        return descent
-
-    def fault(self, folder: str, path: str, row: Row, wanted: Attributes | None = None) -> str:
-        """What is wrong with the stored copy of a row, as a code; empty: size, time, mode and owner are the row's.
-
-        Parameters
-        ----------
-        wanted: the attributes that it must have; None: the manifest vouches for them.
-        """
-        try:
-            parent, name = self.of(folder).parent(path)
-            stored = os.stat(name, dir_fd=parent, follow_symlinks=False)
-            if wanted is not None and xattrs.read(xattrs.place_of(parent, name)) != xattrs.only(wanted, self._kinds):
-                return "noted.attributes"
-        except OSError:
-            return "damaged.file-size"
-        if self._damage.has(stored):
-            return "damaged.file-bytes"
-        stat = row.stat
-        same = (stored.st_mode, stored.st_uid, stored.st_gid, stored.st_size, stored.st_mtime_ns) == (
-            stat.mode,
-            stat.uid,
-            stat.gid,
-            stat.size,
-            stat.mtime_ns,
-        )
-        if not same:
-            return "damaged.file-size"
-        if stored.st_dev != self._device:
-            self.bytes_elsewhere += room_of(stored)
-        return ""
+_FILE = FILE[0]
 
 
 class Looking:
     """One look at a tree."""
 
-    def __init__(self, stores: Stores, live: Tree, older: OlderCopies, watch: Watch) -> None:
+    def __init__(
+        self, stores: Stores, live: Tree, scope: Scope, older: OlderCopies, watch: Watch, helpers: Helpers
+    ) -> None:
         self._stores = stores
         self._live = live
         self._older = older
         self._newest = newest = older.newest
         self._watch = watch
+        self._helpers = helpers
+        self.known = Known(known_path(stores, scope), stores.seen.token())
         self.folder = "" if newest is None else stores.repository.place_of(newest.scope, newest.name)
-        self.bytes_needed = 0  # by what has no stored copy
+        self.files_needed = 0  # without a stored copy
+        self.bytes_needed = 0  # by those
         self.bytes_to_read = 0
         self.paths = 0
         self.damaged: list[Problem] = []  # stored copies that are not what was written
+        self.has_news = False  # whether there is anything that the last make did not know for certain
 
     def run(self, path: Path) -> None:
-        """Write the rows of all live paths; what cannot be looked at is left to the second look."""
-        older = Older(self._lines())
-        with RowWriter(path) as rows, Shelf(self._stores.repository.root, self._older.damage) as shelf:
-            for batch in _batches(self._live):
+        """Note all live paths; what cannot be looked at is left to the second look."""
+        with RowWriter(path) as out, Shelf(self._stores.repository.root, self._older.damage) as shelf:
+            comparing = self._comparing(shelf)
+            for sheet in self._sheets(with_stored=isinstance(comparing, _BySheet)):
                 self._watch.check()
-                sights = iter(self._stores.seen.find([stat for row, stat in batch if row.is_file]))
-                for row, stat in batch:
-                    before = older.find(row.path)
-                    if row.is_file:
-                        self._place(row, before, next(sights), shelf, room_of(stat))
-                    rows.add(row)
-                self.paths += len(batch)
+                out.note(comparing.noted(sheet))
+                self.paths += len(sheet)
                 known = max(self.paths, self._newest.files if self._newest is not None else 0)
                 self._watch.progress(Progress("looking at files", 1, 4, self.paths, known, "files"))
             self.bytes_needed += shelf.bytes_elsewhere + self.paths * _NOTED
 
-    def _lines(self) -> Iterator[FileLine]:
-        """The manifest of the newest snapshot; nothing where it is damaged, which is said."""
-        if self._newest is None:
-            return iter(())
-        try:
-            return self._stores.repository.file_lines(self._newest)
-        except DamagedError as error:
-            self.damaged.append(error.problem())
-            return iter(())
+    def _comparing(self, shelf: Shelf) -> _Comparing:
+        older: Iterator[FileLine] = iter(())
+        newest, known = self._newest, None
+        if newest is not None:
+            try:
+                older = self._stores.repository.file_lines(newest)
+                if not self._older.damage.inodes:
+                    known = self.known.load(self.folder, newest.manifest_sha256)
+            except DamagedError as error:
+                self.damaged.append(error.problem())
+        if known is None:
+            return _ByLine(self, shelf, Older(older))
+        return _BySheet(self, shelf, Beside(known))
+
+    def _sheets(self, *, with_stored: bool) -> Iterator[Sheet]:
+        """All of the live tree; looked up among the stored files of the newest snapshot, too."""
+        root = self._stores.repository.root
+        stored = Stored(root / self.folder / "files", root.stat().st_dev) if with_stored else None
+        if self._newest is None or self._newest.files < WORTH_WALKING:
+            return sheets_beside(self._live, stored, _nothing)
+        return self._helpers.sheets(self._live, _nothing, self._watch, stored)
+
+    def is_unheard_of(self, sheet: Sheet) -> bool:
+        """Whether there are only files of which nothing is known, none with several links; they are counted then."""
+        if not sheet.is_files or any(mark[3] > 1 for mark in MARK.iter_unpack(sheet.marks)):
+            return False
+        keys = sheet.seen_keys()
+        for begin in range(0, len(keys), _TOGETHER):
+            if any(self._stores.seen.find(keys[begin : begin + _TOGETHER])):
+                return False
+        self.files_needed += len(sheet)
+        self.bytes_needed += sheet.room()
+        self.bytes_to_read += sum(sheet.sizes())
+        return True
+
+    def place(self, sheet: Sheet, rows: dict[int, Row], before: dict[int, FileLine], shelf: Shelf) -> None:
+        """Say of files of a sheet where their stored copies lie; of what has none, that it has to be copied."""
+        numbers = list(rows)
+        keys = sheet.seen_keys() if len(rows) == len(sheet) else [_key_of(row) for row in rows.values()]
+        for begin in range(0, len(numbers), _TOGETHER):
+            part = numbers[begin : begin + _TOGETHER]
+            sights = self._stores.seen.find(keys[begin : begin + _TOGETHER])
+            for number, sight in zip(part, sights, strict=True):
+                room = sheet.holes.get(number, rows[number].stat.size)
+                self._place(rows[number], before.get(number), sight, shelf, room)
 
     def _place(self, row: Row, before: FileLine | None, sight: Sight | None, shelf: Shelf, room: int) -> None:
         """Say where the stored copy of a file lies; else it has to be copied, which takes `room`."""
@@ -178,6 +151,7 @@ class Looking:
             row.sha256, row.expected = (sight.sha256, "") if known else ("", sight.sha256)
             self.bytes_to_read += 0 if known else row.stat.size
             return
+        self.files_needed += 1
         self.bytes_needed += room
         self.bytes_to_read += row.stat.size
 
@@ -194,6 +168,109 @@ class Looking:
         return self._older.shares and sight.folder != "" and sight.folder not in self._older.damage.places
 
 
+def known_path(stores: Stores, scope: Scope) -> Path:
+    """Where is kept what the last make of a scope knew."""
+    return stores.seen.path.with_name("known") / scope.key.replace(":", "-")
+
+
+class _ByLine:
+    """Compares with the manifest of the newest snapshot, line by line."""
+
+    def __init__(self, looking: Looking, shelf: Shelf, older: Older) -> None:
+        self._looking = looking
+        self._shelf = shelf
+        self._older = older
+        looking.has_news = True
+
+    def noted(self, sheet: Sheet) -> Noted:
+        if self._older.is_over and self._looking.is_unheard_of(sheet):
+            return Noted(sheet)
+        before: dict[int, FileLine] = {}
+        rows: dict[int, Row] = {}
+        for number, (name, kind) in enumerate(zip(sheet.names_list(), sheet.kinds, strict=True)):
+            line = self._older.find(sheet.prefix + name)
+            if kind == _FILE:
+                rows[number] = look_of(sheet, number, name)
+                if line is not None:
+                    before[number] = line
+        self._looking.place(sheet, rows, before, self._shelf)
+        return _noted(sheet, rows, self._looking.folder)
+
+
+class _BySheet:
+    """Compares with what the last make knew, by the sheet."""
+
+    def __init__(self, looking: Looking, shelf: Shelf, known: Beside[Noted]) -> None:
+        self._looking = looking
+        self._shelf = shelf
+        self._known = known
+
+    def noted(self, sheet: Sheet) -> Noted:
+        known = self._known.over(sheet)
+        if (
+            len(known) == 1
+            and sheet.kept == b""
+            and not known[0].odd
+            and known[0].is_settled()
+            and known[0].sheet.same_as(sheet)
+        ):
+            return Noted(sheet, known[0].digests, self._looking.folder)
+        self._looking.has_news = True
+        return self._apart(sheet, known)
+
+    def _apart(self, sheet: Sheet, known: list[Noted]) -> Noted:
+        """Name by name."""
+        at = {name: (one, number) for one in known for number, name in enumerate(one.sheet.names_list())}
+        plain: dict[int, bytes] = {}
+        rows: dict[int, Row] = {}
+        before: dict[int, FileLine] = {}
+        for number, (name, kind) in enumerate(zip(sheet.names_list(), sheet.kinds, strict=True)):
+            if kind != _FILE:
+                continue
+            one = at.get(name)
+            if one is not None and _is_as_known(sheet, number, *one):
+                plain[number] = one[0].digest(one[1])
+                continue
+            rows[number] = look_of(sheet, number, name)
+            if one is not None and (row := one[0].row(one[1])).is_file and row.sha256:
+                before[number] = row.line()
+        self._looking.place(sheet, rows, before, self._shelf)
+        return _noted(sheet, rows, self._looking.folder, plain)
+
+
+_Comparing = _ByLine | _BySheet
+
+
+def _is_as_known(sheet: Sheet, number: int, known: Noted, there: int) -> bool:
+    return (
+        there not in known.odd
+        and (not sheet.kept or sheet.kept[number] == 1)
+        and known.sheet.mark(there) == sheet.mark(number)
+        and known.sheet.stat(there) == sheet.stat(number)
+        and (known.is_settled() or known.row(there).is_settled())
+    )
+
+
+def _noted(sheet: Sheet, rows: dict[int, Row], folder: str, plain: dict[int, bytes] | None = None) -> Noted:
+    """A sheet with the rows of its files; those in `plain` are known, by their digests."""
+    plain = plain or {}
+    if not plain and all(not row.sha256 and not row.expected and row.links == 1 for row in rows.values()):
+        return Noted(sheet)
+    digests = [plain.get(number, UNKNOWN) for number in range(len(sheet))]
+    odd: dict[int, Row] = {}
+    for number, row in rows.items():
+        if is_plain(row, folder):
+            digests[number] = bytes.fromhex(row.sha256)
+        else:
+            odd[number] = row
+    return Noted(sheet, b"".join(digests), folder, odd)
+
+
+def _key_of(row: Row) -> tuple[int, int, int, int, int]:
+    stat = row.stat
+    return stat.device, stat.inode, stat.ctime_ns, stat.mtime_ns, stat.size
+
+
 class Older:
     """Looks up paths that are asked for in ascending order, in a stream of that order."""
 
@@ -205,21 +282,16 @@ class Older:
         self._head = next(self._lines, None)
         self._key = self._head.key() if self._head is not None else b""
 
+    @property
+    def is_over(self) -> bool:
+        """Whether there are no more lines."""
+        return self._head is None
+
     def find(self, path: bytes) -> FileLine | None:
         key = b"" if path == b"." else path
         while self._head is not None and self._key < key:
             self._next()
         return self._head if self._head is not None and self._key == key else None
-
-
-def _batches(tree: Tree) -> Iterator[list[tuple[Row, os.stat_result]]]:
-    batch: list[tuple[Row, os.stat_result]] = []
-    for path, stat, at_ns, target, attributes in tree.paths(_nothing):
-        batch.append((row_of(path, stat, at_ns, target, attributes), stat))
-        if len(batch) == _TOGETHER:
-            yield batch
-            batch = []
-    yield batch
 
 
 def _nothing(*_: object) -> None:

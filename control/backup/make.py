@@ -31,9 +31,10 @@ from .damage import known_damage
 from .dumping import STEPS, Dump, Dumping
 from .freshening import NOTHING, Limits, limits_of
 from .header import Content
+from .helpers import Helpers
 from .judging import Newest, judged, last_known, newest_of, shrunk
-from .looking import OlderCopies
 from .room import records_needed
+from .shelf import OlderCopies
 from .stores import Stores
 from .watches import Watch
 
@@ -96,15 +97,16 @@ class Make:
         damage = known_damage(stores)
         afresh = self._afresh or damage.is_everywhere
         newest = Newest() if afresh else newest_of(stores.repository, scope, damage.places)
-        with stores.repository.drafts.begin(scope, key) as draft:
+        with stores.repository.drafts.begin(scope, key) as draft, Helpers() as helpers:
             older = OlderCopies(newest.snapshot, damage, shares=not afresh)
-            copying = Copying(stores, scope, draft, older, self._watch, may_be_absent=is_safety)
+            copying = Copying(stores, scope, draft, older, self._watch, helpers, may_be_absent=is_safety)
             made_at, header = self._write(draft, copying, older, is_safety=is_safety)
             header |= {"made_at": utc_text(made_at), "made_by": user, "reason": reason.value, "note": note}
             unchanged = newest.same_as(header) if not copying.damaged else None
             if unchanged is not None and (is_safety or not note or not unchanged.note):
                 if note and not is_safety:
                     unchanged = stores.repository.note(scope, unchanged.name, note)
+                copying.unchanged(unchanged.manifest_sha256)
                 return Made(unchanged, is_new=False)
             limits = NOTHING if is_safety else limits_of(stores, header["bytes"], draft.folder)
             return Made(self._commit(draft, copying, header, made_at, limits), is_new=True)
@@ -131,12 +133,13 @@ class Make:
     ) -> Snapshot:
         try:
             copying.fill(limits)
+            copying.complete()
             draft.finish(header)
         except OSError as error:
             raise translate(error, "the snapshot's draft", "nothing was stored") from error
         self._watch.progress(Progress("committing", 4, STEPS))
         made = self._stores.repository.commit(draft, self._scope, made_at)
-        copying.committed(self._stores.repository.place_of(self._scope, made.name))
+        copying.committed(self._stores.repository.place_of(self._scope, made.name), made.manifest_sha256)
         return made
 
     def _require_writable(self) -> None:

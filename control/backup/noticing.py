@@ -9,28 +9,26 @@ Rules:
 - A directory with such a stamp has had a name added or removed, which it does not tell: what the copy has of it and
   is not there any more is named.
 
->>> list(written_past(tree, rows, period, watch))       # doctest: +SKIP
+>>> list(written_past(tree, tree.sheets(print), rows, period, watch))       # doctest: +SKIP
 [Past(path='edition/1/log.txt', what='was written', is_folder=False)]
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-import stat as modes
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ..errors import Problem
-from ..model import Attributes
-from ..stores.files import Tree
+from ..stores.files import Descent
 from ..stores.gate import Period
-from .rows import Row
+from ..stores.rows import Row, look_of
+from ..stores.sheets import Sheet
+from ..stores.trees import Tree
 from .watches import Watch
 
-_TOLD = 100  # files between two looks whether to stop
 _HINT = "Let the script ask at the gate, or make another snapshot when it does not run."
-
-_Look = tuple[os.stat_result, Attributes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,27 +43,47 @@ class Past:
         return Problem("changed", f"{self.what} past the closed gate; it may be of another moment.", self.path, _HINT)
 
 
-def written_past(tree: Tree, rows: Iterable[Row], period: Period, watch: Watch) -> Iterator[Past]:
-    """The paths of a tree that were written past the gate while it was closed; `rows` are those of the copy."""
-    folders: dict[bytes, _Look] = {}
-    for number, (path, stat, _, _, attributes) in enumerate(tree.paths(_nothing)):
-        if number % _TOLD == 0:
+def written_past(
+    tree: Tree, sheets: Iterable[Sheet], rows: Iterable[Row], period: Period, watch: Watch
+) -> Iterator[Past]:
+    """The paths of a tree that were written past the gate while it was closed.
+
+    Parameters
+    ----------
+    sheets: of a walk through the tree, after that.
+    rows: those of the copy.
+    """
+    folders: dict[bytes, Row] = {}
+    with tree.descent() as live:
+        for sheet in sheets:
             watch.check()
-        if not period.holds(stat.st_ctime_ns):
-            continue
-        if modes.S_ISDIR(stat.st_mode):
-            folders[os.fsencode(path)] = stat, attributes
-        else:
-            yield Past(path, "was written")
+            if not period.may_hold(sheet.latest):
+                continue
+            for number, name in enumerate(sheet.names_list()):
+                row = look_of(sheet, number, name)
+                if row.is_folder:
+                    if period.holds(_ctime_of(row, live)):
+                        folders[row.path] = row
+                elif period.holds(row.stat.ctime_ns):
+                    yield Past(os.fsdecode(row.path), "was written")
     if folders:
         yield from _missing(tree, rows, folders)
 
 
-def _missing(tree: Tree, rows: Iterable[Row], folders: dict[bytes, _Look]) -> Iterator[Past]:
+def _ctime_of(folder: Row, live: Descent) -> int:
+    with contextlib.suppress(OSError):
+        if folder.path == b".":
+            return os.lstat(live.root).st_ctime_ns
+        above, name = live.parent(os.fsdecode(folder.path))
+        return os.stat(name, dir_fd=above, follow_symlinks=False).st_ctime_ns
+    return 0
+
+
+def _missing(tree: Tree, rows: Iterable[Row], folders: dict[bytes, Row]) -> Iterator[Past]:
     with tree.descent() as live:
         for row in rows:
             path = os.fsdecode(row.path)
-            if row.path in folders and not row.is_same(*folders[row.path]):
+            if row.path in folders and not row.is_same(folders[row.path]):
                 yield Past(path, "was changed", is_folder=True)
             elif row.path != b"." and _above(row.path) in folders:
                 try:
@@ -79,7 +97,3 @@ def _missing(tree: Tree, rows: Iterable[Row], folders: dict[bytes, _Look]) -> It
 
 def _above(path: bytes) -> bytes:
     return path.rpartition(b"/")[0] or b"."
-
-
-def _nothing(*_: object) -> None:
-    """What cannot be looked at was named by the second look."""

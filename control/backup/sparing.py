@@ -22,7 +22,7 @@ from ..errors import Problem
 from ..model import Change, FileEntry
 from ..patterns import Exclusion
 from ..plan import Slice
-from ..stores.files import Tree
+from ..stores.trees import Tree
 
 _NAMED = 3
 

@@ -23,9 +23,10 @@ from ..plan import entry_of
 from ..stores.attributes import give, place_of
 from ..stores.copies import TargetError, copy_file, copy_link
 from ..stores.disk import free_bytes, remove_tree, require_room, scratch_name, sweep_scratch, translate
-from ..stores.files import RESERVED, Descent, Tree
+from ..stores.files import RESERVED, Descent
 from ..stores.seen import Copy, seen_key
 from ..stores.sparse import room_of
+from ..stores.trees import Tree
 from .compare import Target
 from .edited import is_as_planned
 from .inventory import StoredInventory

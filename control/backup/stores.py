@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from ..model import Patterns, Scope
 from ..patterns import Exclusion, Told
 from ..settings import Settings
-from ..stores.files import RESERVED, Tree
+from ..stores.files import RESERVED
 from ..stores.gate import Gate
 from ..stores.intents import Intents
 from ..stores.mongo import Mongo
@@ -18,6 +18,7 @@ from ..stores.people import People
 from ..stores.plans import Plans
 from ..stores.repository import Repository
 from ..stores.seen import Seen
+from ..stores.trees import Tree
 from ..stores.verdicts import Verdicts
 
 

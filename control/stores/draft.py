@@ -19,12 +19,12 @@ from typing import IO, Any
 
 from .disk import boot
 from .dump import CollectionWriter, Means, Sum
-from .files import Tree
 from .headers import write_json
 from .manifest import ManifestWriter
 from .mongo import CollectionInfo
 from .readme import Unsummed, readme_text
 from .sums import has_sum, sum_line
+from .trees import Tree
 
 _BOOT = ".boot"  # in which run of the machine the draft was begun; gone before the commit
 

@@ -20,15 +20,12 @@ import shutil
 import stat as modes
 from pathlib import Path
 
-import structlog
-
 from ..errors import ChangedError
 from ..model import FileEntry
 from .copies import copy_file, copy_link, dress_folder
 from .files import Descent
+from .small import copy_small, takes_small
 from .sparse import Sink
-
-log = structlog.get_logger(__name__)
 
 # No more links to this file, another device, a file system without links, one that refuses them.
 _CANNOT_SHARE = (errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES)
@@ -41,6 +38,10 @@ class DraftFiles:
         self.root = root
         self._unshared: set[int] = set()  # devices whose files cannot be linked here
         self._descent = Descent(root)
+        self._quick: tuple[str | None, bool] = (
+            None,
+            False,
+        )  # a directory, and whether small files can be copied into it by the short way
 
     def __enter__(self) -> DraftFiles:
         return self
@@ -50,8 +51,18 @@ class DraftFiles:
 
     def copy(self, live: Descent, path: str, alive: Sink | None = None) -> tuple[FileEntry, os.stat_result]:
         """Copy a live file; what was copied, and its stat. Errors as `copy_file`."""
-        folder, name = self._parent(path)
+        folder, name = self.parent(path)
+        if self._has_quick(path.rpartition("/")[0], folder):
+            found = copy_small(live, path, folder, alive)
+            if found is not None:
+                return found
         return copy_file(live, path, name, folder, alive)
+
+    def _has_quick(self, path: str, folder: int) -> bool:
+        """Whether small files can be copied into this open directory by the short way."""
+        if path != self._quick[0]:
+            self._quick = path, takes_small(folder)
+        return self._quick[1]
 
     def share(self, older: Descent, stored: str, path: str, sha256: str) -> None:
         """Link the file `stored` of an older snapshot as `path`; where that cannot be, copy it.
@@ -63,7 +74,7 @@ class DraftFiles:
         try:
             if self._link(older, stored, path):
                 return
-            folder, name = self._parent(path)
+            folder, name = self.parent(path)
             copied, _ = copy_file(older, stored, name, folder)
         except FileNotFoundError as error:
             raise ChangedError("vanished from an older snapshot.", subject=path, hint="Try again.") from error
@@ -74,7 +85,7 @@ class DraftFiles:
         source, old_name = older.parent(stored)
         if self._unshared and os.fstat(source).st_dev in self._unshared:
             return False
-        folder, name = self._parent(path)
+        folder, name = self.parent(path)
         try:
             try:
                 os.link(old_name, name, src_dir_fd=source, dst_dir_fd=folder, follow_symlinks=False)
@@ -87,7 +98,7 @@ class DraftFiles:
             # One file may have all the links it can; anything else holds for its whole file system.
             if error.errno != errno.EMLINK:
                 self._unshared.add(os.fstat(source).st_dev)
-                log.warning("files.not-linked", older=str(older.root), why=error.strerror, hint="They are copied.")
+                _tell(older, error)
             return False
         return True
 
@@ -98,18 +109,18 @@ class DraftFiles:
 
     def add_folder(self, entry: FileEntry) -> None:
         """Make the directory of `entry`."""
-        folder, name = self._parent(entry.path)
+        folder, name = self.parent(entry.path)
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, 0o700, dir_fd=folder)
 
     def add_link(self, entry: FileEntry) -> None:
         """Make the symbolic link of `entry`."""
-        folder, name = self._parent(entry.path)
+        folder, name = self.parent(entry.path)
         copy_link(entry, name, folder)
 
     def dress(self, entry: FileEntry) -> None:
         """Give a directory owner and mode of `entry`; nothing is put into it any more."""
-        folder, name = self._parent(entry.path)
+        folder, name = self.parent(entry.path)
         dress_folder(name, entry, folder)
 
     def remove(self, path: str) -> None:
@@ -124,13 +135,20 @@ class DraftFiles:
             else:
                 os.unlink(name, dir_fd=folder)
 
-    def _parent(self, path: str) -> tuple[int, str]:
+    def parent(self, path: str) -> tuple[int, str]:
         """The open directory that holds `path`, made if need be."""
         try:
             return self._descent.parent(path)
         except FileNotFoundError:
             above = path.rpartition("/")[0]
-            folder, name = self._parent(above)
+            folder, name = self.parent(above)
             with contextlib.suppress(FileExistsError):
                 os.mkdir(name, 0o700, dir_fd=folder)
             return self._descent.parent(path)
+
+
+def _tell(older: Descent, error: OSError) -> None:
+    import structlog  # here: a helper program begins in half the time without it
+
+    log = structlog.get_logger(__name__)
+    log.warning("files.not-linked", older=str(older.root), why=error.strerror, hint="They are copied.")

@@ -57,6 +57,13 @@ class ManifestWriter:
     def file(self, line: FileLine) -> None:
         self._line(encode_line(line))
 
+    def lines(self, lines: list[bytes]) -> None:
+        """Several of them, whole."""
+        self._waiting += lines
+        self.bytes += sum(map(len, lines))
+        if len(self._waiting) >= _TOGETHER:
+            self._write()
+
     def collection(self, entry: CollectionEntry) -> None:
         self._line(_encode(_collection_line(entry)) + b"\n")
 
@@ -73,7 +80,7 @@ class ManifestWriter:
     def _line(self, line: bytes) -> None:
         self._waiting.append(line)
         self.bytes += len(line)
-        if len(self._waiting) == _TOGETHER:
+        if len(self._waiting) >= _TOGETHER:
             self._write()
 
     def _write(self) -> None:

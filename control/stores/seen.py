@@ -10,7 +10,7 @@ Saves reading a file whose device, inode, ctime, mtime and size are as they were
   tell whether that is one (`Sight.is_certain`).
 - Trouble with it is never trouble for a snapshot: it then has seen nothing.
 
->>> seen.find([os.lstat("live/model.glb")])     # doctest: +SKIP
+>>> seen.find([seen_key(os.lstat("live/model.glb"))])     # doctest: +SKIP
 [Sight(sha256='9f86d081…', folder='project/1/2026-11-21T10-53-15Z', path='edition/1/model.glb', …)]
 """
 
@@ -30,7 +30,7 @@ from ..model import Attributes
 
 RACY_NS = 2_000_000_000
 _BATCH = 500
-_VERSION = 3  # of the table; another one is thrown away
+_VERSION = 4  # of the table; another one is thrown away
 
 _SCHEMA = """
 CREATE TABLE seen (
@@ -38,6 +38,8 @@ CREATE TABLE seen (
     PRIMARY KEY (device, inode)
 ) WITHOUT ROWID;
 CREATE TABLE places (id INTEGER PRIMARY KEY, folder TEXT);
+CREATE TABLE self (token TEXT);
+INSERT INTO self VALUES (lower(hex(randomblob(16))));
 """
 # A look that knows of no copy leaves what is known of one, as long as the bytes are the same.
 _REMEMBER = """
@@ -86,13 +88,13 @@ class Seen:
         self.path = path
         self._local = threading.local()
 
-    def find(self, stats: Sequence[os.stat_result]) -> list[Sight | None]:
+    def find(self, keys: Sequence[SeenKey]) -> list[Sight | None]:
         """What is known of files that have these very stats, in their order; at best a few hundred at once."""
         rows: dict[tuple[int, int], tuple[int, int, int, Sight]] = {}
         try:
             connection = self._connection()
-            for device in {stat.st_dev & _POSITIVE for stat in stats}:
-                inodes = [stat.st_ino & _POSITIVE for stat in stats if stat.st_dev & _POSITIVE == device]
+            for device in {key[0] & _POSITIVE for key in keys}:
+                inodes = [key[1] & _POSITIVE for key in keys if key[0] & _POSITIVE == device]
                 marks = ",".join("?" * len(inodes))
                 found = connection.execute(
                     "SELECT inode, ctime, mtime, size, sha256, folder, path, attributes FROM seen LEFT JOIN places"  # noqa: S608
@@ -104,12 +106,14 @@ class Seen:
                     sight = Sight(sha256, folder or "", os.fsdecode(path) if path else "", known, is_certain=True)
                     rows[device, inode] = (ctime, mtime, size, sight)
         except (sqlite3.Error, OSError, msgspec.MsgspecError):
-            return [None] * len(stats)
-        return [_if_same(rows.get((stat.st_dev & _POSITIVE, stat.st_ino & _POSITIVE)), stat) for stat in stats]
+            return [None] * len(keys)
+        if not rows:
+            return [None] * len(keys)
+        return [_if_same(rows.get((key[0] & _POSITIVE, key[1] & _POSITIVE)), key) for key in keys]
 
     def content(self, stat: os.stat_result) -> tuple[str, Attributes] | None:
         """SHA-256 and attributes of the file that had this very stat when it was last read, or None."""
-        sight = self.find([stat])[0]
+        sight = self.find([seen_key(stat)])[0]
         return (sight.sha256, sight.attributes) if sight is not None and sight.is_certain else None
 
     def remember(
@@ -156,6 +160,12 @@ class Seen:
             connection.executemany(_REMEMBER, waiting)
         waiting.clear()
 
+    def token(self) -> str:
+        """What tells this table from the one that is made when it was deleted; empty where there is none."""
+        with contextlib.suppress(sqlite3.Error, OSError):
+            return str(self._connection().execute("SELECT token FROM self").fetchone()[0])
+        return ""
+
     # --- where copies lie
 
     def place(self, folder: str = "") -> int | None:
@@ -190,6 +200,7 @@ class Seen:
                 if connection.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
                     connection.execute("DROP TABLE IF EXISTS seen")
                     connection.execute("DROP TABLE IF EXISTS places")
+                    connection.execute("DROP TABLE IF EXISTS self")
                     for statement in _SCHEMA.strip().rstrip(";").split(";"):
                         connection.execute(statement)
                     connection.execute(f"PRAGMA user_version = {_VERSION}")
@@ -206,7 +217,8 @@ def seen_key(stat: os.stat_result) -> SeenKey:
     return stat.st_dev, stat.st_ino, stat.st_ctime_ns, stat.st_mtime_ns, stat.st_size
 
 
-def _if_same(row: tuple[int, int, int, Sight] | None, stat: os.stat_result) -> Sight | None:
-    if row is None or row[1:3] != (stat.st_mtime_ns, stat.st_size):
+def _if_same(row: tuple[int, int, int, Sight] | None, key: SeenKey) -> Sight | None:
+    _, _, ctime_ns, mtime_ns, size = key
+    if row is None or row[1:3] != (mtime_ns, size):
         return None
-    return row[3] if row[0] == stat.st_ctime_ns else row[3]._replace(is_certain=False)
+    return row[3] if row[0] == ctime_ns else row[3]._replace(is_certain=False)

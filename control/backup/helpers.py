@@ -1,0 +1,184 @@
+"""What helper programs do of a make: copying many small files, sharing them, walking through large trees.
+
+Rules:
+
+- Copying and sharing is nicer than those who wait for an answer of the site; a walk is not, writers may wait for it.
+- A walk is parted among them by the directories of one level, and told in the order in which one process would.
+
+>>> with Helpers(2) as helpers: helpers.take(work).result()        # doctest: +SKIP
+Taken(…)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+from collections.abc import Iterator
+from concurrent.futures import Future
+from typing import TypeVar
+
+import msgspec
+
+from ..errors import Problem
+from ..stores import file_program
+from ..stores.file_program import LINK, NICE, TAKE, WALK, Links, Seen, Walk
+from ..stores.programs import Programs, lost
+from ..stores.sheets import Sheet
+from ..stores.taking import Taken, Work
+from ..stores.trees import ProblemSink, Tree
+from ..stores.walking import Stored, sheets_beside
+from .watches import Watch
+
+_MODULE = file_program.__name__
+_NICE = 10
+_MOST = 4
+WORTH_COPYING = 2000  # files
+WORTH_WALKING = 20_000  # paths
+_BRANCHES = 16
+_PARTS = 64  # of a walk
+_FRAMES = 64  # of a part that wait to be taken
+_encode = msgspec.msgpack.Encoder().encode
+_T = TypeVar("_T")
+
+
+def helpers_here() -> int:
+    """How many helpers of a kind this machine is good for."""
+    return max(1, min(_MOST, len(os.sched_getaffinity(0))))
+
+
+class Helpers:
+    """Those of one make; use it as a context. None is started before it is needed."""
+
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most or helpers_here()
+        self._copying = Programs(_MODULE, self._most, {NICE: str(_NICE)})
+        self._walking = Programs(_MODULE, self._most)
+
+    def __enter__(self) -> Helpers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._copying.close()
+        self._walking.close()
+
+    def take(self, work: Work) -> Future[Taken]:
+        """Take files into a draft; errors as of `take_all`, and UnavailableError."""
+        return self._one(TAKE + _encode(work), Taken)
+
+    def link(self, work: Links) -> Future[list[bytes]]:
+        """Share files; the names of those that could not be linked."""
+        return self._one(LINK + _encode(work), list[bytes])
+
+    def _one(self, request: bytes, kind: type[_T]) -> Future[_T]:
+        future: Future[_T] = Future()
+
+        def sink(frame: bytes) -> None:
+            if frame and future.set_running_or_notify_cancel():
+                future.set_result(msgspec.msgpack.decode(frame, type=kind))
+
+        def fail(error: Exception) -> None:
+            if not future.done() and not future.cancelled():
+                future.set_exception(error)
+
+        self._copying.ask(request, sink, fail)
+        return future
+
+    def sheets(self, tree: Tree, problem: ProblemSink, watch: Watch, stored: Stored | None = None) -> Iterator[Sheet]:
+        """As `sheets_beside`."""
+        prefixes = tree.branches(_BRANCHES)
+        size = -(-len(prefixes) // _PARTS)
+        if not prefixes:
+            yield from sheets_beside(tree, stored, problem)
+            return
+        parts: dict[str, tuple[_Part, int]] = {}
+        try:
+            for begin in range(0, len(prefixes), size):
+                some = prefixes[begin : begin + size]
+                part = _Part(watch)
+                parts |= {prefix: (part, number) for number, prefix in enumerate(some)}
+                self._walking.ask(WALK + _encode(_walk_of(tree, some, stored)), part.sink, part.fail)
+            yield from sheets_beside(tree, stored, problem, lambda prefix: _elsewhere(parts, prefix, tree, problem))
+        except BaseException:
+            for part, _ in parts.values():
+                part.is_unwanted = True  # or a thread would go on waiting
+            self._walking.close()
+            self._walking = Programs(_MODULE, self._most)
+            raise
+        finally:
+            for part, _ in parts.values():
+                part.is_unwanted = True
+
+
+def _walk_of(tree: Tree, prefixes: list[str], stored: Stored | None) -> Walk:
+    excluded = tree.excluded
+    patterns = [(one.site, one.project) for one in excluded.patterns]
+    names = list(map(os.fsencode, prefixes))
+    place = None if stored is None else (str(stored.folder), stored.device)
+    return Walk(str(tree.root), tree.reserved, excluded.scope.key, patterns, names, place)
+
+
+class _Part:
+    """Some directories of a walk, on their way."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._frames: queue.Queue[Seen | None] = queue.Queue(_FRAMES)
+        self._rest: Seen | None = None
+        self.is_unwanted = False
+
+    def sink(self, frame: bytes) -> None:
+        """In a thread of the helpers."""
+        if frame:
+            self._put(msgspec.msgpack.decode(frame, type=Seen))
+
+    def fail(self, _: Exception) -> None:
+        self._put(None)
+
+    def _put(self, seen: Seen | None) -> None:
+        while not self.is_unwanted:
+            with contextlib.suppress(queue.Full):
+                self._frames.put(seen, timeout=0.5)
+                return
+
+    def seen(self, number: int) -> Iterator[Seen]:
+        """What was found below the directory of that number; ask in order."""
+        while True:
+            found = self._next()
+            if found.number > number:
+                self._rest = found
+                return
+            if found.number == number:
+                yield found
+                if found.is_last:
+                    return
+
+    def _next(self) -> Seen:
+        if self._rest is not None:
+            found, self._rest = self._rest, None
+            return found
+        while True:
+            try:
+                seen = self._frames.get(timeout=0.5)
+            except queue.Empty:
+                self._watch.check()
+                continue
+            if seen is None:
+                raise lost()
+            return seen
+
+
+def _elsewhere(
+    parts: dict[str, tuple[_Part, int]], prefix: str, tree: Tree, problem: ProblemSink
+) -> Iterator[Sheet] | None:
+    found = parts.get(prefix)
+    return None if found is None else _told(*found, tree, problem)
+
+
+def _told(part: _Part, number: int, tree: Tree, problem: ProblemSink) -> Iterator[Sheet]:
+    for seen in part.seen(number):
+        for path, code, what, subject, hint in seen.problems:
+            problem(os.fsdecode(path), Problem(code, what, subject, hint))
+        for path in seen.left_out:
+            tree.tell(os.fsdecode(path))
+        yield from seen.sheets
