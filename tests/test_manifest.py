@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from keyframe.errors import DamagedError
 from keyframe.model import FileEntry, OutcomeStatus, Snapshot
-from keyframe.stores.file_lines import file_line
+from keyframe.stores.file_lines import encode_line, file_line
 from keyframe.stores.manifest import ManifestWriter, read_manifest
 from world import EDITION, PROJECT, SITE, World
 
@@ -195,7 +195,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     ]
     writer = ManifestWriter(tmp_path / "manifest.jsonl")
     for entry in entries:
-        writer.file(file_line(entry))
+        writer.files([encode_line(file_line(entry))])
     writer.close()
 
     assert list(read_manifest(tmp_path / "manifest.jsonl")) == entries

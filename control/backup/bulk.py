@@ -98,7 +98,7 @@ class Bulk:
                     rows[number] = row
             if not rows:
                 return noted, None, 0
-        work = Work(*self._places, noted, rows)
+        work = Work(*self._places, None if rows else noted, rows)
         sizes = noted.sheet.sizes()
         size = sum(sizes[number] for number in rows) if rows else sum(sizes)
         if self._helpers is not None and size <= _LARGE:

@@ -16,7 +16,7 @@ import errno
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import structlog
 
@@ -246,12 +246,19 @@ class Copying:
 
     # --- afterwards
 
-    def notice(self, period: Period) -> None:
-        """Name what was written past the gate while it was closed; a restore leaves it as it is."""
+    def begin_to_notice(self, period: Period) -> Callable[[], None]:
+        """Look for what was written past the gate while it was closed; called, what is returned names it.
+
+        A restore leaves that as it is.
+        """
         if not self._tells_time:
             log.info("gate.other-clock", folder=str(self._live.root))
-            return
-        for one in written_past(self._live, self._walked_quietly(), self.rows(), period, self._watch):
+            return _nothing
+        sheets = self._walked_quietly()
+        return lambda: self._notice(period, sheets)
+
+    def _notice(self, period: Period, sheets: Iterator[Sheet]) -> None:
+        for one in written_past(self._live, sheets, self.rows(), period, self._watch):
             if one.path not in self.unknown:
                 self.problems.append(one.problem())
                 if not one.is_folder:  # all that lies in it would be unknown as well

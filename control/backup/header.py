@@ -13,9 +13,11 @@ from typing import Any
 
 from ..model import FORMAT, Excluded, Part, Patterns, Scope
 from ..stores.draft import Draft
+from ..stores.file_lines import encode_line
 from ..stores.reader import Reader
 from ..stores.rows import Noted, Row
 from ..stores.sheet_lines import plain_lines
+from ..stores.sheets import FILE, FOLDER
 from ..version import VERSION
 from .closing import Closing
 from .copying import Copying
@@ -40,27 +42,36 @@ class Content:
         self._project_bytes: Counter[str] = Counter()
         self._manifest = draft.manifest()
         for item in copying.items():
-            if isinstance(item, Noted) and not item.odd and item.sheet.is_files:
-                self._add_files(item)
-                continue
-            for row in item.rows() if isinstance(item, Noted) else item:
-                self._add(row)
+            if isinstance(item, Noted):
+                self._add_sheet(item)
+            else:
+                self._manifest.files([encode_line(row.line()) for row in item])
+                for row in item:
+                    self._add(row)
         for entry in dump.entries:
             self._manifest.collection(entry)
         self._sha256 = self._manifest.close()
 
     def _add(self, row: Row) -> None:
-        self._manifest.file(row.line())
         if row.is_folder:
             self.folders += 1
         else:
             self._count(row.path, 1, row.stat.size if row.is_file else 0)
 
-    def _add_files(self, noted: Noted) -> None:
-        """The files of one directory, quickly."""
+    def _add_sheet(self, noted: Noted) -> None:
+        """The paths of one directory together: most of them need no row."""
         sheet = noted.sheet
-        self._manifest.lines(plain_lines(sheet, noted.digests))
-        self._count(sheet.first, len(sheet), sum(sheet.sizes()))
+        lines = plain_lines(sheet, noted.digests) if noted.digests else [b""] * len(sheet)
+        for number, kind in enumerate(sheet.kinds):
+            if kind != FILE[0] or number in noted.odd:
+                lines[number] = encode_line(noted.row(number).line())
+        self._manifest.files(lines)
+        folders = sheet.kinds.count(FOLDER)
+        self.folders += folders
+        if folders == len(sheet):
+            return
+        sizes = sheet.sizes()
+        self._count(sheet.prefix + b"-", len(sheet) - folders, sum(sizes))
 
     def _count(self, path: bytes, files: int, size: int) -> None:
         self.files += files

@@ -33,7 +33,7 @@ from .watches import Watch
 _MODULE = file_program.__name__
 _NICE = 10
 _MOST = 4
-WORTH_COPYING = 2000  # files
+WORTH_COPYING = 500  # files
 WORTH_WALKING = 20_000  # paths
 _BRANCHES = 16
 _PARTS = 64  # of a walk
@@ -85,29 +85,35 @@ class Helpers:
         return future
 
     def sheets(self, tree: Tree, problem: ProblemSink, watch: Watch, stored: Stored | None = None) -> Iterator[Sheet]:
-        """As `sheets_beside`."""
+        """As `sheets_beside`; the walk begins at once."""
         prefixes = tree.branches(_BRANCHES)
-        size = -(-len(prefixes) // _PARTS)
-        if not prefixes:
-            yield from sheets_beside(tree, stored, problem)
-            return
+        size = -(-len(prefixes) // _PARTS) or 1
         parts: dict[str, tuple[_Part, int]] = {}
+        for begin in range(0, len(prefixes), size):
+            some = prefixes[begin : begin + size]
+            part = _Part(watch, self._walking)
+            parts |= {prefix: (part, number) for number, prefix in enumerate(some)}
+            self._walking.ask(WALK + _encode(_walk_of(tree, some, stored)), part.sink, part.fail)
+        return self._in_order(tree, problem, stored, parts)
+
+    def _in_order(
+        self, tree: Tree, problem: ProblemSink, stored: Stored | None, parts: dict[str, tuple[_Part, int]]
+    ) -> Iterator[Sheet]:
         try:
-            for begin in range(0, len(prefixes), size):
-                some = prefixes[begin : begin + size]
-                part = _Part(watch)
-                parts |= {prefix: (part, number) for number, prefix in enumerate(some)}
-                self._walking.ask(WALK + _encode(_walk_of(tree, some, stored)), part.sink, part.fail)
             yield from sheets_beside(tree, stored, problem, lambda prefix: _elsewhere(parts, prefix, tree, problem))
         except BaseException:
-            for part, _ in parts.values():
-                part.is_unwanted = True  # or a thread would go on waiting
+            _unwanted(parts)
             self._walking.close()
             self._walking = Programs(_MODULE, self._most)
             raise
         finally:
-            for part, _ in parts.values():
-                part.is_unwanted = True
+            _unwanted(parts)
+
+
+def _unwanted(parts: dict[str, tuple[_Part, int]]) -> None:
+    """Let go of what was not taken: a thread may wait for it."""
+    for part, _ in parts.values():
+        part.is_unwanted = True
 
 
 def _walk_of(tree: Tree, prefixes: list[str], stored: Stored | None) -> Walk:
@@ -121,8 +127,9 @@ def _walk_of(tree: Tree, prefixes: list[str], stored: Stored | None) -> Walk:
 class _Part:
     """Some directories of a walk, on their way."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch, programs: Programs) -> None:
         self._watch = watch
+        self._programs = programs
         self._frames: queue.Queue[Seen | None] = queue.Queue(_FRAMES)
         self._rest: Seen | None = None
         self.is_unwanted = False
@@ -136,7 +143,7 @@ class _Part:
         self._put(None)
 
     def _put(self, seen: Seen | None) -> None:
-        while not self.is_unwanted:
+        while not (self.is_unwanted or self._programs.is_closed):
             with contextlib.suppress(queue.Full):
                 self._frames.put(seen, timeout=0.5)
                 return

@@ -15,6 +15,7 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -162,8 +163,12 @@ class Make:
         for attempt in range(_TRIES):
             with contextlib.ExitStack() as stack:
                 draft.begin_records(with_json=self._stores.settings.engine.write_json)
-                dump, reader, infos = self._pin(copying, dumping, stack)
-                if dumping.run(dump, reader, infos):
+                dump, reader, infos, notice = self._pin(copying, dumping, stack)
+                is_whole = dumping.run(dump, reader, infos)
+                if notice is not None:
+                    notice()
+                if is_whole:
+                    dump.problems[:0] = copying.problems
                     dump.retries = attempt
                     draft.keep_sums(dump.writers)
                     return dump, reader
@@ -176,8 +181,13 @@ class Make:
 
     def _pin(
         self, copying: Copying, dumping: Dumping, stack: contextlib.ExitStack
-    ) -> tuple[Dump, Reader, dict[str, CollectionInfo]]:
-        """With the gate closed: copy what changed meanwhile, describe the collections, fix the instant."""
+    ) -> tuple[Dump, Reader, dict[str, CollectionInfo], Callable[[], None] | None]:
+        """With the gate closed: copy what changed meanwhile, describe the collections, fix the instant.
+
+        Returns
+        -------
+        Besides, what tells in the end whether somebody wrote past the gate; None: it was not closed by us.
+        """
         self._watch.progress(Progress("second look at the files", 2, STEPS))
         was_closed = False
 
@@ -194,9 +204,5 @@ class Make:
 
         reader, infos = self._closing.run(pin, copying.second_pass)
         self._stores.seen.flush()
-        if self._closing.period is not None:
-            copying.notice(self._closing.period)
-        dump = Dump(problems=list(copying.problems))
-        if not was_closed:
-            dump.problems.append(_NOT_CLOSED)
-        return dump, reader, infos
+        noticed = None if self._closing.period is None else copying.begin_to_notice(self._closing.period)
+        return Dump(problems=[] if was_closed else [_NOT_CLOSED]), reader, infos, noticed

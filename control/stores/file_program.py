@@ -7,6 +7,7 @@ Rule: what it is asked is a letter and a message; the answer is messages.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from ..patterns import Exclusion
 from .copies import TargetError
 from .draft_files import DraftFiles
 from .files import Descent
-from .programs import answers
+from .programs import answers, be_nice
 from .sheets import Sheet
 from .taking import Taken, Work, take_all
 from .trees import Tree
@@ -128,5 +129,6 @@ def _walk(work: Walk) -> Iterator[Seen]:
 
 
 if __name__ == "__main__":
-    os.nice(int(os.environ.get(NICE, "0")))
+    be_nice(int(os.environ.get(NICE, "0")))
+    gc.disable()  # nothing here goes round in circles
     answers(answer)

@@ -10,12 +10,12 @@ Rules:
 
 from __future__ import annotations
 
-import os
 import struct
 import sys
 from typing import BinaryIO
 
 from .json_lines import Lines, lines_of
+from .programs import be_nice
 
 _NICE = 10
 _SIZE = struct.Struct("<Q")
@@ -48,7 +48,7 @@ def _exactly(source: BinaryIO, size: int) -> bytes:
 
 def main() -> None:
     """Answer blocks until the pipe ends."""
-    os.nice(_NICE)
+    be_nice(_NICE)
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     while len(head := source.read(_SIZE.size)) == _SIZE.size:
         size = _SIZE.unpack(head)[0]

@@ -27,7 +27,7 @@ import msgspec
 from ..errors import DamagedError
 from ..model import SYSTEM_JS, Attributes, CollectionEntry, FileEntry, Inexact
 from .attributes import is_known
-from .file_lines import FileLine, attributes_of, encode_line
+from .file_lines import attributes_of
 from .files import path_key
 
 _KINDS = ("file", "directory", "link")
@@ -54,11 +54,8 @@ class ManifestWriter:
         self._waiting: list[bytes] = []
         self.bytes = 0
 
-    def file(self, line: FileLine) -> None:
-        self._line(encode_line(line))
-
-    def lines(self, lines: list[bytes]) -> None:
-        """Several of them, whole."""
+    def files(self, lines: list[bytes]) -> None:
+        """Lines of files, whole."""
         self._waiting += lines
         self.bytes += sum(map(len, lines))
         if len(self._waiting) >= _TOGETHER:

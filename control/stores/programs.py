@@ -20,6 +20,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
 from ..errors import UnavailableError
@@ -157,6 +158,14 @@ def lost(error: Exception | None = None) -> UnavailableError:
     )
     found.__cause__ = error
     return found
+
+
+def be_nice(by: int) -> None:
+    """Step behind others, also where the kernel weighs sessions, not processes (sched(7), autogroup)."""
+    if by:
+        os.nice(by)
+        with contextlib.suppress(OSError):
+            Path("/proc/self/autogroup").write_text(str(by), encoding="ascii")
 
 
 def answers(answer: Callable[[bytes], Any]) -> None:

@@ -29,7 +29,7 @@ class Work(msgspec.Struct, array_like=True, gc=False):
 
     live: str
     draft: str
-    noted: Noted
+    noted: Noted | None
     rows: dict[int, Row] = {}
 
 
@@ -55,7 +55,7 @@ def take_all(work: Work, alive: Alive | None = None) -> Taken:
     TargetError: the draft cannot be written.
     """
     with DraftFiles(Path(work.draft)) as files, Descent(Path(work.live)) as live:
-        if work.rows:
+        if work.noted is None:
             found = {number: _taken(row, live, files, alive) for number, row in work.rows.items()}
             rows = {number: row for number, row in found.items() if row is not None}
             return Taken(b"", rows, tuple(found.keys() - rows.keys()))
