@@ -101,29 +101,37 @@ class Filling:
 
     def _fill_sheet(self, noted: Noted, to: _Filling) -> None:
         sheet, names = noted.sheet, noted.sheet.names_list()
-        shared = names if noted.folder else []
-        if noted.odd or not sheet.is_files or to.fresh.may_take(noted):
-            shared = [name for number, name in enumerate(names) if self._is_left(noted, number, to)]
-        self._share(noted, shared, to)
-        for number, (name, kind) in enumerate(zip(names, sheet.kinds, strict=True)):
-            if kind == _FILE:
-                row = noted.odd.get(number)
-                sha256 = noted.digest(number).hex() if row is None else row.sha256
-                self._draft.add_sum(b"files/" + sheet.prefix + name, sha256)
-
-    def _is_left(self, noted: Noted, number: int, to: _Filling) -> bool:
-        """Fill one name of a sheet, where it is not one like all; whether it is to be shared like all."""
-        if number in noted.odd or noted.sheet.kinds[number] != _FILE:
+        others = set(noted.odd)
+        if not sheet.is_files:
+            others |= {number for number, kind in enumerate(sheet.kinds) if kind != _FILE}
+        for number in sorted(others):
             self._fill_row(noted.row(number), to)
-            return False
-        if not noted.folder:
-            return False
-        row = noted.row(number)
-        if to.fresh.take(row, to.files, to.shelf):
-            row.folder, row.copy = "", b""
-            self._keep(row)
-            return False
-        return True
+        if noted.folder:
+            if to.fresh.may_take(noted):
+                others |= self._freshened(noted, others, to)
+            shared = [name for number, name in enumerate(names) if number not in others] if others else names
+            self._share(noted, shared, to)
+        self._sum(noted, names)
+
+    def _freshened(self, noted: Noted, others: set[int], to: _Filling) -> set[int]:
+        """Those files of a sheet, but for some, that got new copies."""
+        found = set()
+        for number, row in enumerate(noted.rows()):
+            if number not in others and to.fresh.take(row, to.files, to.shelf):
+                row.folder, row.copy = "", b""
+                self._keep(row)
+                found.add(number)
+        return found
+
+    def _sum(self, noted: Noted, names: list[bytes]) -> None:
+        sheet, digests = noted.sheet, noted.digests.hex().encode("ascii")
+        shas = [digests[at : at + 64] for at in range(0, len(digests), 64)] or [b""] * len(sheet)
+        for number, row in noted.odd.items():
+            shas[number] = row.sha256.encode("ascii")
+        if not sheet.is_files:
+            kept = [number for number, kind in enumerate(sheet.kinds) if kind == _FILE]
+            names, shas = [names[number] for number in kept], [shas[number] for number in kept]
+        self._draft.add_sums(b"files/" + sheet.prefix, names, shas)
 
     def _share(self, noted: Noted, names: list[bytes], to: _Filling) -> None:
         if not names:

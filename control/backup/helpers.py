@@ -62,6 +62,11 @@ class Helpers:
         self._copying.close()
         self._walking.close()
 
+    def begin(self, paths: int) -> None:
+        """Make ready for a scope of about so many paths."""
+        if paths >= WORTH_WALKING:
+            self._walking.begin()
+
     def take(self, work: Work) -> Future[Taken]:
         """Take files into a draft; errors as of `take_all`, and UnavailableError."""
         return self._one(TAKE + _encode(work), Taken)

@@ -134,10 +134,18 @@ def _as_stored(noted: Noted, copies: str | None) -> Noted:
     is_known = noted.digests or FILE not in noted.sheet.kinds
     if is_known and not noted.odd and (copies is None or noted.folder == copies):
         return Noted(noted.sheet, noted.digests)
+    if is_known and (copies is None or noted.folder == copies):
+        for row in noted.odd.values():
+            _be_stored(row, copies)
+        return Noted(noted.sheet, noted.digests).with_rows(noted.odd)
     rows = list(noted.rows())
     for row in rows:
         if row.is_file:
-            if copies is not None and (row.folder, row.copy) != (copies, row.path):
-                row.sha256 = ""
-            row.folder, row.copy, row.expected = "", b"", ""
+            _be_stored(row, copies)
     return noted_of(noted.sheet, rows, "")
+
+
+def _be_stored(row: Row, copies: str | None) -> None:
+    if copies is not None and (row.folder, row.copy) != (copies, row.path):
+        row.sha256 = ""
+    row.folder, row.copy, row.expected = "", b"", ""

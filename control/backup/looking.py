@@ -216,7 +216,26 @@ class _BySheet:
         ):
             return Noted(sheet, known[0].digests, self._looking.folder)
         self._looking.has_news = True
+        if len(known) == 1 and known[0].sheet.has_same_names(sheet) and known[0].sheet.kinds == sheet.kinds:
+            return self._where_other(sheet, known[0])
         return self._apart(sheet, known)
+
+    def _where_other(self, sheet: Sheet, known: Noted) -> Noted:
+        """Of the same names, those that are not as they were."""
+        others = set(known.odd)
+        if not known.is_settled():
+            others |= {number for number, row in enumerate(known.rows()) if not row.is_settled()}
+        others |= sheet.differing(known.sheet)
+        if sheet.kept:
+            others |= {number for number, is_kept in enumerate(sheet.kept) if not is_kept}
+        names = sheet.names_list()
+        numbers = [number for number in sorted(others) if sheet.kinds[number] == _FILE]
+        rows = {number: look_of(sheet, number, names[number]) for number in numbers}
+        old = {number: known.row(number) for number in numbers}
+        before = {number: row.line() for number, row in old.items() if row.sha256}
+        self._looking.place(sheet, rows, before, self._shelf)
+        digests = known.digests or bytes(len(UNKNOWN) * len(sheet))
+        return Noted(sheet, digests, self._looking.folder).with_rows(rows)
 
     def _apart(self, sheet: Sheet, known: list[Noted]) -> Noted:
         """Name by name."""

@@ -98,7 +98,8 @@ class Make:
         damage = known_damage(stores)
         afresh = self._afresh or damage.is_everywhere
         newest = Newest() if afresh else newest_of(stores.repository, scope, damage.places)
-        with stores.repository.drafts.begin(scope, key) as draft, Helpers() as helpers:
+        with Helpers() as helpers, stores.repository.drafts.begin(scope, key) as draft:
+            helpers.begin(newest.snapshot.files if newest.snapshot else 0)
             older = OlderCopies(newest.snapshot, damage, shares=not afresh)
             copying = Copying(stores, scope, draft, older, self._watch, helpers, may_be_absent=is_safety)
             made_at, header = self._write(draft, copying, older, is_safety=is_safety)

@@ -23,7 +23,7 @@ from .headers import write_json
 from .manifest import ManifestWriter
 from .mongo import CollectionInfo
 from .readme import Unsummed, readme_text
-from .sums import has_sum, sum_line
+from .sums import has_sum, sum_line, sum_lines
 from .trees import Tree
 
 _BOOT = ".boot"  # in which run of the machine the draft was begun; gone before the commit
@@ -63,6 +63,15 @@ class Draft:
         if self._sum_file is None:
             self._sum_file = open(self.folder / "manifest-sha256.txt", "wb", buffering=1 << 18)  # noqa: SIM115
         self._sum_file.write(sum_line(path, sha256))
+
+    def add_sums(self, prefix: bytes, names: list[bytes], shas: list[bytes]) -> None:
+        """The same of files of one directory, whose path and `/` is `prefix`; digests as hexadecimal digits."""
+        lines = sum_lines(prefix, names, shas)
+        if lines is not None and self._sum_file is not None:
+            self._sum_file.write(lines)
+            return
+        for name, sha256 in zip(names, shas, strict=True):
+            self.add_sum(prefix + name, sha256.decode("ascii"))
 
     def begin_records(self, *, with_json: bool) -> None:
         """Forget the collections dumped so far: one of them may not be there at the next try."""

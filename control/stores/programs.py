@@ -66,6 +66,11 @@ class Programs:
             self._threads.append(thread)
             thread.start()
 
+    def begin(self) -> None:
+        """Start them all, ahead of work."""
+        for _ in range(self._most):
+            self.ask(b"", _nothing, _nothing)
+
     def close(self) -> None:
         """End the programs, whatever they are at."""
         with self._lock:
@@ -118,6 +123,10 @@ class Programs:
             )
             self._running.append(program)
             return program
+
+
+def _nothing(_: object) -> None:
+    """Nobody waits for it."""
 
 
 def send(sink: IO[bytes], frame: bytes) -> None:
@@ -176,6 +185,6 @@ def answers(answer: Callable[[bytes], Any]) -> None:
             request = receive(source)
         except EOFError:
             return
-        for frame in answer(request):
+        for frame in answer(request) if request else ():
             send(sink, frame)
         send(sink, b"")

@@ -161,6 +161,18 @@ class Noted(msgspec.Struct, array_like=True, gc=False):
         """Whether all its files are to be copied."""
         return not self.digests and FILE in self.sheet.kinds
 
+    def with_rows(self, rows: dict[int, Row]) -> Noted:
+        """The same, with what else is known of some files: rows of their own, but for those that are like all."""
+        digests, odd = bytearray(self.digests), dict(self.odd)
+        for number, row in rows.items():
+            is_like_all = is_plain(row, self.folder)
+            at = slice(number * _DIGEST, (number + 1) * _DIGEST)
+            digests[at] = bytes.fromhex(row.sha256) if is_like_all else UNKNOWN
+            odd.pop(number, None)
+            if not is_like_all:
+                odd[number] = row
+        return Noted(self.sheet, bytes(digests), self.folder, odd)
+
     def rows(self) -> Iterator[Row]:
         """A row of each."""
         sheet = self.sheet

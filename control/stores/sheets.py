@@ -89,6 +89,14 @@ class Sheet(msgspec.Struct, array_like=True, gc=False):
             and self.extras == other.extras
         )
 
+    def differing(self, other: Sheet) -> set[int]:
+        """The numbers of names, the same in both, of which the looks told different things."""
+        found = set()
+        for size, one, two in ((STAT.size, self.stats, other.stats), (MARK.size, self.marks, other.marks)):
+            if one != two:
+                found |= {at // size for at in range(0, len(one), size) if one[at : at + size] != two[at : at + size]}
+        return found
+
     def stat(self, number: int) -> bytes:
         return self.stats[number * STAT.size : (number + 1) * STAT.size]
 

@@ -36,6 +36,16 @@ def sum_line(name: bytes, sha256: str) -> bytes:
     return b"\\%s  %s\n" % (sha256.encode("ascii"), escaped)
 
 
+def sum_lines(prefix: bytes, names: list[bytes], shas: list[bytes]) -> bytes | None:
+    """The lines of files of one directory; None where one of them has to be escaped, or has none."""
+    joined = b"\0".join(names)
+    if any(sign in prefix or sign in joined for sign in (b"\\", b"\n", b"\r")):
+        return None
+    if len(prefix) + max(map(len, names), default=0) > LONGEST_PATH:
+        return None
+    return b"".join([b"%s  %s%s\n" % (sha, prefix, name) for sha, name in zip(shas, names, strict=True)])
+
+
 class Sums:
     """Reads the list beside a manifest: the lines of files one by one, those of the rest at once.
 
