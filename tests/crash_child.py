@@ -10,6 +10,7 @@ in the trace file, `<step>:before:<n>` and `<step>:after:<n>`; at the line that 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import signal
@@ -120,8 +121,6 @@ class Crasher:
 
 
 def _wrap(trace: int, kill: str) -> None:
-    import importlib
-
     counts: Counter[str] = Counter()
 
     def passing(step: str, when: str) -> None:
@@ -165,6 +164,8 @@ def _carry_out(request: dict[str, str]) -> None:
 
     trace = os.open(request["trace"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     _wrap(trace, request["kill"])
+    if request["kill"].startswith("copy:"):  # counted in this process only
+        importlib.import_module("keyframe.backup.copying").WORTH_COPYING = 1 << 60  # type: ignore[attr-defined]
     mongo = {"uri": request["uri"], "database": request["database"]}
     office = build(Settings(var=Path(request["var"]), run_mode="test", mongo=mongo))  # type: ignore[arg-type]
     if request["job"]:

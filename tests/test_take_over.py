@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from crash_child import Crasher
+from keyframe.backup import copying
 from keyframe.stores.draft_files import DraftFiles
 from whole import require_whole
 from world import SITE, World
@@ -36,6 +37,7 @@ def copied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return copy(files, live, path, *args)
 
     monkeypatch.setattr(DraftFiles, "copy", noted)
+    monkeypatch.setattr(copying, "WORTH_COPYING", 1 << 60)
     return paths
 
 
