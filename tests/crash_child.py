@@ -27,7 +27,7 @@ from typing import Any
 STEPS = {
     "draft": ("backup.make", "Draft", "__init__", "stores.draft"),
     "copy": ("stores.draft_files", "DraftFiles", "copy", ""),
-    "add folder": ("stores.draft_files", "DraftFiles", "add_folder", ""),
+    "dress stored": ("stores.draft_files", "DraftFiles", "dress", ""),
     "share": ("stores.draft_files", "DraftFiles", "share", ""),
     "add link": ("stores.draft_files", "DraftFiles", "add_link", ""),
     "second pass": ("backup.copying", "Copying", "second_pass", ""),

@@ -22,7 +22,7 @@ from world import EDITION, PROJECT, SITE, World
 DONE, UNCHANGED, FAILED = OutcomeStatus.DONE, OutcomeStatus.UNCHANGED, OutcomeStatus.FAILED
 
 COPYING = ("draft", "copy", "second pass", "pin", "dump")
-COMMITTING = ("manifest", "add folder", "add link", "share", "finish", "flush draft", "commit", "sync")
+COMMITTING = ("manifest", "dress stored", "add link", "share", "finish", "flush draft", "commit", "sync")
 PREPARING = ("plan", "stage", "json", "mark", "intent")
 DATABASE = ("create", "drop", "modify", "drop index", "create index", "records", "transaction")
 FILES = ("remove", "mkdir", "rename", "dress", "flush live")

@@ -290,3 +290,25 @@ def test_programs_that_were_not_wanted_yet_are_closed_at_once() -> None:
     began = time.monotonic()
     programs.close()
     assert time.monotonic() - began < 5
+
+
+def test_what_cannot_be_listed_any_more_is_not_taken_for_unchanged(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.write("closed/secret.txt", "secret", PROJECT)
+    time.sleep(OLD_ENOUGH)
+    one = world.make(PROJECT)
+    real = Tree._open
+
+    def refusing(tree: Tree, frame: Any, above: Any, name: str, problem: Any) -> bool:
+        if frame.prefix == "closed/":
+            problem("closed", Problem("unavailable", "cannot be listed.", "closed", ""))
+            return False
+        return real(tree, frame, above, name, problem)
+
+    monkeypatch.setattr(Tree, "_open", refusing)
+    two = world.make(PROJECT)
+
+    assert two.name != one.name
+    assert two.status.value == "partial"
+    assert b"secret.txt" not in manifest(world, two)

@@ -78,6 +78,7 @@ class Copying:
         self._place = stores.seen.place(stores.repository.drafts.place_of(draft))
         self._kept_at = time.monotonic()
         self.passes = 0  # over the live files, with copying
+        self._has_news = False  # whether a second look told anything new
         self._tells_time = True
         self._reset()
 
@@ -97,6 +98,12 @@ class Copying:
     def damaged(self) -> list[Problem]:
         """Stored copies of the newest snapshot that are not as they were written, and were copied anew."""
         return self._looking.damaged
+
+    @property
+    def is_as_newest(self) -> bool:
+        """Whether all paths are for certain as the newest snapshot has them."""
+        looking = self._looking
+        return not (self._has_news or looking.has_news or looking.damaged)
 
     # --- before the gate is closed
 
@@ -176,11 +183,12 @@ class Copying:
             if was is not None and was.sheet.same_as(sheet) and was.is_settled():
                 relay.keep_whole()
                 continue
+            self._has_news = True
             for number, name in enumerate(sheet.names_list()):
                 limit.check()
                 self._look_at(look_of(sheet, number, name), relay, files, live, limit)
         while relay.head is not None:
-            was_there = relay.head
+            was_there, self._has_news = relay.head, True
             relay.drop()
             self._remove(files, was_there)
 
@@ -254,7 +262,9 @@ class Copying:
         if not self._tells_time:
             log.info("gate.other-clock", folder=str(self._live.root))
             return _nothing
-        sheets = self._walked_quietly()
+        tree = self._stores.live_tree(self._scope, since=period.since_ns)
+        quiet = self._looking.paths < WORTH_WALKING
+        sheets = tree.sheets(_nothing) if quiet else self._helpers.sheets(tree, _nothing, self._watch)
         return lambda: self._notice(period, sheets)
 
     def _notice(self, period: Period, sheets: Iterator[Sheet]) -> None:
@@ -263,11 +273,6 @@ class Copying:
                 self.problems.append(one.problem())
                 if not one.is_folder:  # all that lies in it would be unknown as well
                     self.unknown.add(one.path)
-
-    def _walked_quietly(self) -> Iterator[Sheet]:
-        if self._looking.paths < WORTH_WALKING:
-            return self._live.sheets(_nothing)
-        return self._helpers.sheets(self._live, _nothing, self._watch)
 
     def rows(self) -> Iterator[Row]:
         """What the copy consists of."""

@@ -2,7 +2,7 @@
 
 Rules:
 
-- A directory is made before what lies in it, and gets owner and mode when nothing is put into it any more.
+- A directory comes into being with the first that is put into it, and gets owner and mode when nothing is any more.
 - Where many files are shared, helpers link them, a directory at a time; what they cannot link is copied here.
 
 >>> Filling(stores, draft, live, keep, helpers, watch).run(copying.items, limits, paths)       # doctest: +SKIP
@@ -86,8 +86,8 @@ class Filling:
 
     def _fill_row(self, row: Row, to: _Filling) -> None:
         if row.is_folder:
-            to.files.add_folder(row.entry())
-        elif not row.is_file:
+            return  # it is made for what lies in it, or in the end
+        if not row.is_file:
             to.files.add_link(row.entry())
         elif row.folder and to.fresh.take(row, to.files, to.shelf):
             row.folder, row.copy = "", b""
@@ -178,7 +178,7 @@ class _Filling:
 
 
 def _dress(items: Iterator[Item], files: DraftFiles) -> None:
-    """Give all directories owner and mode, each after those below it."""
+    """Give all directories owner and mode, each after those below it; those that are empty come into being."""
     waiting: list[FileEntry] = []
     for item in items:
         if isinstance(item, Noted):

@@ -7,8 +7,8 @@ Rules:
   the older copy serves, as it would have.
 - At most a twentieth of the scope's bytes in one snapshot, so that none is suddenly dear. A file that alone is more
   has its turn when it is twice as old as it should get, one in a snapshot and nothing else with it.
-- A snapshot asks for the age of ten thousand files at most, from one on that chance chooses: in a large scope the
-  question would cost more than it brings, and all get their turn in time.
+- A snapshot asks for the age of a thirtieth of the files (of 3,000 at least), from one on that chance chooses: in a
+  large scope the question would cost more than it brings, and all get their turn in time.
 
 >>> Freshening(Limits(oldest_ns, bytes=5_000_000), live, paths, watch).take(row, files, shelf)     # doctest: +SKIP
 False
@@ -36,7 +36,7 @@ from .stores import Stores
 from .watches import Watch
 
 SHARE = 20  # the part of the scope's bytes: one in so many
-_ASKED = 10_000
+_ASKED, _ASKED_PART = 3000, 30  # files: so many, or one in so many
 _DAY_NS = 86_400_000_000_000
 
 
@@ -75,7 +75,8 @@ class Freshening:
         self._live = Descent(live.root)
         self._born = born
         self._paths = max(paths, 1)
-        self._first = random.randrange(self._paths) if paths > _ASKED else 0  # noqa: S311  (no secret)
+        self._asked = max(_ASKED, paths // _ASKED_PART)
+        self._first = random.randrange(self._paths) if paths > self._asked else 0  # noqa: S311  (no secret)
         self._seen = 0
 
     def __enter__(self) -> Freshening:
@@ -88,7 +89,7 @@ class Freshening:
         """Whether any of a sheet can get a new copy; if not, all of it counts as asked about."""
         count = (len(noted.sheet) if noted.folder else 0) + sum(row.folder != "" for row in noted.odd.values())
         first, last = self._seen - self._first, self._seen + count - 1 - self._first
-        in_turn = first % self._paths < _ASKED or last % self._paths < _ASKED or count >= self._paths
+        in_turn = first % self._paths < self._asked or last % self._paths < self._asked or count >= self._paths
         if self._left > 0 and in_turn:
             return True
         self._seen += count
@@ -97,7 +98,7 @@ class Freshening:
     def take(self, row: Row, files: DraftFiles, shelf: Shelf) -> bool:
         """Store a new copy, if it is time; False: the older one has to serve."""
         number, self._seen = self._seen, self._seen + 1
-        if self._left <= 0 or (number - self._first) % self._paths >= _ASKED or row.stat.size == 0:
+        if self._left <= 0 or (number - self._first) % self._paths >= self._asked or row.stat.size == 0:
             return False
         limits, size = self._limits, row.stat.size
         is_alone = size > limits.bytes

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from ..model import FORMAT, Excluded, Part, Patterns, Scope
@@ -17,7 +18,7 @@ from ..stores.file_lines import encode_line
 from ..stores.reader import Reader
 from ..stores.rows import Noted, Row
 from ..stores.sheet_lines import plain_lines
-from ..stores.sheets import FILE, FOLDER
+from ..stores.sheets import FILE, FOLDER, Sheet
 from ..version import VERSION
 from .closing import Closing
 from .copying import Copying
@@ -29,7 +30,9 @@ from .stores import Stores
 class Content:
     """Writes the manifest of a draft, which is complete afterwards, and counts what is in it."""
 
-    def __init__(self, scope: Scope, draft: Draft, copying: Copying, dump: Dump, patterns: Patterns) -> None:
+    def __init__(
+        self, scope: Scope, draft: Draft, copying: Copying, dump: Dump, patterns: Patterns, newest: Path | None
+    ) -> None:
         self._scope = scope
         self._patterns = patterns
         self._copying = copying
@@ -41,8 +44,14 @@ class Content:
         self._project_files: Counter[str] = Counter()
         self._project_bytes: Counter[str] = Counter()
         self._manifest = draft.manifest()
+        # `newest`: the manifest of the newest snapshot.
+        is_same = newest is not None and copying.is_as_newest
+        if newest is not None and is_same:
+            self._manifest.files_of(newest)
         for item in copying.items():
-            if isinstance(item, Noted):
+            if is_same and isinstance(item, Noted):
+                self._count_sheet(item.sheet)
+            elif isinstance(item, Noted):
                 self._add_sheet(item)
             else:
                 self._manifest.files([encode_line(row.line()) for row in item])
@@ -66,12 +75,13 @@ class Content:
             if kind != FILE[0] or number in noted.odd:
                 lines[number] = encode_line(noted.row(number).line())
         self._manifest.files(lines)
+        self._count_sheet(sheet)
+
+    def _count_sheet(self, sheet: Sheet) -> None:
         folders = sheet.kinds.count(FOLDER)
         self.folders += folders
-        if folders == len(sheet):
-            return
-        sizes = sheet.sizes()
-        self._count(sheet.prefix + b"-", len(sheet) - folders, sum(sizes))
+        if folders < len(sheet):
+            self._count(sheet.prefix + b"-", len(sheet) - folders, sum(sheet.sizes()))
 
     def _count(self, path: bytes, files: int, size: int) -> None:
         self.files += files

@@ -126,7 +126,7 @@ def _walk_of(tree: Tree, prefixes: list[str], stored: Stored | None) -> Walk:
     patterns = [(one.site, one.project) for one in excluded.patterns]
     names = list(map(os.fsencode, prefixes))
     place = None if stored is None else (str(stored.folder), stored.device)
-    return Walk(str(tree.root), tree.reserved, excluded.scope.key, patterns, names, place)
+    return Walk(str(tree.root), tree.reserved, excluded.scope.key, patterns, names, place, tree.since, tree.bare)
 
 
 class _Part:

@@ -70,6 +70,7 @@ class Looking:
                 self.paths += len(sheet)
                 known = max(self.paths, self._newest.files if self._newest is not None else 0)
                 self._watch.progress(Progress("looking at files", 1, 4, self.paths, known, "files"))
+            comparing.end()
             self.bytes_needed += shelf.bytes_elsewhere + self.paths * _NOTED
 
     def _comparing(self, shelf: Shelf) -> _Comparing:
@@ -196,6 +197,9 @@ class _ByLine:
         self._looking.place(sheet, rows, before, self._shelf)
         return _noted(sheet, rows, self._looking.folder)
 
+    def end(self) -> None:
+        """Nothing is left to be said."""
+
 
 class _BySheet:
     """Compares with what the last make knew, by the sheet."""
@@ -204,6 +208,12 @@ class _BySheet:
         self._looking = looking
         self._shelf = shelf
         self._known = known
+        self._same = 0  # sheets
+
+    def end(self) -> None:
+        """What was known and is not there any more, or cannot be looked at, is news, too."""
+        if self._same != self._known.count():
+            self._looking.has_news = True
 
     def noted(self, sheet: Sheet) -> Noted:
         known = self._known.over(sheet)
@@ -214,6 +224,7 @@ class _BySheet:
             and known[0].is_settled()
             and known[0].sheet.same_as(sheet)
         ):
+            self._same += 1
             return Noted(sheet, known[0].digests, self._looking.folder)
         self._looking.has_news = True
         if len(known) == 1 and known[0].sheet.has_same_names(sheet) and known[0].sheet.kinds == sheet.kinds:

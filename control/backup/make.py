@@ -123,7 +123,8 @@ class Make:
             copying.bulk()
             made_at = stores.now()
             dump, reader = self._read_all(draft, copying, older)
-            content = Content(self._scope, draft, copying, dump, stores.patterns(self._scope))
+            manifest = None if older.newest is None else stores.repository.manifest_of(older.newest)
+            content = Content(self._scope, draft, copying, dump, stores.patterns(self._scope), manifest)
         except OSError as error:
             raise translate(error, "the snapshot's draft", "nothing was stored") from error
         before = None if is_safety else last_known(stores.repository, self._scope)

@@ -52,8 +52,15 @@ class Stores:
         """What the settings leave out of a scope now, or what these patterns do."""
         return Exclusion(scope, *(recorded or (self.patterns(scope),)))
 
-    def live_tree(self, scope: Scope, excluded: Exclusion | None = None, told: Told | None = None) -> Tree:
-        """The live files of a scope, without what is ours and what is excluded (None: by the settings of now)."""
+    def live_tree(
+        self, scope: Scope, excluded: Exclusion | None = None, told: Told | None = None, since: int = 0
+    ) -> Tree:
+        """The live files of a scope, without what is ours and what is excluded (None: by the settings of now).
+
+        `since` as of `Tree`.
+        """
         if excluded is None:
             excluded = self.excluded(scope)
-        return Tree(scope.live_folder(self.settings.working), RESERVED if scope.is_site else "", excluded, told)
+        return Tree(
+            scope.live_folder(self.settings.working), RESERVED if scope.is_site else "", excluded, told, since=since
+        )

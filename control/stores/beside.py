@@ -31,6 +31,7 @@ class Beside(Generic[_T]):
         self._sheets = iter(sheets)
         self._near: deque[_T] = deque()
         self._next: _T | None = next(self._sheets, None)
+        self._taken = 0
 
     def over(self, sheet: Sheet) -> list[_T]:
         """Those of the same directory that have paths between the first and the last of `sheet`; ask in order."""
@@ -41,7 +42,12 @@ class Beside(Generic[_T]):
             if self._next.sheet.last >= first:
                 self._near.append(self._next)
             self._next = next(self._sheets, None)
+            self._taken += 1
         return [one for one in self._near if one.sheet.prefix == sheet.prefix]
+
+    def count(self) -> int:
+        """How many there are in all; ask in the end."""
+        return self._taken + (self._next is not None) + sum(1 for _ in self._sheets)
 
 
 class _Alone:

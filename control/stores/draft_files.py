@@ -107,21 +107,19 @@ class DraftFiles:
         with Descent(self.root) as other:
             self.share(other, first, path, sha256)
 
-    def add_folder(self, entry: FileEntry) -> None:
-        """Make the directory of `entry`."""
-        folder, name = self.parent(entry.path)
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(name, 0o700, dir_fd=folder)
-
     def add_link(self, entry: FileEntry) -> None:
         """Make the symbolic link of `entry`."""
         folder, name = self.parent(entry.path)
         copy_link(entry, name, folder)
 
     def dress(self, entry: FileEntry) -> None:
-        """Give a directory owner and mode of `entry`; nothing is put into it any more."""
+        """Give a directory, made if need be, owner and mode of `entry`; nothing is put into it any more."""
         folder, name = self.parent(entry.path)
-        dress_folder(name, entry, folder)
+        try:
+            dress_folder(name, entry, folder)
+        except FileNotFoundError:
+            os.mkdir(name, 0o700, dir_fd=folder)
+            dress_folder(name, entry, folder)
 
     def remove(self, path: str) -> None:
         """Take out again what vanished from the live files, or became something else."""

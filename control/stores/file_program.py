@@ -51,6 +51,8 @@ class Walk(msgspec.Struct, array_like=True, gc=False):
     patterns: list[tuple[tuple[str, ...], tuple[str, ...]]]
     prefixes: list[bytes]
     stored: tuple[str, int] | None = None  # folder and device, as of `Stored`
+    since: int = 0
+    bare: bool = False
 
 
 class Seen(msgspec.Struct, array_like=True, gc=False):
@@ -110,7 +112,10 @@ def _walk(work: Walk) -> Iterator[Seen]:
 
     patterns = [Patterns(*one) for one in work.patterns]
     excluded = Exclusion(Scope.from_key(work.scope), *patterns)
-    tree = Tree(Path(work.root), work.reserved, excluded, lambda path: left_out.append(os.fsencode(path)))
+    told = left_out.append
+    tree = Tree(
+        Path(work.root), work.reserved, excluded, lambda path: told(os.fsencode(path)), bare=work.bare, since=work.since
+    )
     stored = None if work.stored is None else Stored(Path(work.stored[0]), work.stored[1])
     for number, prefix in enumerate(work.prefixes):
         sheets: list[Sheet] = []

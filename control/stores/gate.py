@@ -49,10 +49,6 @@ class Period:
         """Whether a file with this ctime was written past the gate."""
         return self.since_ns < stamp_ns <= self.until_ns
 
-    def may_hold(self, latest_ns: int) -> bool:
-        """Whether that can be of any of some files, the latest of which has this ctime."""
-        return latest_ns > self.since_ns
-
     def end(self) -> None:
         """Wait until the stamps of files are past this moment."""
         self.until_ns = time.time_ns()

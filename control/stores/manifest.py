@@ -35,6 +35,8 @@ _MOST = (1 << 63) - 1
 _LONGEST_NAME, _LONGEST_VALUE = 255, 1 << 16  # of an extended attribute; Linux's limits, uapi/linux/limits.h
 _MODE = re.compile(r"[0-7]{4}\Z")
 _TOGETHER = 256  # lines that are hashed and written together
+_CHUNK = 1 << 18  # bytes
+_COLLECTION = b'{"collection":'
 _encode = msgspec.json.Encoder().encode
 
 
@@ -60,6 +62,14 @@ class ManifestWriter:
         self.bytes += sum(map(len, lines))
         if len(self._waiting) >= _TOGETHER:
             self._write()
+
+    def files_of(self, older: Path) -> None:
+        """Those of another manifest, which are the same; that one is known to be as it was written."""
+        with open(older, "rb") as file:
+            while lines := file.readlines(_CHUNK):
+                self.files([line for line in lines if not line.startswith(_COLLECTION)])
+                if lines[-1].startswith(_COLLECTION):
+                    return
 
     def collection(self, entry: CollectionEntry) -> None:
         self._line(_encode(_collection_line(entry)) + b"\n")
@@ -125,7 +135,7 @@ def read_collections(path: Path) -> Iterator[CollectionEntry]:
     """The collections of a manifest whose digest was checked; the lines of files are passed over."""
     with open(path, "rb") as file:
         for line in file:
-            if line.startswith(b'{"collection":'):
+            if line.startswith(_COLLECTION):
                 yield _collection_of_line(msgspec.json.decode(line))
 
 

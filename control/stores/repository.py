@@ -157,8 +157,12 @@ class Repository:
         """
         return read_lines(self._checked_manifest(snapshot))
 
+    def manifest_of(self, snapshot: Snapshot) -> Path:
+        """Where a snapshot's manifest lies; nothing of it is checked."""
+        return self.folder(snapshot.scope, snapshot.name) / "manifest.jsonl"
+
     def _checked_manifest(self, snapshot: Snapshot) -> Path:
-        path = self.folder(snapshot.scope, snapshot.name) / "manifest.jsonl"
+        path = self.manifest_of(snapshot)
         digest = hashlib.sha256()
         try:
             with open(path, "rb") as file:

@@ -227,7 +227,6 @@ def sheet_of_rows(rows: list[Row]) -> Sheet:
         b"".join(marks),
         min(row.at for row in rows),
         max(ctimes),
-        max(ctimes),
         {
             number: (row.target, row.attributes)
             for number, row in enumerate(rows)

@@ -43,7 +43,7 @@ class Sheet(msgspec.Struct, array_like=True, gc=False):
 
     `prefix` is the path of the directory with `/` at its end, empty at the top; `names` are parted by NUL; `kinds` has
     a letter for each; `at` is the wall clock before the first of them was looked at, in ns; `newest` is the newest
-    ctime of the files and links, `latest` that of all. `extras` has, by number, the target of a link and the extended
+    ctime of the files and links. `extras` has, by number, the target of a link and the extended
     attributes of a directory or link; `holes` the bytes on the disk of a file that takes less than its size; `kept`,
     where a stored tree was looked at as well, a byte for each: whether it is there as it is here (empty: all are).
     """
@@ -55,7 +55,6 @@ class Sheet(msgspec.Struct, array_like=True, gc=False):
     marks: bytes
     at: int
     newest: int
-    latest: int
     extras: dict[int, tuple[bytes, Attributes]] = {}
     holes: dict[int, int] = {}
     kept: bytes | None = None
@@ -134,17 +133,15 @@ class Sheet(msgspec.Struct, array_like=True, gc=False):
 def sheet_of_files(prefix: bytes, names: bytes, stats: Sequence[stat_result], at: int) -> Sheet:
     """Of regular files only; `names` as they stand in a sheet."""
     newest = max(map(_ctime_of, stats))
-    return Sheet(
-        prefix,
-        names,
-        FILE * len(stats),
-        b"".join(starmap(STAT.pack, map(_stat_of, stats))),
-        b"".join(starmap(MARK.pack, map(_mark_of, stats))),
-        at,
-        newest,
-        newest,
-        holes=_holes(stats) if any(map(_has_holes, stats)) else {},
-    )
+    found = b"".join(starmap(STAT.pack, map(_stat_of, stats)))
+    marks = b"".join(starmap(MARK.pack, map(_mark_of, stats)))
+    holes = _holes(stats) if any(map(_has_holes, stats)) else {}
+    return Sheet(prefix, names, FILE * len(stats), found, marks, at, newest, holes=holes)
+
+
+def latest_of(stats: Sequence[stat_result]) -> int:
+    """The latest ctime of them."""
+    return int(max(map(_ctime_of, stats)))
 
 
 def _has_holes(stat: stat_result) -> bool:
@@ -160,13 +157,12 @@ def _holes(stats: Sequence[stat_result]) -> dict[int, int]:
 def sheet_of(prefix: bytes, found: Iterable[tuple[bytes, stat_result, bytes, Attributes]], at: int) -> Sheet:
     """Of names with what each look told: stat, target of a link, attributes of a directory or link."""
     names, kinds, stats, marks = [], [], [], []
-    newest = latest = 0
+    newest = 0
     extras: dict[int, tuple[bytes, Attributes]] = {}
     looks = []
     for number, (name, stat, target, attributes) in enumerate(found):
         names.append(name)
         looks.append(stat)
-        latest = max(latest, stat.st_ctime_ns)
         if modes.S_ISDIR(stat.st_mode):
             kinds.append(FOLDER)
             stats.append(STAT.pack(stat.st_mode, stat.st_uid, stat.st_gid, 0, 0))
@@ -180,4 +176,4 @@ def sheet_of(prefix: bytes, found: Iterable[tuple[bytes, stat_result, bytes, Att
             extras[number] = (target, attributes)
     joined = b"\0".join(names)
     columns = (prefix, joined, b"".join(kinds), b"".join(stats), b"".join(marks))
-    return Sheet(*columns, at, newest, latest, extras, _holes(looks))
+    return Sheet(*columns, at, newest, extras, _holes(looks))

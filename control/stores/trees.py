@@ -29,11 +29,10 @@ from ..model import Attributes, Scope
 from ..patterns import Exclusion, Told
 from . import attributes as xattrs
 from .files import FOLDER, Descent, Look, entry_of_stat
-from .sheets import MOST, SOON, Sheet, sheet_of, sheet_of_files
+from .sheets import MOST, SOON, Sheet, latest_of, sheet_of, sheet_of_files
 
 _KEPT_OPEN = 64  # directories of a walk: a tree may be deeper than a process may have files open
 _KEPT_KINDS = (modes.S_IFREG, modes.S_IFDIR, modes.S_IFLNK)
-_KIND, _REGULAR = 0o170000, modes.S_IFREG
 _MOST_ENTRIES = 10_000  # of a directory that are kept while it is walked through
 _MOST_LISTED = 1000  # directories, to find the branches of a tree
 NOTHING = Exclusion(Scope.site())
@@ -66,7 +65,7 @@ class Tree:
     """A folder and what lies below it, reached without following links.
 
     `excluded` is left out of every walk; `told` gets the path of each thing that is, but not of what lies in it.
-    `bare`: nobody asks for extended attributes.
+    `bare`: nobody asks for extended attributes. `since`: sheets of which no ctime (ns) is later are left out.
     """
 
     def __init__(
@@ -77,7 +76,9 @@ class Tree:
         told: Told | None = None,
         *,
         bare: bool = False,
+        since: int = 0,
     ) -> None:
+        self.since, self.bare = since, bare
         self._attributes = _none if bare else _attributes
         self.root = root
         self.reserved = reserved
@@ -248,7 +249,9 @@ class Tree:
                 stats = list(map(partial(os.stat, dir_fd=folder, follow_symlinks=False), run))
         except OSError:
             stats = []
-        if stats and all(map(_is_file, stats)):
+        if stats and self.since and latest_of(stats) <= self.since:
+            return None
+        if stats and all(modes.S_ISREG(mode) for mode in {stat.st_mode for stat in stats}):
             return sheet_of_files(prefix, os.fsencode("\0".join(run)), stats, at)
         found = [one for name in run if (one := self._look(frame, name, problem)) is not None]
         return sheet_of(prefix, map(_pressed, found), at) if found else None
@@ -290,7 +293,7 @@ class Tree:
             if not frame.prefix:
                 found = [one for one in found if one.name != self.reserved]
             names = [one.name for one in found]
-            names += [one.name + "/" for one in found if one.is_dir(follow_symlinks=False)]
+            names += [f"{one.name}/" for one in found if one.is_dir(follow_symlinks=False)]
             if len(found) <= _MOST_ENTRIES:
                 frame.entries = {one.name: one for one in found}
             if self._excluded:
@@ -344,10 +347,6 @@ def _none(_stat: os.stat_result, _place: str) -> Attributes:
 def _pressed(found: Found) -> tuple[bytes, os.stat_result, bytes, Attributes]:
     path, stat, _, target, attributes = found
     return os.fsencode(path.rpartition("/")[2]), stat, os.fsencode(target), attributes
-
-
-def _is_file(stat: os.stat_result) -> bool:
-    return stat.st_mode & _KIND == _REGULAR
 
 
 def _nobody(_prefix: str) -> None:
