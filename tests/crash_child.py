@@ -123,26 +123,26 @@ class Crasher:
 def _wrap(trace: int, kill: str) -> None:
     counts: Counter[str] = Counter()
 
-    def passing(step: str, when: str) -> None:
-        line = f"{step}:{when}:{counts[step]}"
+    def passing(step: str, when: str, number: int) -> None:
+        line = f"{step}:{when}:{number}"
         os.write(trace, line.encode() + b"\n")
         if line == kill:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def around(step: str, inner: Callable[..., Any]) -> Callable[..., Any]:
         def outer(*args: Any, **kwargs: Any) -> Any:
-            counts[step] += 1
-            passing(step, "before")
+            counts[step] = number = counts[step] + 1  # threads take turns
+            passing(step, "before", number)
             result = inner(*args, **kwargs)
-            passing(step, "after")
+            passing(step, "after", number)
             return result
 
         @contextlib.contextmanager
         def managed(*args: Any, **kwargs: Any) -> Iterator[Any]:
-            counts[step] += 1
-            passing(step, "before")
+            counts[step] = number = counts[step] + 1  # threads take turns
+            passing(step, "before", number)
             with inner(*args, **kwargs) as value:
-                passing(step, "after")
+                passing(step, "after", number)
                 yield value
 
         return managed if step in MANAGERS else outer
