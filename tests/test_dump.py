@@ -218,7 +218,7 @@ def test_helpers_end_with_the_pool_and_hold_nothing_of_ours(no_small: None, tmp_
     with open(tmp_path / "lock", "w") as file, JsonPool(1) as pool:
         os.set_inheritable(file.fileno(), False)
         pool.make(bson.encode({"_id": 1})).result(30)
-        program = pool._programs[0]
+        program = pool.programs.running[0]
         held = {os.readlink(one) for one in Path(f"/proc/{program.pid}/fd").iterdir()}
         nice = os.getpriority(os.PRIO_PROCESS, program.pid)
         name = file.name
@@ -231,8 +231,8 @@ def test_helpers_end_with_the_pool_and_hold_nothing_of_ours(no_small: None, tmp_
 def test_a_lost_helper_is_an_error_and_no_hole(no_small: None) -> None:
     with JsonPool(1) as pool:
         pool.make(bson.encode({"_id": 1})).result(30)
-        pool._programs[0].kill()
-        pool._programs[0].wait()
+        pool.programs.running[0].kill()
+        pool.programs.running[0].wait()
 
         with pytest.raises(UnavailableError):
             pool.make(bson.encode({"_id": 2})).result(30)
@@ -242,7 +242,7 @@ def test_helpers_die_with_their_parent() -> None:
     code = (
         "from keyframe.stores import json_pool; import bson, os, signal\n"
         "json_pool._SMALL = 0; pool = json_pool.JsonPool(1); pool.make(bson.encode({'_id': 1})).result(30)\n"
-        "print(pool._programs[0].pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+        "print(pool.programs.running[0].pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
 
     pid = int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).stdout)

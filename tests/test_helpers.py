@@ -140,8 +140,8 @@ def test_a_helper_that_is_lost_fails_the_make_and_nothing_is_left(
         asked += 1
         future = take(self, work)
         if asked == 3:
-            until(lambda: bool(self._copying._running), 10, "a helper")
-            for program in self._copying._running:
+            until(lambda: bool(self._copying.running), 10, "a helper")
+            for program in self._copying.running:
                 program.kill()
         return future
 
@@ -162,8 +162,8 @@ def test_helpers_end_with_their_parent_even_if_that_is_killed() -> None:
         "from keyframe.stores.programs import Programs\n"
         "programs = Programs('keyframe.stores.file_program', 2)\n"
         "programs.begin()\n"
-        "while len(programs._running) < 2: time.sleep(0.01)\n"
-        "print(*[one.pid for one in programs._running], flush=True)\n"
+        "while len(programs.running) < 2: time.sleep(0.01)\n"
+        "print(*[one.pid for one in programs.running], flush=True)\n"
         "time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:

@@ -23,6 +23,7 @@ import msgspec
 from ..errors import Problem
 from ..stores import file_program
 from ..stores.file_program import LINK, NICE, TAKE, WALK, Links, Seen, Walk
+from ..stores.json_pool import helpers_here
 from ..stores.programs import Programs, lost
 from ..stores.sheets import Sheet
 from ..stores.taking import Taken, Work
@@ -32,7 +33,6 @@ from .watches import Watch
 
 _MODULE = file_program.__name__
 _NICE = 10
-_MOST = 4
 WORTH_COPYING = 500  # files
 WORTH_WALKING = 20_000  # paths
 _BRANCHES = 16
@@ -40,11 +40,6 @@ _PARTS = 64  # of a walk
 _FRAMES = 64  # of a part that wait to be taken
 _encode = msgspec.msgpack.Encoder().encode
 _T = TypeVar("_T")
-
-
-def helpers_here() -> int:
-    """How many helpers of a kind this machine is good for."""
-    return max(1, min(_MOST, len(os.sched_getaffinity(0))))
 
 
 class Helpers:
@@ -77,16 +72,7 @@ class Helpers:
 
     def _one(self, request: bytes, kind: type[_T]) -> Future[_T]:
         future: Future[_T] = Future()
-
-        def sink(frame: bytes) -> None:
-            if frame and future.set_running_or_notify_cancel():
-                future.set_result(msgspec.msgpack.decode(frame, type=kind))
-
-        def fail(error: Exception) -> None:
-            if not future.done() and not future.cancelled():
-                future.set_exception(error)
-
-        self._copying.ask(request, sink, fail)
+        self._copying.ask_one(request, lambda frame: msgspec.msgpack.decode(frame, type=kind), future)
         return future
 
     def sheets(self, tree: Tree, problem: ProblemSink, watch: Watch, stored: Stored | None = None) -> Iterator[Sheet]:

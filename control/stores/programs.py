@@ -20,8 +20,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from pathlib import Path
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, Any, NamedTuple, TypeVar, cast
 
 from ..errors import UnavailableError
 
@@ -30,6 +31,7 @@ _END_SECONDS = 5.0
 
 Sink = Callable[[bytes], object]
 Fail = Callable[[Exception], object]
+_T = TypeVar("_T")
 
 
 class _Work(NamedTuple):
@@ -47,7 +49,7 @@ class Programs:
         self._env = {**os.environ, **(env or {})}
         self._waiting: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
-        self._running: list[subprocess.Popen[bytes]] = []
+        self.running: list[subprocess.Popen[bytes]] = []
         self._lock = threading.Lock()
         self.is_closed = False
 
@@ -66,6 +68,19 @@ class Programs:
             self._threads.append(thread)
             thread.start()
 
+    def ask_one(self, request: bytes, read: Callable[[bytes], _T], future: Future[_T]) -> None:
+        """Give work whose answer is one frame; `future` gets what `read` makes of it."""
+
+        def sink(frame: bytes) -> None:
+            if frame and future.set_running_or_notify_cancel():
+                future.set_result(read(frame))
+
+        def fail(error: Exception) -> None:
+            if not (future.done() or future.cancelled()):
+                future.set_exception(error)
+
+        self.ask(request, sink, fail)
+
     def begin(self) -> None:
         """Start them all, ahead of work."""
         for _ in range(self._most):
@@ -75,7 +90,7 @@ class Programs:
         """End the programs, whatever they are at."""
         with self._lock:
             self.is_closed = True
-            running = list(self._running)
+            running = list(self.running)
         for program in running:
             program.kill()
         for _ in self._threads:
@@ -121,7 +136,7 @@ class Programs:
                 env=self._env,
                 start_new_session=True,
             )
-            self._running.append(program)
+            self.running.append(program)
             return program
 
 
