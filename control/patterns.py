@@ -21,10 +21,12 @@ import re
 import warnings
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-
-from pathspec import GitIgnoreSpec
+from typing import TYPE_CHECKING
 
 from .model import Patterns, Scope
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
 
 _PLAIN = re.compile(r"[A-Za-z0-9._][A-Za-z0-9._+ -]*(?<! )/?\Z")  # a name, or the name of a folder, and nothing else
 _MOST_KNOWN = 10_000  # folders whose answer is remembered
@@ -61,6 +63,8 @@ class Matcher:
 
 
 def _spec(lines: Iterable[str]) -> GitIgnoreSpec:
+    from pathspec import GitIgnoreSpec  # here: a helper program begins sooner where nothing is excluded
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # "[[]" means the same in every version of Python so far
         return GitIgnoreSpec.from_lines(lines, backend="simple")

@@ -17,7 +17,7 @@ from keyframe.backup.helpers import Helpers
 from keyframe.backup.known import Known
 from keyframe.backup.shelf import Shelf
 from keyframe.backup.watches import Silent
-from keyframe.errors import Problem
+from keyframe.errors import CancelledError, Problem
 from keyframe.model import OutcomeStatus, Patterns, Scope
 from keyframe.patterns import Exclusion
 from keyframe.stores.programs import Programs
@@ -312,3 +312,47 @@ def test_what_cannot_be_listed_any_more_is_not_taken_for_unchanged(
     assert two.name != one.name
     assert two.status.value == "partial"
     assert b"secret.txt" not in manifest(world, two)
+
+
+def test_a_make_that_is_cancelled_leaves_no_draft_though_helpers_were_at_it(
+    motley: World, helped: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helped(True)
+    take, asked = Helpers.take, 0
+
+    def cancelling(self: Helpers, work: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        future = take(self, work)
+        if asked == 5:
+            raise CancelledError("enough")
+        return future
+
+    monkeypatch.setattr(Helpers, "take", cancelling)
+    outcome = motley.done(motley.office.desk.make(motley.ask, PROJECT))
+    monkeypatch.undo()
+
+    assert outcome.status is OutcomeStatus.CANCELLED
+    time.sleep(0.3)
+    assert list((motley.settings.repository / ".drafts").iterdir()) == []
+
+
+def test_a_large_site_is_made_by_helpers_and_restored_exactly(world: World) -> None:
+    """Nothing is patched: more files than it takes for helpers to copy and to walk."""
+    for folder in range(40):
+        (world.folder(SITE) / f"large/{folder}").mkdir(parents=True)
+        for number in range(520):
+            (world.folder(SITE) / f"large/{folder}/{number}").write_bytes(b"%d %d" % (folder, number))
+    time.sleep(OLD_ENOUGH)
+    one = world.make(SITE)
+    require_whole(world.stored(one), one)
+    assert world.make(SITE).name == one.name
+    before = world.files()
+    for folder in range(0, 40, 7):
+        world.write(f"large/{folder}/17", "changed", SITE)
+        (world.folder(SITE) / f"large/{folder}/18").unlink()
+    two = world.make(SITE)
+    require_whole(world.stored(two), two)
+    assert two.files == one.files - 6
+    assert world.restore(one, SITE).status is OutcomeStatus.DONE
+    assert world.files() == before

@@ -98,7 +98,7 @@ class Make:
         damage = known_damage(stores)
         afresh = self._afresh or damage.is_everywhere
         newest = Newest() if afresh else newest_of(stores.repository, scope, damage.places)
-        with Helpers() as helpers, stores.repository.drafts.begin(scope, key) as draft:
+        with stores.repository.drafts.begin(scope, key) as draft, Helpers() as helpers:
             helpers.begin(newest.snapshot.files if newest.snapshot else 0)
             older = OlderCopies(newest.snapshot, damage, shares=not afresh)
             copying = Copying(stores, scope, draft, older, self._watch, helpers, may_be_absent=is_safety)

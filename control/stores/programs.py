@@ -200,6 +200,9 @@ def answers(answer: Callable[[bytes], Any]) -> None:
             request = receive(source)
         except EOFError:
             return
-        for frame in answer(request) if request else ():
-            send(sink, frame)
-        send(sink, b"")
+        try:
+            for frame in answer(request) if request else ():
+                send(sink, frame)
+            send(sink, b"")
+        except BrokenPipeError:  # whoever asked is gone
+            os._exit(0)
