@@ -120,7 +120,7 @@ class Validator:
     def _check_header(self) -> None:
         name = "snapshot.json"
         try:
-            document = json.loads(read_small(self._folder, name))
+            document = json.loads(read_small(self._folder, name).decode("utf-8"))
         except OSError as error:
             raise self._stop("damaged.header-missing", name, detail=f" ({error.strerror})") from error
         except (ValueError, RecursionError) as error:
