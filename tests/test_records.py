@@ -69,6 +69,7 @@ ODD = [
     raw((0x03, b"_id", raw((0x10, b"k", INT[1]), (0x10, b"k", INT[2]))), (0x0A, b"id twice", b"")),
     raw((0x02, b"_id", text(b"nan")), (0x01, b"n", struct.pack("<Q", 0x7FF800000000BEEF))),
     raw((0x02, b"_id", text(b"array")), (0x04, b"a", raw((0x10, b"5", INT[1]), (0x10, b"x", INT[2])))),
+    raw((0x02, b"_id", text(b"old binary")), (0x05, b"b", struct.pack("<i", 0) + b"\2"), (0x10, b"a", INT[1])),
     raw((0x02, b"_id", text(b"zero")), (0x11, b"t", bytes(8)), (0x02, b"bad", text(b"\xff"))),
 ]
 
