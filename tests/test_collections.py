@@ -44,6 +44,7 @@ def make_collections(world: World) -> None:
         ([("e", 1)], {"collation": {"locale": "de"}}),
     ]:  # fmt: skip
         db.indexed.create_index(keys, **options)
+    db.command("createIndexes", "indexed", indexes=[{"key": {"old": 1}, "name": "old", "v": 1}])  # of MongoDB 3.2
 
 
 def described(world: World) -> dict[str, Any]:

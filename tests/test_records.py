@@ -205,6 +205,27 @@ def test_a_document_near_the_limit_comes_back(world: World) -> None:
     assert documents(world.db, "big") == before
 
 
+def test_records_with_large_ids_go_and_come_back(world: World) -> None:
+    """More of them than one command can name."""
+
+    def add(where: str, number: int, size: int, **more: Any) -> None:
+        for one in range(number):
+            put(world.db, where, bson.encode({"_id": f"{one}".ljust(size, "x"), "title": f"{one}", **more}))
+
+    snapshot, before = world.make(SITE), world.state()
+    add("large", 250, 70_000)
+
+    assert world.restore(snapshot, SITE).status is DONE
+    assert world.state() == before
+
+    add("edition", 60, 300_000, projectId=ONE)
+    snapshot, before = world.make(PROJECT), world.state()
+    world.db.edition.delete_many({"projectId": ONE})
+
+    assert world.restore(snapshot).status is DONE
+    assert world.state() == before
+
+
 def test_a_number_that_changed_its_type_is_another_record_with_the_same_id(world: World) -> None:
     put(world.db, "types", bson.encode({"_id": 5, "x": 1}), bson.encode({"_id": {"a": 1.0}}))
     before = documents(world.db, "types")

@@ -26,7 +26,7 @@ from .stores import Stores
 from .structure import Content, is_whole, structure_items, whole_items
 from .watches import Watch
 
-_LOOKUP = 500  # ids looked up at once
+_LOOKUP, _LOOKUP_BYTES = 500, 4_000_000  # ids looked up at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +212,7 @@ class Compare:
         left = self._chosen(name, want, draft) if wanted is not None and wanted.kind != "view" else iter(())
         right = self._chosen(name, have, draft) if there is not None and there.kind != "view" else iter(())
         waiting: list[Record] = []
+        size = 0
         for want_record, have_record in record_pairs(left, right):
             if want_record is not None and have_record is not None:
                 if want_record.digest == have_record.digest and name not in draft.rewritten:
@@ -219,9 +220,10 @@ class Compare:
                     continue
             elif want_record is not None and self._target.owners:
                 waiting.append(want_record)
-                if len(waiting) >= _LOOKUP:
+                size += len(want_record.id)
+                if len(waiting) >= _LOOKUP or size >= _LOOKUP_BYTES:
                     yield from self._without_conflicts(name, waiting, draft)
-                    waiting = []
+                    waiting, size = [], 0
                 continue
             shape = wanted if want_record is not None else there
             source = f"{BUCKETS}{name}" if shape is not None and shape.kind == "timeseries" else name

@@ -4,6 +4,7 @@ Rules:
 
 - Up to 50,000 changes and 16 MB travel in one transaction: readers see all of it or nothing. More go in batches,
   deletions first (unique values may swap between records); who finds an intent computes what is left.
+- Ids count as much as records: they may be as large, and stand in the filters of what is deleted.
 - Structure that would stand in the way of records goes before them, what needs them comes after.
 
 Limits: MongoDB manual, "Production Considerations": a transaction above 16 MB is split into several oplog entries since
@@ -70,7 +71,7 @@ def _change_records(stores: Stores, target: Target, plan: Plan, watch: Watch, st
     if not total:
         return
     watch.progress(Progress("changing over", *step, 0, total, "records"))
-    size = sum(item.detail["size"] for item in _items(stores, plan, ("record",)))
+    size = sum(item.detail["size"] + len(item.detail["id"]) // 2 for item in _items(stores, plan, ("record",)))
     if total <= _MOST_CHANGES and size <= _MOST_BYTES:
         stores.writer.write(_changes(stores, target, plan), target.owners)
         return
@@ -89,7 +90,7 @@ def _batches(changes: Iterator[RecordChange]) -> Iterator[list[RecordChange]]:
     batch: list[RecordChange] = []
     size = 0
     for change in changes:
-        length = len(change.raw or b"")
+        length = len(change.id) + len(change.raw or b"")
         if batch and (len(batch) >= _BATCH or size + length > _MOST_BYTES):
             yield batch
             batch, size = [], 0

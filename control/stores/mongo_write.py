@@ -124,8 +124,10 @@ class MongoWriter:
 
     def create_index(self, collection: str, index: str) -> None:
         """Create an index as it was described (canonical extended JSON)."""
-        # Without one of its own an index would get the collation of its collection.
-        wanted = {"collation": SIMPLE, **json_util.loads(index)}
+        wanted = json_util.loads(index)
+        if wanted.get("v", 2) > 1:  # older ones know none, and were not made where the collection has one
+            # Without one of its own an index would get the collation of its collection.
+            wanted.setdefault("collation", SIMPLE)
         with translated(f"index {wanted['name']} of {collection}"):
             command = {"createIndexes": collection, "indexes": [wanted], "writeConcern": DURABLE.document}
             self._mongo.database.command(command)
