@@ -95,6 +95,37 @@ def test_options_that_were_changed_are_changed_back(world: World) -> None:
     assert described(world) == changed
 
 
+GERMAN = {"collation": {"locale": "de"}}
+VIEWS: dict[str, tuple[list[tuple[str, str, Any]], list[tuple[str, str, Any]]]] = {
+    "turned round": ([("v2", "edition", {}), ("v1", "v2", {})], [("v1", "edition", {}), ("v2", "v1", {})]),
+    "other collation": (
+        [("v1", "edition", GERMAN), ("v2", "v1", GERMAN)],
+        [("v1", "edition", {}), ("v2", "v1", {}), ("v0", "v1", {}), ("v3", "v2", {})],
+    ),
+    "came later": ([], [("v1", "edition", {}), ("v2", "v1", {})]),
+}
+
+
+@pytest.mark.parametrize("case", VIEWS)
+def test_views_that_do_not_fit_those_that_are_there_come_back(world: World, case: str) -> None:
+    def make(views: list[tuple[str, str, Any]]) -> None:
+        for name in ("v0", "v1", "v2", "v3"):
+            world.db.drop_collection(name)
+        for name, source, options in views:
+            world.db.command("create", name, viewOn=source, pipeline=[{"$match": {"x": 1}}], **options)
+
+    wanted, later = VIEWS[case]
+    make(wanted)
+    before, snapshot = described(world), world.make(SITE)
+    make(later)
+    spoilt = described(world)
+
+    assert world.restore(snapshot, SITE).status is DONE
+    assert described(world) == before
+    assert world.done(world.office.desk.undo(world.ask, SITE)).status is DONE
+    assert described(world) == spoilt
+
+
 def make_special(world: World) -> None:
     """Capped collections, time series, functions of the server."""
     db = world.db

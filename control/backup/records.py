@@ -21,6 +21,7 @@ from ..stores.mongo_write import RecordChange
 from .compare import Target
 from .inventory import StoredInventory
 from .stores import Stores
+from .structure import is_view
 from .watches import Silent, Watch
 
 _MOST_CHANGES = 50_000
@@ -33,6 +34,8 @@ def change_database(stores: Stores, target: Target, plan: Plan, watch: Watch, st
     """Carry out what a plan says about the database; can be repeated."""
     stored = StoredInventory(stores, target.snapshot, target.scope, Silent())
     for item in _items(stores, plan, _STRUCTURE):
+        _make_way(stores, item)
+    for item in _items(stores, plan, _STRUCTURE):
         _before_records(stores, item, stored)
     _change_records(stores, target, plan, watch, step)
     for item in _items(stores, plan, _STRUCTURE):
@@ -43,15 +46,25 @@ def _items(stores: Stores, plan: Plan, kinds: tuple[str, ...]) -> Iterator[PlanI
     return (item for item in stores.plans.items(plan.digest) if item.kind in kinds)
 
 
+def _make_way(stores: Stores, item: PlanItem) -> None:
+    """Drop what is made anew, and views that go or change: MongoDB takes a view only if it fits those that are there,
+    without a cycle and in the same collation, also where both are about to change."""
+    if item.kind == "options" and not is_view(item.detail["options"]):
+        return
+    if item.kind == "index" or (item.change is Change.DELETE and not item.detail.get("view")):
+        return
+    if item.change is not Change.CREATE or item.detail.get("whole"):  # half of it may be there, of an earlier try
+        stores.writer.drop(item.name)
+
+
 def _before_records(stores: Stores, item: PlanItem, stored: StoredInventory) -> None:
     writer = stores.writer
     if item.kind == "collection" and item.change is not Change.DELETE:
-        whole = bool(item.detail.get("whole"))
-        if item.change is Change.REPLACE or whole:  # half of it may be there, of an earlier try
-            writer.drop(item.name)
         writer.create(item.name, item.detail["options"])
-        if whole:
+        if item.detail.get("whole"):
             writer.fill(item.name, stored.all_raw(item.name))
+    elif item.kind == "options" and is_view(item.detail["options"]):
+        writer.create(item.name, item.detail["options"])
     elif item.kind == "options":
         writer.modify(item.name, item.detail["options"])
     elif item.kind == "index" and item.change is not Change.CREATE:

@@ -74,7 +74,8 @@ def whole_items(
 def structure_items(name: str, want: Shape | None, have: Shape | None) -> Iterator[PlanItem]:
     """What has to happen to a collection, its options and indexes."""
     if want is None:
-        yield PlanItem(Change.DELETE, "collection", name, 0)
+        is_gone = {"view": True} if have is not None and have.kind == "view" else {}
+        yield PlanItem(Change.DELETE, "collection", name, 0, detail=is_gone)
         return
     detail = {"options": want.options}
     if have is None:
@@ -95,6 +96,11 @@ def _index_items(name: str, want: Shape, have: Shape | None) -> Iterator[PlanIte
         change = Change.DELETE if index not in wanted else Change.CREATE if index not in there else Change.REPLACE
         detail = {"collection": name, "index": wanted.get(index), "name": index}
         yield PlanItem(change, "index", f"{name}/{index}", 0, detail=detail)
+
+
+def is_view(options: str) -> bool:
+    """Whether these are the options of a view."""
+    return "viewOn" in json.loads(options)
 
 
 def _is_as(want: Shape, have: Shape) -> bool:

@@ -98,17 +98,14 @@ class MongoWriter:
                 )
 
     def modify(self, name: str, options: str) -> None:
-        """Give a collection these validation options, a view this definition."""
+        """Give a collection these validation options."""
         wanted = json_util.loads(options)
-        command: dict[str, Any] = {"collMod": name}
-        if "viewOn" in wanted:
-            command |= {"viewOn": wanted["viewOn"], "pipeline": wanted.get("pipeline", [])}
-        else:
-            command |= {
-                "validator": wanted.get("validator", {}),
-                "validationLevel": wanted.get("validationLevel", "strict"),
-                "validationAction": wanted.get("validationAction", "error"),
-            }
+        command: dict[str, Any] = {
+            "collMod": name,
+            "validator": wanted.get("validator", {}),
+            "validationLevel": wanted.get("validationLevel", "strict"),
+            "validationAction": wanted.get("validationAction", "error"),
+        }
         with translated(f"collection {name}"):
             self._mongo.database.command({**command, "writeConcern": DURABLE.document})
 
