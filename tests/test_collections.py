@@ -7,12 +7,16 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import bson
 import pytest
 from bson import Code, Timestamp
+from bson.datetime_ms import DatetimeMS
+from bson.raw_bson import RawBSONDocument
 from keyframe.model import OutcomeStatus, Scope, Selection
 from keyframe.stores.dump import stem_of
 from keyframe.stores.mongo import Mongo
-from whole import RAW, documents, require_whole
+from test_records import INT, raw, text
+from whole import RAW, documents, put, require_whole
 from world import ONE, PROJECT, SITE, World
 
 DONE, PARTIAL = OutcomeStatus.DONE, OutcomeStatus.PARTIAL
@@ -93,6 +97,49 @@ def test_options_that_were_changed_are_changed_back(world: World) -> None:
     assert described(world) == before
     assert world.done(world.office.desk.undo(world.ask, SITE)).status is DONE
     assert described(world) == changed
+
+
+LATE = RawBSONDocument(bson.encode({"$lt": DatetimeMS(8_640_000_000_000_000)}))  # the last date of JavaScript
+TWICE = RawBSONDocument(raw((16, b"a", INT[1]), (16, b"a", INT[2])))
+BAD_TEXT = RawBSONDocument(raw((2, b"a", text(b"\xff"))))
+
+
+def raw_descriptions(world: World, *names: str) -> list[Any]:
+    """Options and indexes of these collections, as bytes."""
+    listed = world.db.command({"listCollections": 1}, codec_options=RAW)["cursor"]["firstBatch"]
+    options = [bytes(one["options"].raw) for name in names for one in listed if one["name"] == name]
+    found = [world.db.command({"listIndexes": name}, codec_options=RAW)["cursor"]["firstBatch"] for name in names]
+    return [options, [sorted(bytes(index.raw) for index in indexes) for indexes in found]]
+
+
+def test_options_and_indexes_that_python_cannot_hold_come_back_exactly(world: World) -> None:
+    world.db.command("create", "late", validator={"at": LATE})
+    world.db.command("create", "twice", validator=TWICE, validationLevel="strict", validationAction="error")
+    partial = {"at": LATE, "a": TWICE}
+    index = {"key": {"at": 1}, "name": "at", "partialFilterExpression": partial}
+    world.db.command("createIndexes", "late", indexes=[index])
+    before = raw_descriptions(world, "late", "twice")
+    snapshot = world.make(SITE)
+    require_whole(world.stored(snapshot), snapshot)
+    world.db.drop_collection("late")
+    world.db.command("collMod", "twice", validator={"a": 2})
+
+    assert snapshot.status == "done"
+    assert world.restore(snapshot, SITE).status is DONE
+    assert raw_descriptions(world, "late", "twice") == before
+    assert world.restore(snapshot, SITE).status is OutcomeStatus.UNCHANGED
+
+
+def test_options_that_json_cannot_hold_are_named_and_come_back_nearly(world: World) -> None:
+    world.db.command("create", "bad text", validator=BAD_TEXT)
+    one = raw((16, b"_id", INT[1]), (2, b"a", text(b"\xff")))
+    put(world.db, "bad text", one)
+    snapshot = world.make(SITE)
+    world.db.drop_collection("bad text")
+
+    assert [(one.code, one.subject) for one in snapshot.problems] == [("unavailable", "bad text")]
+    assert world.restore(snapshot, SITE).status is DONE
+    assert documents(world.db, "bad text") == [one]
 
 
 GERMAN = {"collation": {"locale": "de"}}

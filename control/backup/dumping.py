@@ -114,6 +114,9 @@ class Dumping:
     def _is_kept(self, dump: Dump, info: CollectionInfo) -> bool:
         if not is_left(info, self._scope):
             self._look_for_index(info)
+            if not info.is_exact:
+                what = "has options or indexes that JSON cannot hold exactly; they come back nearly as they are."
+                dump.problems.append(Problem("unavailable", what, info.name, "Its records are whole."))
             return True
         what = "is capped or a time series; only a snapshot of the whole site keeps those."
         dump.unknown.append(info.name)

@@ -60,6 +60,18 @@ def lines_of(raw: bytes) -> Lines:
     return Lines(b"\n".join(found), tuple(inexact))
 
 
+def document_of_line(line: str) -> bytes:
+    """The document that a line stands for, exactly where the line is exact."""
+    try:
+        return bytes(bsonjs.loads(line))
+    except ValueError:  # what the driver wrote, in forms that bsonjs does not read
+        from bson import encode, json_util
+        from bson.codec_options import DatetimeConversion
+
+        options = json_util.JSONOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+        return encode(json_util.loads(line, json_options=options))
+
+
 def _nearest(document: bytes, line: int) -> tuple[str, Remark]:
     """The nearest that JSON has, by the driver: slower, and hardly ever needed."""
     from bson import decode
