@@ -20,6 +20,7 @@ from whole import RAW, documents, put, require_whole
 from world import ONE, PROJECT, SITE, World
 
 DONE, PARTIAL = OutcomeStatus.DONE, OutcomeStatus.PARTIAL
+LONG = "字" * 72
 EARLY = datetime(1, 1, 1, tzinfo=UTC)
 
 
@@ -187,6 +188,8 @@ def make_special(world: World) -> None:
     ]
     db["series/ü"].insert_many(points)
     db["series/ü"].create_index([("m", 1), ("at", -1)])
+    db.command("create", LONG, timeseries={"timeField": "t"})  # with `system.buckets.` too long for a file
+    db[LONG].insert_one({"t": EARLY.replace(year=2024)})
     db.command("create", "seconds", timeseries={"timeField": "t"}, collation={"locale": "de"})
     db["system.js"].insert_one({"_id": "f", "value": Code("function () {}")})
 
@@ -195,14 +198,14 @@ def special(world: World) -> dict[str, Any]:
     """All of them, the capped one in its order."""
     found = described(world)
     found["log in order"] = [bytes(one.raw) for one in world.db.get_collection("log", codec_options=RAW).find()]
-    for name in ("system.buckets.series/ü", "system.buckets.seconds", "system.js"):
+    for name in ("system.buckets.series/ü", f"system.buckets.{LONG}", "system.buckets.seconds", "system.js"):
         found[name] = documents(world.db, name)
     return found
 
 
 SPOILS: dict[str, Callable[[Any], Any]] = {
     "nothing left": lambda db: (
-        [db.drop_collection(one) for one in ("log", "series/ü", "seconds")] + [db["system.js"].delete_many({})]
+        [db.drop_collection(one) for one in ("log", "series/ü", "seconds", LONG)] + [db["system.js"].delete_many({})]
     ),
     "more came": lambda db: (
         db.log.insert_one({"_id": 500}),
