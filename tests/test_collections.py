@@ -143,6 +143,25 @@ def test_options_that_json_cannot_hold_are_named_and_come_back_nearly(world: Wor
     assert documents(world.db, "bad text") == [one]
 
 
+def test_collections_whose_names_no_driver_takes_are_named_and_left_alone(world: World) -> None:
+    def records(name: str) -> list[Any]:
+        return list(world.db.command({"find": name})["cursor"]["firstBatch"])
+
+    for name in ("two..dots", "at the end."):
+        world.db.command({"insert": name, "documents": [{"_id": 1}]})
+    snapshot = world.make(SITE)
+    require_whole(world.stored(snapshot), snapshot)
+    world.db.command({"drop": "two..dots"})
+    world.db.command({"insert": "at the end.", "documents": [{"_id": 2}]})
+    world.db.command({"insert": "another.", "documents": [{"_id": 3}]})
+    world.db.site.update_one({"_id": 1}, {"$set": {"title": "spoilt"}})
+
+    assert [one.subject for one in snapshot.problems] == ["at the end.", "two..dots"]
+    assert world.restore(snapshot, SITE).status is PARTIAL
+    assert [len(records(name)) for name in ("two..dots", "at the end.", "another.")] == [0, 2, 1]
+    assert world.db.site.find_one() == {"_id": 1, "title": "The site"}
+
+
 GERMAN = {"collation": {"locale": "de"}}
 VIEWS: dict[str, tuple[list[tuple[str, str, Any]], list[tuple[str, str, Any]]]] = {
     "turned round": ([("v2", "edition", {}), ("v1", "v2", {})], [("v1", "edition", {}), ("v2", "v1", {})]),

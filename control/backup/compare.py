@@ -20,7 +20,7 @@ from ..model import BUCKETS, Change, Plan, PlanItem, Progress, Scope, Selection,
 from ..plan import Record, Slice, Tally, file_items, record_item, record_pairs
 from ..stores.disk import translate
 from ..stores.files import path_key
-from .inventory import Inventory, Part, Shape
+from .inventory import Inventory, Part, Shape, is_unspeakable
 from .sparing import Sparing
 from .stores import Stores
 from .structure import Content, is_whole, structure_items, whole_items
@@ -303,13 +303,10 @@ class Compare:
                 warnings.append(Problem("left", "is left as it is: it could not be read.", path, "Look at it by hand."))
         for name in sorted(unknown_collections):
             if self._is_meant(name):
-                warnings.append(
-                    Problem(
-                        "left",
-                        "is left as it is: capped collections and time series come back with the whole site only.",
-                        f"collection {name}",
-                    )
-                )
+                why = "capped collections and time series come back with the whole site only."
+                if is_unspeakable(name):
+                    why = "no driver of MongoDB takes its name."
+                warnings.append(Problem("left", f"is left as it is: {why}", f"collection {name}"))
         if draft.people:
             come, go, change = (draft.people[one] for one in (Change.CREATE, Change.DELETE, Change.REPLACE))
             what = f"People and roles change: {come} come back, {go} are removed, {change} become as they were."
