@@ -7,15 +7,20 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import bson
 import pytest
 from bson import Code, Timestamp
+from bson.datetime_ms import DatetimeMS
+from bson.raw_bson import RawBSONDocument
 from keyframe.model import OutcomeStatus, Scope, Selection
 from keyframe.stores.dump import stem_of
 from keyframe.stores.mongo import Mongo
-from whole import RAW, documents, require_whole
+from test_records import INT, raw, text
+from whole import RAW, documents, put, require_whole
 from world import ONE, PROJECT, SITE, World
 
 DONE, PARTIAL = OutcomeStatus.DONE, OutcomeStatus.PARTIAL
+LONG = "字" * 72
 EARLY = datetime(1, 1, 1, tzinfo=UTC)
 
 
@@ -44,6 +49,7 @@ def make_collections(world: World) -> None:
         ([("e", 1)], {"collation": {"locale": "de"}}),
     ]:  # fmt: skip
         db.indexed.create_index(keys, **options)
+    db.command("createIndexes", "indexed", indexes=[{"key": {"old": 1}, "name": "old", "v": 1}])  # of MongoDB 3.2
 
 
 def described(world: World) -> dict[str, Any]:
@@ -94,6 +100,99 @@ def test_options_that_were_changed_are_changed_back(world: World) -> None:
     assert described(world) == changed
 
 
+LATE = RawBSONDocument(bson.encode({"$lt": DatetimeMS(8_640_000_000_000_000)}))  # the last date of JavaScript
+TWICE = RawBSONDocument(raw((16, b"a", INT[1]), (16, b"a", INT[2])))
+BAD_TEXT = RawBSONDocument(raw((2, b"a", text(b"\xff"))))
+
+
+def raw_descriptions(world: World, *names: str) -> list[Any]:
+    """Options and indexes of these collections, as bytes."""
+    listed = world.db.command({"listCollections": 1}, codec_options=RAW)["cursor"]["firstBatch"]
+    options = [bytes(one["options"].raw) for name in names for one in listed if one["name"] == name]
+    found = [world.db.command({"listIndexes": name}, codec_options=RAW)["cursor"]["firstBatch"] for name in names]
+    return [options, [sorted(bytes(index.raw) for index in indexes) for indexes in found]]
+
+
+def test_options_and_indexes_that_python_cannot_hold_come_back_exactly(world: World) -> None:
+    world.db.command("create", "late", validator={"at": LATE})
+    world.db.command("create", "twice", validator=TWICE, validationLevel="strict", validationAction="error")
+    partial = {"at": LATE, "a": TWICE}
+    index = {"key": {"at": 1}, "name": "at", "partialFilterExpression": partial}
+    world.db.command("createIndexes", "late", indexes=[index])
+    before = raw_descriptions(world, "late", "twice")
+    snapshot = world.make(SITE)
+    require_whole(world.stored(snapshot), snapshot)
+    world.db.drop_collection("late")
+    world.db.command("collMod", "twice", validator={"a": 2})
+
+    assert snapshot.status == "done"
+    assert world.restore(snapshot, SITE).status is DONE
+    assert raw_descriptions(world, "late", "twice") == before
+    assert world.restore(snapshot, SITE).status is OutcomeStatus.UNCHANGED
+
+
+def test_options_that_json_cannot_hold_are_named_and_come_back_nearly(world: World) -> None:
+    world.db.command("create", "bad text", validator=BAD_TEXT)
+    one = raw((16, b"_id", INT[1]), (2, b"a", text(b"\xff")))
+    put(world.db, "bad text", one)
+    snapshot = world.make(SITE)
+    world.db.drop_collection("bad text")
+
+    assert [(one.code, one.subject) for one in snapshot.problems] == [("unavailable", "bad text")]
+    assert world.restore(snapshot, SITE).status is DONE
+    assert documents(world.db, "bad text") == [one]
+
+
+def test_collections_whose_names_no_driver_takes_are_named_and_left_alone(world: World) -> None:
+    def records(name: str) -> list[Any]:
+        return list(world.db.command({"find": name})["cursor"]["firstBatch"])
+
+    for name in ("two..dots", "at the end."):
+        world.db.command({"insert": name, "documents": [{"_id": 1}]})
+    snapshot = world.make(SITE)
+    require_whole(world.stored(snapshot), snapshot)
+    world.db.command({"drop": "two..dots"})
+    world.db.command({"insert": "at the end.", "documents": [{"_id": 2}]})
+    world.db.command({"insert": "another.", "documents": [{"_id": 3}]})
+    world.db.site.update_one({"_id": 1}, {"$set": {"title": "spoilt"}})
+
+    assert [one.subject for one in snapshot.problems] == ["at the end.", "two..dots"]
+    assert world.restore(snapshot, SITE).status is PARTIAL
+    assert [len(records(name)) for name in ("two..dots", "at the end.", "another.")] == [0, 2, 1]
+    assert world.db.site.find_one() == {"_id": 1, "title": "The site"}
+
+
+GERMAN = {"collation": {"locale": "de"}}
+VIEWS: dict[str, tuple[list[tuple[str, str, Any]], list[tuple[str, str, Any]]]] = {
+    "turned round": ([("v2", "edition", {}), ("v1", "v2", {})], [("v1", "edition", {}), ("v2", "v1", {})]),
+    "other collation": (
+        [("v1", "edition", GERMAN), ("v2", "v1", GERMAN)],
+        [("v1", "edition", {}), ("v2", "v1", {}), ("v0", "v1", {}), ("v3", "v2", {})],
+    ),
+    "came later": ([], [("v1", "edition", {}), ("v2", "v1", {})]),
+}
+
+
+@pytest.mark.parametrize("case", VIEWS)
+def test_views_that_do_not_fit_those_that_are_there_come_back(world: World, case: str) -> None:
+    def make(views: list[tuple[str, str, Any]]) -> None:
+        for name in ("v0", "v1", "v2", "v3"):
+            world.db.drop_collection(name)
+        for name, source, options in views:
+            world.db.command("create", name, viewOn=source, pipeline=[{"$match": {"x": 1}}], **options)
+
+    wanted, later = VIEWS[case]
+    make(wanted)
+    before, snapshot = described(world), world.make(SITE)
+    make(later)
+    spoilt = described(world)
+
+    assert world.restore(snapshot, SITE).status is DONE
+    assert described(world) == before
+    assert world.done(world.office.desk.undo(world.ask, SITE)).status is DONE
+    assert described(world) == spoilt
+
+
 def make_special(world: World) -> None:
     """Capped collections, time series, functions of the server."""
     db = world.db
@@ -108,6 +207,8 @@ def make_special(world: World) -> None:
     ]
     db["series/ü"].insert_many(points)
     db["series/ü"].create_index([("m", 1), ("at", -1)])
+    db.command("create", LONG, timeseries={"timeField": "t"})  # with `system.buckets.` too long for a file
+    db[LONG].insert_one({"t": EARLY.replace(year=2024)})
     db.command("create", "seconds", timeseries={"timeField": "t"}, collation={"locale": "de"})
     db["system.js"].insert_one({"_id": "f", "value": Code("function () {}")})
 
@@ -116,14 +217,14 @@ def special(world: World) -> dict[str, Any]:
     """All of them, the capped one in its order."""
     found = described(world)
     found["log in order"] = [bytes(one.raw) for one in world.db.get_collection("log", codec_options=RAW).find()]
-    for name in ("system.buckets.series/ü", "system.buckets.seconds", "system.js"):
+    for name in ("system.buckets.series/ü", f"system.buckets.{LONG}", "system.buckets.seconds", "system.js"):
         found[name] = documents(world.db, name)
     return found
 
 
 SPOILS: dict[str, Callable[[Any], Any]] = {
     "nothing left": lambda db: (
-        [db.drop_collection(one) for one in ("log", "series/ü", "seconds")] + [db["system.js"].delete_many({})]
+        [db.drop_collection(one) for one in ("log", "series/ü", "seconds", LONG)] + [db["system.js"].delete_many({})]
     ),
     "more came": lambda db: (
         db.log.insert_one({"_id": 500}),

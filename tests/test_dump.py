@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import struct
 import subprocess
 import sys
 import threading
@@ -203,6 +204,22 @@ def test_an_older_file_that_is_not_as_it_was_written_is_not_used(tmp_path: Path,
 
 
 # --- helpers
+
+
+def test_what_no_driver_can_decode_has_a_line_all_the_same() -> None:
+    text = struct.pack("<i", 2) + b"a\0"
+    empty = b"\x05b\0" + struct.pack("<i", 0) + b"\2"  # a binary of the old subtype, without the length inside
+    body = b"\x02_id\0" + text + empty + b"\x02c\0" + text
+    inside = b"\x03d\0" + struct.pack("<i", len(empty) + 5) + empty + b"\0"
+    raws = [struct.pack("<i", len(one) + 5) + one + b"\0" for one in (body, body + inside)]
+    raws.append(b"\x0d\0\0\0\x02a\0\xff\xff\xff\x7f\0")  # lengths that cannot be
+
+    made = lines_of(b"".join(raws))
+
+    first, second, third = (json.loads(line) for line in made.text.splitlines())
+    assert first["_id"] == first["c"] == second["c"] == "a"
+    assert "$binary" in first["b"] and "$binary" in second["d"] and "$binary" in third[""]
+    assert [(line, ident) for line, ident, _ in made.inexact] == [(1, '"a"'), (2, '"a"'), (3, "null")]
 
 
 def test_helpers_make_the_same_as_we_do(no_small: None) -> None:

@@ -69,6 +69,7 @@ ODD = [
     raw((0x03, b"_id", raw((0x10, b"k", INT[1]), (0x10, b"k", INT[2]))), (0x0A, b"id twice", b"")),
     raw((0x02, b"_id", text(b"nan")), (0x01, b"n", struct.pack("<Q", 0x7FF800000000BEEF))),
     raw((0x02, b"_id", text(b"array")), (0x04, b"a", raw((0x10, b"5", INT[1]), (0x10, b"x", INT[2])))),
+    raw((0x02, b"_id", text(b"old binary")), (0x05, b"b", struct.pack("<i", 0) + b"\2"), (0x10, b"a", INT[1])),
     raw((0x02, b"_id", text(b"zero")), (0x11, b"t", bytes(8)), (0x02, b"bad", text(b"\xff"))),
 ]
 
@@ -202,6 +203,27 @@ def test_a_document_near_the_limit_comes_back(world: World) -> None:
     assert world.restore(snapshot, SITE).status is DONE
 
     assert documents(world.db, "big") == before
+
+
+def test_records_with_large_ids_go_and_come_back(world: World) -> None:
+    """More of them than one command can name."""
+
+    def add(where: str, number: int, size: int, **more: Any) -> None:
+        for one in range(number):
+            put(world.db, where, bson.encode({"_id": f"{one}".ljust(size, "x"), "title": f"{one}", **more}))
+
+    snapshot, before = world.make(SITE), world.state()
+    add("large", 250, 70_000)
+
+    assert world.restore(snapshot, SITE).status is DONE
+    assert world.state() == before
+
+    add("edition", 60, 300_000, projectId=ONE)
+    snapshot, before = world.make(PROJECT), world.state()
+    world.db.edition.delete_many({"projectId": ONE})
+
+    assert world.restore(snapshot).status is DONE
+    assert world.state() == before
 
 
 def test_a_number_that_changed_its_type_is_another_record_with_the_same_id(world: World) -> None:

@@ -100,6 +100,24 @@ def test_coreutils_agree_about_the_good_ones(fixture: str) -> None:
     assert ended.returncode == 0, ended.stderr
 
 
+def test_a_manifest_that_is_wrong_further_down_is_all_that_is_named(tmp_path: Path) -> None:
+    one = make_fixtures.Fixture(tmp_path, None).write()
+    one.resealed("manifest.jsonl", lambda text: text.replace(b'"type":"collection"', b'"type":"another"', 1))
+    (tmp_path / "files" / "about.txt").unlink()
+    (tmp_path / "files" / "stray").write_bytes(b"")
+
+    verdict = judge(tmp_path)
+
+    assert dict(verdict.counts) == {"damaged.manifest-invalid": 1}
+
+
+def test_a_collection_that_belongs_to_no_project_is_foreign_to_the_snapshot_of_one(tmp_path: Path) -> None:
+    one = make_fixtures.Fixture(tmp_path, make_fixtures.PROJECT).write()
+    one.with_header(project_fields={"edition": "projectId"})
+
+    assert dict(judge(tmp_path).counts)["damaged.foreign-record"] == 1
+
+
 def test_a_newer_format_is_refused_with_its_version(tmp_path: Path) -> None:
     folder = copied(Path("good/project"), tmp_path / "snapshot")
     (folder / "snapshot.json").write_text('{"format": 12, "everything": "else"}')

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 import subprocess
@@ -25,7 +27,7 @@ def require_whole(folder: Path, snapshot: Snapshot) -> None:
     paths = [line for line in lines if "type" in line and "collection" not in line]
     collections = [line for line in lines if "collection" in line]
     stored = [name for _, folders, names in os.walk(os.fsencode(folder / "files")) for name in [*folders, *names]]
-    stems = {one["stem"]: "system.buckets." * (one["type"] == "timeseries") + one["stem"] for one in collections}
+    stems = {one["stem"]: _dump_stem(one) for one in collections}
     dumps = {f"{stem}.bson" for stem in stems.values()} | {f"{stem}.metadata.json" for stem in stems}
     assert len(paths) - (paths[:1] != [] and paths[0].get("path") == ".") == len(stored)
     assert {one.name for one in (folder / "db/bson").iterdir()} == dumps
@@ -36,6 +38,17 @@ def require_whole(folder: Path, snapshot: Snapshot) -> None:
     assert snapshot.documents == sum(one["documents"] for one in collections)
     sums_lines = (folder / "manifest-sha256.txt").read_bytes().count(b"\n")
     assert sums_lines == sum(line["type"] == "file" for line in paths) + 3 * len(collections) + 3
+
+
+def _dump_stem(line: dict[str, Any]) -> str:
+    """As docs/snapshot-format.md says it."""
+    if line["type"] != "timeseries":
+        return str(line["stem"])
+    stem = f"system.buckets.{line['stem']}"
+    if len(stem) <= 238:
+        return stem
+    digest = hashlib.sha1(f"system.buckets.{line['collection']}".encode()).digest()
+    return f"{stem[:208]}%24{base64.urlsafe_b64encode(digest).decode().rstrip('=')}"
 
 
 def documents(database: Database[Any], collection: str) -> list[bytes]:

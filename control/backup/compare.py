@@ -20,13 +20,13 @@ from ..model import BUCKETS, Change, Plan, PlanItem, Progress, Scope, Selection,
 from ..plan import Record, Slice, Tally, file_items, record_item, record_pairs
 from ..stores.disk import translate
 from ..stores.files import path_key
-from .inventory import Inventory, Part, Shape
+from .inventory import Inventory, Part, Shape, is_unspeakable
 from .sparing import Sparing
 from .stores import Stores
 from .structure import Content, is_whole, structure_items, whole_items
 from .watches import Watch
 
-_LOOKUP = 500  # ids looked up at once
+_LOOKUP, _LOOKUP_BYTES = 500, 4_000_000  # ids looked up at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +212,7 @@ class Compare:
         left = self._chosen(name, want, draft) if wanted is not None and wanted.kind != "view" else iter(())
         right = self._chosen(name, have, draft) if there is not None and there.kind != "view" else iter(())
         waiting: list[Record] = []
+        size = 0
         for want_record, have_record in record_pairs(left, right):
             if want_record is not None and have_record is not None:
                 if want_record.digest == have_record.digest and name not in draft.rewritten:
@@ -219,9 +220,10 @@ class Compare:
                     continue
             elif want_record is not None and self._target.owners:
                 waiting.append(want_record)
-                if len(waiting) >= _LOOKUP:
+                size += len(want_record.id)
+                if len(waiting) >= _LOOKUP or size >= _LOOKUP_BYTES:
                     yield from self._without_conflicts(name, waiting, draft)
-                    waiting = []
+                    waiting, size = [], 0
                 continue
             shape = wanted if want_record is not None else there
             source = f"{BUCKETS}{name}" if shape is not None and shape.kind == "timeseries" else name
@@ -301,13 +303,10 @@ class Compare:
                 warnings.append(Problem("left", "is left as it is: it could not be read.", path, "Look at it by hand."))
         for name in sorted(unknown_collections):
             if self._is_meant(name):
-                warnings.append(
-                    Problem(
-                        "left",
-                        "is left as it is: capped collections and time series come back with the whole site only.",
-                        f"collection {name}",
-                    )
-                )
+                why = "capped collections and time series come back with the whole site only."
+                if is_unspeakable(name):
+                    why = "no driver of MongoDB takes its name."
+                warnings.append(Problem("left", f"is left as it is: {why}", f"collection {name}"))
         if draft.people:
             come, go, change = (draft.people[one] for one in (Change.CREATE, Change.DELETE, Change.REPLACE))
             what = f"People and roles change: {come} come back, {go} are removed, {change} become as they were."

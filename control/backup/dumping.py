@@ -35,7 +35,7 @@ from ..stores.older_dump import OlderDump
 from ..stores.read_ahead import ReadAhead
 from ..stores.reader import Reader
 from .closing import Limit
-from .inventory import is_left
+from .inventory import is_left, is_unspeakable
 from .shelf import OlderCopies
 from .stores import Stores
 from .watches import Watch
@@ -114,8 +114,13 @@ class Dumping:
     def _is_kept(self, dump: Dump, info: CollectionInfo) -> bool:
         if not is_left(info, self._scope):
             self._look_for_index(info)
+            if not info.is_exact:
+                what = "has options or indexes that JSON cannot hold exactly; they come back nearly as they are."
+                dump.problems.append(Problem("unavailable", what, info.name, "Its records are whole."))
             return True
         what = "is capped or a time series; only a snapshot of the whole site keeps those."
+        if is_unspeakable(info.name):
+            what = "has a name that no driver of MongoDB takes, with dots side by side or at its end."
         dump.unknown.append(info.name)
         dump.problems.append(Problem("unavailable", what, info.name, "It stays as it is."))
         return False

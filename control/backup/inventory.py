@@ -45,6 +45,9 @@ class Shape(Protocol):
     """A collection as both inventories describe it."""
 
     @property
+    def name(self) -> str: ...
+
+    @property
     def kind(self) -> str: ...
 
     @property
@@ -57,8 +60,15 @@ class Shape(Protocol):
     def is_capped(self) -> bool: ...
 
 
+def is_unspeakable(name: str) -> bool:
+    """Whether no driver takes the name of a collection, though a server has it: it was made by a command of its own."""
+    return ".." in name or name.endswith(".")
+
+
 def is_left(shape: Shape, scope: Scope) -> bool:
     """Whether a collection is left alone: of a project only what can be read and written record by record is kept."""
+    if is_unspeakable(shape.name):
+        return True
     return not scope.is_site and (shape.kind == "timeseries" or shape.is_capped)
 
 

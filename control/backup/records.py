@@ -4,6 +4,7 @@ Rules:
 
 - Up to 50,000 changes and 16 MB travel in one transaction: readers see all of it or nothing. More go in batches,
   deletions first (unique values may swap between records); who finds an intent computes what is left.
+- Ids count as much as records: they may be as large, and stand in the filters of what is deleted.
 - Structure that would stand in the way of records goes before them, what needs them comes after.
 
 Limits: MongoDB manual, "Production Considerations": a transaction above 16 MB is split into several oplog entries since
@@ -20,6 +21,7 @@ from ..stores.mongo_write import RecordChange
 from .compare import Target
 from .inventory import StoredInventory
 from .stores import Stores
+from .structure import is_view
 from .watches import Silent, Watch
 
 _MOST_CHANGES = 50_000
@@ -32,6 +34,8 @@ def change_database(stores: Stores, target: Target, plan: Plan, watch: Watch, st
     """Carry out what a plan says about the database; can be repeated."""
     stored = StoredInventory(stores, target.snapshot, target.scope, Silent())
     for item in _items(stores, plan, _STRUCTURE):
+        _make_way(stores, item)
+    for item in _items(stores, plan, _STRUCTURE):
         _before_records(stores, item, stored)
     _change_records(stores, target, plan, watch, step)
     for item in _items(stores, plan, _STRUCTURE):
@@ -42,15 +46,25 @@ def _items(stores: Stores, plan: Plan, kinds: tuple[str, ...]) -> Iterator[PlanI
     return (item for item in stores.plans.items(plan.digest) if item.kind in kinds)
 
 
+def _make_way(stores: Stores, item: PlanItem) -> None:
+    """Drop what is made anew, and views that go or change: MongoDB takes a view only if it fits those that are there,
+    without a cycle and in the same collation, also where both are about to change."""
+    if item.kind == "options" and not is_view(item.detail["options"]):
+        return
+    if item.kind == "index" or (item.change is Change.DELETE and not item.detail.get("view")):
+        return
+    if item.change is not Change.CREATE or item.detail.get("whole"):  # half of it may be there, of an earlier try
+        stores.writer.drop(item.name)
+
+
 def _before_records(stores: Stores, item: PlanItem, stored: StoredInventory) -> None:
     writer = stores.writer
     if item.kind == "collection" and item.change is not Change.DELETE:
-        whole = bool(item.detail.get("whole"))
-        if item.change is Change.REPLACE or whole:  # half of it may be there, of an earlier try
-            writer.drop(item.name)
         writer.create(item.name, item.detail["options"])
-        if whole:
+        if item.detail.get("whole"):
             writer.fill(item.name, stored.all_raw(item.name))
+    elif item.kind == "options" and is_view(item.detail["options"]):
+        writer.create(item.name, item.detail["options"])
     elif item.kind == "options":
         writer.modify(item.name, item.detail["options"])
     elif item.kind == "index" and item.change is not Change.CREATE:
@@ -70,7 +84,7 @@ def _change_records(stores: Stores, target: Target, plan: Plan, watch: Watch, st
     if not total:
         return
     watch.progress(Progress("changing over", *step, 0, total, "records"))
-    size = sum(item.detail["size"] for item in _items(stores, plan, ("record",)))
+    size = sum(item.detail["size"] + len(item.detail["id"]) // 2 for item in _items(stores, plan, ("record",)))
     if total <= _MOST_CHANGES and size <= _MOST_BYTES:
         stores.writer.write(_changes(stores, target, plan), target.owners)
         return
@@ -89,7 +103,7 @@ def _batches(changes: Iterator[RecordChange]) -> Iterator[list[RecordChange]]:
     batch: list[RecordChange] = []
     size = 0
     for change in changes:
-        length = len(change.raw or b"")
+        length = len(change.id) + len(change.raw or b"")
         if batch and (len(batch) >= _BATCH or size + length > _MOST_BYTES):
             yield batch
             batch, size = [], 0

@@ -16,6 +16,9 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
 
 from ..model import SYSTEM_JS, Change, Counts, PlanItem
 from ..plan import Record
@@ -74,7 +77,8 @@ def whole_items(
 def structure_items(name: str, want: Shape | None, have: Shape | None) -> Iterator[PlanItem]:
     """What has to happen to a collection, its options and indexes."""
     if want is None:
-        yield PlanItem(Change.DELETE, "collection", name, 0)
+        is_gone = {"view": True} if have is not None and have.kind == "view" else {}
+        yield PlanItem(Change.DELETE, "collection", name, 0, detail=is_gone)
         return
     detail = {"options": want.options}
     if have is None:
@@ -88,13 +92,19 @@ def structure_items(name: str, want: Shape | None, have: Shape | None) -> Iterat
 
 
 def _index_items(name: str, want: Shape, have: Shape | None) -> Iterator[PlanItem]:
-    wanted, there = _by_name(want), {} if have is None else _by_name(have)
+    texts = _by_name(want)
+    wanted, there = _compared(texts), {} if have is None else _compared(_by_name(have))
     for index in sorted(set(wanted) | set(there)):
         if wanted.get(index) == there.get(index) or index == "_id_":
             continue
         change = Change.DELETE if index not in wanted else Change.CREATE if index not in there else Change.REPLACE
-        detail = {"collection": name, "index": wanted.get(index), "name": index}
+        detail = {"collection": name, "index": texts.get(index), "name": index}
         yield PlanItem(change, "index", f"{name}/{index}", 0, detail=detail)
+
+
+def is_view(options: str) -> bool:
+    """Whether these are the options of a view."""
+    return "viewOn" in json.loads(options)
 
 
 def _is_as(want: Shape, have: Shape) -> bool:
@@ -102,16 +112,33 @@ def _is_as(want: Shape, have: Shape) -> bool:
     return (want.kind, _fixed(want)) == (have.kind, _fixed(have))
 
 
+def _loads(text: str) -> Any:
+    """Options or indexes; of a name that stands twice in one object (a validator may say so) nothing is lost."""
+
+    def object_of(pairs: list[tuple[str, Any]]) -> Any:
+        found = dict(pairs)
+        return found if len(found) == len(pairs) else {"": pairs}
+
+    return json.loads(text, object_pairs_hook=object_of)
+
+
 def _fixed(shape: Shape) -> dict[str, object]:
-    return {key: value for key, value in json.loads(shape.options).items() if key not in _MODIFIABLE}
+    return {key: value for key, value in _loads(shape.options).items() if key not in _MODIFIABLE}
 
 
 def _options(shape: Shape) -> dict[str, str]:
     """All options as texts, with what the server means where validation was never set: it cannot be unset again."""
     unset = {"validator": {}, "validationLevel": "strict", "validationAction": "error"} if shape.kind != "view" else {}
-    return {key: json.dumps(value) for key, value in {**unset, **json.loads(shape.options)}.items()}
+    return {key: json.dumps(value) for key, value in {**unset, **_loads(shape.options)}.items()}
 
 
 def _by_name(shape: Shape) -> dict[str, str]:
-    """The indexes but that of a clustered collection, which is one of its options."""
-    return {index["name"]: json.dumps(index) for index in json.loads(shape.indexes) if not index.get("clustered")}
+    """The indexes as they stand there, but that of a clustered collection, which is one of its options."""
+    texts = [bytes(one).decode() for one in msgspec.json.decode(shape.indexes, type=list[msgspec.Raw])]
+    found = ((json.loads(text), text) for text in texts)
+    return {index["name"]: text for index, text in found if not index.get("clustered")}
+
+
+def _compared(texts: dict[str, str]) -> dict[str, str]:
+    """The same, however they are written."""
+    return {name: json.dumps(_loads(text)) for name, text in texts.items()}

@@ -28,6 +28,7 @@ from .snapshots import (
     is_capped,
     is_snapshot_name,
 )
+from .stems import stem_of
 from .times import utc_moment, utc_text
 from .undos import NO_UNDOS, Undos
 from .verdicts import Verdict, Weight, decisive
@@ -79,6 +80,7 @@ __all__ = [
     "is_capped",
     "is_id",
     "is_snapshot_name",
+    "stem_of",
     "utc_moment",
     "utc_text",
 ]

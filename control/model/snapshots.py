@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import Problem
 from .excluded import Excluded
 from .scopes import Scope, Selection
+from .stems import LONGEST_STEM, stem_of
 from .times import utc_text
 from .verdicts import Verdict
 
@@ -117,7 +118,10 @@ class CollectionEntry:
     @property
     def dump_stem(self) -> str:
         """The name of the files with its documents; that of the metadata is `stem`."""
-        return f"{BUCKETS}{self.stem}" if self.kind == "timeseries" else self.stem
+        if self.kind != "timeseries":
+            return self.stem
+        stem = f"{BUCKETS}{self.stem}"
+        return stem if len(stem) <= LONGEST_STEM else stem_of(f"{BUCKETS}{self.name}")
 
     @property
     def bson_path(self) -> str:

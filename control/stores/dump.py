@@ -7,25 +7,22 @@ Rules:
 - As long as all bytes are those of an older dump nothing is written: in the end its files are shared. From the first
   difference on the BSON is written, and of the JSON what is not in the older file is made.
 
->>> stem_of("plain.name/with slash")
-'plain.name%2Fwith%20slash'
+>>> CollectionWriter(folder, info, means).add(block)      # doctest: +SKIP
 """
 
 from __future__ import annotations
 
-import base64
 import errno
 import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import quote
 
 import msgspec
 import structlog
 
-from ..model import CollectionEntry
+from ..model import CollectionEntry, stem_of
 from .blocks import Block
 from .json_file import TAKE, JsonFile, JsonSum, OlderDamagedError, json_anew
 from .json_pool import JsonPool
@@ -36,10 +33,6 @@ from .written import Written
 
 log = structlog.get_logger(__name__)
 
-# mongorestore takes the full name from the metadata where a stem has exactly 238 bytes: 208 of the name, `%24`, 27 of
-# the checksum.
-_LONGEST_STEM = 238
-_CUT_STEM = 208
 _CHUNK = 1 << 20
 
 
@@ -231,16 +224,3 @@ def metadata_json(info: CollectionInfo) -> bytes:
         "type": info.kind,
     }
     return msgspec.json.encode(document)
-
-
-def stem_of(collection: str) -> str:
-    """The name of a collection's files: escaped, and shortened where it is long, as mongodump does.
-
-    Source: mongo-tools, common/util, EscapeCollectionName: percent-escapes; longer names are cut and end in `%24` and
-    the SHA-1 of the whole name in URL-safe base64.
-    """
-    stem = quote(collection, safe="$&+=:@")
-    if len(stem) <= _LONGEST_STEM:
-        return stem
-    checksum = hashlib.sha1(collection.encode(), usedforsecurity=False).digest()
-    return f"{stem[:_CUT_STEM]}%24{base64.urlsafe_b64encode(checksum).decode('ascii').rstrip('=')}"

@@ -129,11 +129,11 @@ class DumpCheck:
     def _read(self, entry: CollectionEntry, file: IO[bytes], size: int) -> tuple[str, dict[str, Any]]:
         """What is wrong with a dump, and how; an empty code where nothing is."""
         digest, number, foreign = hashlib.sha256(), 0, False
-        owned = self._fields.get(entry.name) if self._project is not None else None
+        owned = self._fields.get(entry.name)
         for raw in self._documents(file, digest):
             number += 1
-            if owned is not None and not foreign:
-                value = field(raw, owned)
+            if self._project is not None and not foreign:
+                value = field(raw, owned) if owned is not None else None  # None: nothing of it belongs to a project
                 foreign = value is None or value[4] not in self._kinds or id_text(value) != self._project
         if size != entry.bytes:
             return "damaged.collection-size", {"found": size, "expected": entry.bytes}

@@ -47,6 +47,12 @@ class Findings:
             what = text["what"].format_map({"detail": "", **details})
             self._named.append(Problem(code, what, subject, text["hint"]))
 
+    def withdraw(self, *codes: str) -> None:
+        """Take back all whose code begins like one of these."""
+        for code in [one for one in self.counts if one.startswith(codes)]:
+            del self.counts[code]
+        self._named = [one for one in self._named if not one.code.startswith(codes)]
+
     @property
     def problems(self) -> tuple[Problem, ...]:
         """The named ones, damage first."""

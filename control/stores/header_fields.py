@@ -1,4 +1,5 @@
-"""The fields of `snapshot.json`, as docs/snapshot-format.md lists them: what must be there, and of what type.
+"""The fields of `snapshot.json` and `labels.json`, as docs/snapshot-format.md lists them: what must be there, and of
+what type.
 
 Rules:
 
@@ -37,15 +38,31 @@ class Maybe:
     shape: Any
 
 
-def _text(value: Any) -> bool:
-    return isinstance(value, str)
+def is_text(value: Any) -> bool:
+    """Half of a surrogate pair is no text: nothing could write it to a page or a terminal."""
+    try:
+        return isinstance(value, str) and (value.isascii() or bool(value.encode("utf-8")))
+    except UnicodeEncodeError:
+        return False
+
+
+def _path(value: Any) -> bool:
+    """A text in which bytes that are no UTF-8 are escaped."""
+    try:
+        return isinstance(value, str) and (value.isascii() or bool(value.encode("utf-8", "surrogateescape")))
+    except UnicodeEncodeError:
+        return False
 
 
 def _text_or_null(value: Any) -> bool:
-    return value is None or isinstance(value, str)
+    return value is None or is_text(value)
 
 
-def _count(value: Any) -> bool:
+def _flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value < 1 << 63
 
 
@@ -64,7 +81,7 @@ def _digest(value: Any) -> bool:
 def _time(value: Any) -> bool:
     try:
         return isinstance(value, str) and utc_moment(value) is not None
-    except ValueError:
+    except (ValueError, OverflowError):  # a date whose zone brings it before the year 1 or behind 9999
         return False
 
 
@@ -75,38 +92,68 @@ def _one_of(*values: str) -> Check:
 HEADER: Mapping[str, Any] = {
     "format": _format,
     "scope": {"project_id": _text_or_null},
-    "title": _text,
-    "run_mode": _text,
+    "title": is_text,
+    "run_mode": is_text,
     "status": _one_of(Status.DONE.value, Status.PARTIAL.value),
-    "problems": [{"code": _text, "what": _text, "subject": _text, "hint": _text}],
-    "warnings": Maybe([{"code": _text, "what": _text, "subject": _text, "hint": _text}]),
-    "confirmed": Maybe([{"code": _text, "what": _text, "subject": _text, "hint": _text}]),
-    "unknown": {"paths": [_text], "collections": [_text]},
-    "instant": {"cluster_time": {"t": _count, "i": _count}, "utc": _time},
-    "gate": {"closed_seconds": _number, "tries": _count},
-    "passes": _count,
-    "retries": _count,
-    "files": _count,
-    "documents": _count,
-    "bytes": _count,
+    "problems": [{"code": is_text, "what": is_text, "subject": is_text, "hint": is_text}],
+    "warnings": Maybe([{"code": is_text, "what": is_text, "subject": is_text, "hint": is_text}]),
+    "confirmed": Maybe([{"code": is_text, "what": is_text, "subject": is_text, "hint": is_text}]),
+    "unknown": {"paths": [_path], "collections": [is_text]},
+    "instant": {"cluster_time": {"t": is_count, "i": is_count}, "utc": _time},
+    "gate": {"closed_seconds": _number, "tries": is_count},
+    "passes": is_count,
+    "retries": is_count,
+    "files": is_count,
+    "documents": is_count,
+    "bytes": is_count,
     "projects": Keyed(
-        "<id>", {"files": _count, "documents": _count, "bytes": _count, "title": _text, "excluded": _count}
+        "<id>", {"files": is_count, "documents": is_count, "bytes": is_count, "title": is_text, "excluded": is_count}
     ),
     "excluded": {
-        "patterns": {"site": [_text], "project": [_text]},
-        "count": _count,
-        "paths": [_text],
+        "patterns": {"site": [is_text], "project": [is_text]},
+        "count": is_count,
+        "paths": [_path],
     },
-    "left_out": {"collections": [_text]},
-    "database": _text,
+    "left_out": {"collections": [is_text]},
+    "database": is_text,
     "project_id_kind": _one_of("objectid", "string", "int"),
-    "project_fields": Keyed("<collection>", _text),
-    "versions": {"keyframe": _text, "mongodb": _text, "python": _text},
-    "manifest": {"bytes": _count, "sha256": _digest},
+    "project_fields": Keyed("<collection>", is_text),
+    "versions": {"keyframe": is_text, "mongodb": is_text, "python": is_text},
+    "manifest": {"bytes": is_count, "sha256": _digest},
     "made_at": _time,
-    "made_by": _text,
-    "reason": _one_of(*(reason.value for reason in Reason)),
-    "note": _text,
+    "made_by": is_text,
+    "reason": _one_of(*(reason.value for reason in Reason if reason is not Reason.UNKNOWN)),
+    "note": is_text,
+}
+
+# What who lists, previews and restores snapshots needs of a header; `projects` are looked at one by one.
+_NEEDED = {
+    key: HEADER[key]
+    for key in (
+        "format", "scope", "title", "status", "problems", "warnings", "confirmed", "unknown", "instant", "files",
+        "documents", "bytes", "excluded", "manifest", "made_at", "made_by", "reason", "note",
+    )
+}  # fmt: skip
+
+
+# `labels.json`: what cannot be here is no label at all, and the snapshot is good without.
+_LABELS = {
+    "note": _text_or_null,
+    "pinned": _flag,
+    "restores": [
+        {
+            "job": is_text,
+            "snapshot": is_text,
+            "snapshot_scope": is_text,
+            "selection": {"projects": [is_text], "editions": [is_text]},
+            "people": _flag,
+            "digest": is_text,
+            "at": _time,
+            "state": is_text,
+        }
+    ],
+    "deleted_at": lambda value: value is None or _time(value),
+    "deleted_by": is_text,
 }
 
 
@@ -131,6 +178,16 @@ def mistakes_of(document: Any) -> list[str]:
     if not found and (document["status"] == Status.DONE.value) == bool(document["problems"]):
         found.append("`status` does not fit `problems`")
     return found
+
+
+def can_be_used(document: Any) -> bool:
+    """Whether a header has all that a list or a restore needs of it, and nothing there that cannot be."""
+    return next(_wrong(document, _NEEDED, ""), None) is None
+
+
+def are_labels(document: Any) -> bool:
+    """Whether this can be what `labels.json` holds."""
+    return next(_wrong(document, _LABELS, ""), None) is None
 
 
 def unknown_in(document: Any) -> list[str]:

@@ -33,6 +33,7 @@ from ..model import (
     utc_moment,
     utc_text,
 )
+from .header_fields import are_labels, can_be_used, is_count, is_text
 
 # What bytes that are no labels raise, whatever they are.
 NO_LABELS = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
@@ -111,13 +112,15 @@ def _read(scope: Scope, folder: Path) -> tuple[Snapshot, int]:
     except (ValueError, RecursionError) as error:
         raise DamagedError("header-invalid", "has a snapshot.json that is not JSON.", subject=folder.name) from error
     try:
-        if document["format"] > FORMAT:
+        if type(document["format"]) is int and document["format"] > FORMAT:
             raise DamagedError(
                 "format-newer",
                 f"was written in format {document['format']}, this version reads up to {FORMAT}.",
                 subject=folder.name,
                 hint="Update Keyframe; the snapshot is left as it is.",
             )
+        if not can_be_used(document):
+            raise ValueError("a value that cannot be")
         return _header(scope, folder.name, document), int(document["manifest"]["bytes"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DamagedError("header-invalid", "has a snapshot.json with wrong fields.", subject=folder.name) from error
@@ -126,33 +129,38 @@ def _read(scope: Scope, folder: Path) -> tuple[Snapshot, int]:
 def _header(scope: Scope, name: str, document: Mapping[str, Any]) -> Snapshot:
     if Scope(document["scope"]["project_id"]) != scope:
         raise ValueError("of another scope")
-    instant, reason = document["instant"], Reason(document["reason"])
-    if reason is Reason.UNKNOWN:
-        raise ValueError("a reason that is never written")
+    instant = document["instant"]
     return Snapshot(
         scope=scope,
         name=name,
         made_at=utc_moment(document["made_at"]),
-        made_by=str(document["made_by"]),
-        reason=reason,
-        note=str(document["note"]),
+        made_by=document["made_by"],
+        reason=Reason(document["reason"]),
+        note=document["note"],
         pinned=False,
         instant=Instant(instant["cluster_time"]["t"], instant["cluster_time"]["i"], utc_moment(instant["utc"])),
-        bytes=int(document["bytes"]),
-        files=int(document["files"]),
-        documents=int(document["documents"]),
+        bytes=document["bytes"],
+        files=document["files"],
+        documents=document["documents"],
         status=Status(document["status"]),
-        format=int(document["format"]),
-        manifest_sha256=str(document["manifest"]["sha256"]),
-        title=str(document.get("title", "")),
+        format=document["format"],
+        manifest_sha256=document["manifest"]["sha256"],
+        title=document["title"],
         problems=tuple(Problem.from_dict(problem) for problem in document["problems"]),
         warnings=tuple(Problem.from_dict(problem) for problem in document.get("warnings", ())),
         confirmed=tuple(Problem.from_dict(problem) for problem in document.get("confirmed", ())),
         excluded=Excluded.from_dict(document["excluded"]),
         unknown_paths=tuple(document["unknown"]["paths"]),
         unknown_collections=tuple(document["unknown"]["collections"]),
-        projects={key: Part(**part) for key, part in document.get("projects", {}).items()},
+        projects={key: _part(part) for key, part in document["projects"].items()},
     )
+
+
+def _part(document: Mapping[str, Any]) -> Part:
+    numbers = document["files"], document["documents"], document["bytes"], document["excluded"]
+    if not is_text(document["title"]) or not all(is_count(number) for number in numbers):
+        raise ValueError("not the part of a project")
+    return Part(document["files"], document["documents"], document["bytes"], document["title"], document["excluded"])
 
 
 NO_DATE = datetime.fromtimestamp(0, UTC)
@@ -201,12 +209,14 @@ def read_labels(folder: Path) -> Labels:
 def labels_from(content: bytes) -> Labels:
     """The labels that the bytes of `labels.json` stand for; raises one of `NO_LABELS` where they are none."""
     document = json.loads(content.decode("utf-8"))
+    if not are_labels(document):
+        raise ValueError("no labels")
     return Labels(
         note=document["note"],
-        pinned=bool(document["pinned"]),
+        pinned=document["pinned"],
         restores=tuple(_mark(mark) for mark in document["restores"]),
         deleted_at=utc_moment(document["deleted_at"]) if document["deleted_at"] else None,
-        deleted_by=str(document["deleted_by"]),
+        deleted_by=document["deleted_by"],
     )
 
 

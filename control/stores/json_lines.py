@@ -13,7 +13,8 @@ b'{ "_id" : { "$numberInt" : "1" } }\\n'
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import bsonjs
 
@@ -59,22 +60,67 @@ def lines_of(raw: bytes) -> Lines:
     return Lines(b"\n".join(found), tuple(inexact))
 
 
+def document_of_line(line: str) -> bytes:
+    """The document that a line stands for, exactly where the line is exact."""
+    try:
+        return bytes(bsonjs.loads(line))
+    except ValueError:  # what the driver wrote, in forms that bsonjs does not read
+        from bson import encode, json_util
+        from bson.codec_options import DatetimeConversion
+
+        options = json_util.JSONOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+        return encode(json_util.loads(line, json_options=options))
+
+
 def _nearest(document: bytes, line: int) -> tuple[str, Remark]:
     """The nearest that JSON has, by the driver: slower, and hardly ever needed."""
-    from bson import decode, json_util
+    from bson import decode
     from bson.codec_options import CodecOptions, DatetimeConversion
     from bson.errors import InvalidBSON
 
     late = DatetimeConversion.DATETIME_AUTO
-    lenient: CodecOptions[dict[str, object]] = CodecOptions(
+    lenient: CodecOptions[Mapping[str, Any]] = CodecOptions(
         unicode_decode_error_handler="replace", datetime_conversion=late
     )
-    content = decode(document, lenient)
+    try:
+        text, ident = _texts(decode(document, lenient))
+    except Exception:  # whatever the driver cannot represent, the record is in the snapshot all the same
+        return _field_by_field(document, line, lenient)
     try:
         decode(document, CodecOptions(datetime_conversion=late))
         reason = _NOT_EXACT
     except (InvalidBSON, UnicodeError):
         reason = _NOT_UTF8
-    text = json_util.dumps(content, json_options=json_util.CANONICAL_JSON_OPTIONS)
-    ident = json_util.dumps(content.get("_id"), json_options=json_util.CANONICAL_JSON_OPTIONS)
     return text, (line, ident[:_LONGEST_ID], reason)
+
+
+def _field_by_field(document: bytes, line: int, lenient: Any) -> tuple[str, Remark]:
+    """What of a document the driver can represent; the bytes of any other value, as a binary.
+
+    MongoDB stores, for one, binaries of the old subtype without the length that belongs into them.
+    """
+    from bson import Binary, decode
+
+    from .raw import NotBsonError, document_of, fields
+
+    texts: list[str] = []
+    ident = "null"
+    try:
+        for kind, name, value in fields(document):
+            try:
+                text, one = _texts(decode(document_of([(kind, name, value)]), lenient))
+            except Exception:  # as above
+                text, one = _texts({name.decode("utf-8", "replace"): Binary(value)})
+            texts.append(text[1:-1])
+            ident = one if name == b"_id" else ident
+    except NotBsonError:
+        texts.append(_texts({"": Binary(document)})[0][1:-1])
+    return "{" + ", ".join(texts) + "}", (line, ident[:_LONGEST_ID], _NOT_EXACT)
+
+
+def _texts(content: Mapping[str, Any]) -> tuple[str, str]:
+    """A document and its `_id` as canonical JSON."""
+    from bson import json_util
+
+    options = json_util.CANONICAL_JSON_OPTIONS
+    return json_util.dumps(content, json_options=options), json_util.dumps(content.get("_id"), json_options=options)

@@ -100,7 +100,7 @@ class ManifestWriter:
 def file_of_line(document: dict[str, Any]) -> FileEntry:
     """The entry of a line of a file; raises KeyError, TypeError or ValueError for what is no such line."""
     path, kind = _untext("path", document), document["type"]
-    if kind not in _KINDS or not _is_safe(path):
+    if kind not in _KINDS or not _is_safe(path) or (path == "." and kind != "directory"):
         raise ValueError(f"not a path or type: {path!r}")
     size = _number(document, "size", 0, _MOST) if kind == "file" else 0
     uid, gid = (_number(document, key, 0, (1 << 32) - 2) for key in ("uid", "gid"))
@@ -180,6 +180,7 @@ class _Order:
     def __init__(self) -> None:
         self._last_path: bytes | None = None
         self._last_name: str | None = None
+        self._stems: set[str] = set()
         self._closed: list[bytes] = []  # files and links whose place in the order is not left behind yet
 
     def file(self, entry: FileEntry) -> None:
@@ -198,7 +199,10 @@ class _Order:
     def collection(self, entry: CollectionEntry) -> None:
         if self._last_name is not None and entry.name <= self._last_name:
             raise ValueError("not sorted")
+        if entry.stem in self._stems:
+            raise ValueError("two collections with the same files")
         self._last_name = entry.name
+        self._stems.add(entry.stem)
 
 
 def _number(document: dict[str, Any], key: str, least: int, most: int) -> int:

@@ -16,13 +16,15 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bson import json_util
 from bson.errors import InvalidId
+from bson.int64 import Int64
 from bson.objectid import ObjectId
+from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient, WriteConcern
 from pymongo.database import Database
 from pymongo.errors import OperationFailure, PyMongoError
@@ -30,6 +32,8 @@ from pymongo.errors import OperationFailure, PyMongoError
 from ..errors import NotFoundError, UnavailableError
 from ..model import BUCKETS, SYSTEM_JS, Scope, is_capped
 from ..settings import MongoSettings, ProjectSettings, ScopeSettings
+from .blocks import batch_of
+from .json_lines import lines_of
 from .mongo_errors import translated
 from .raw import LENIENT, field, id_bytes, id_text, is_in
 from .reader import RAW, SIMPLE, Reader
@@ -48,6 +52,7 @@ class CollectionInfo:
     options: str
     indexes: str
     uuid: str
+    is_exact: bool = True  # whether JSON holds options and indexes exactly
 
     @property
     def is_capped(self) -> bool:
@@ -57,7 +62,7 @@ class CollectionInfo:
     @property
     def index_fields(self) -> frozenset[str]:
         """The fields by which an index of all documents finds them: the first one of each."""
-        whole = [one for one in json_util.loads(self.indexes) if not one.keys() & _OF_SOME]
+        whole = [one for one in json.loads(self.indexes) if not one.keys() & _OF_SOME]
         return frozenset(next(iter(one["key"]), "") for one in whole)
 
     @property
@@ -127,24 +132,39 @@ class Mongo:
         wanted = None if scope.is_site else set(self._project.collections)
         found = {}
         with translated("database"):
-            rows = {row["name"]: row for row in self.database.list_collections()}
+            rows = {str(row["name"]): row for row in self._listed()}
             for name, row in rows.items():
                 if name in self._site.leave or (wanted is not None and name not in wanted) or self._is_passed(name):
                     continue
-                indexes: list[Mapping[str, Any]] = []
+                described = [row["options"].raw]
                 if row["type"] != "view":
                     with contextlib.suppress(_Vanished):
-                        indexes = self._indexes(name)
+                        described += self._indexes(name)
                 # A time series has none of its own; that of its buckets tells one from another of the same name.
-                uuid = row.get("info", {}).get("uuid") or rows.get(BUCKETS + name, {}).get("info", {}).get("uuid")
+                uuid = _uuid_of(row) or _uuid_of(rows.get(BUCKETS + name))
+                made = lines_of(b"".join(described))
+                options, *indexes = made.text.decode().splitlines()
                 found[name] = CollectionInfo(
                     name=name,
                     kind=row["type"],
-                    options=json_util.dumps(row.get("options", {}), json_options=json_util.CANONICAL_JSON_OPTIONS),
-                    indexes=json_util.dumps(indexes, json_options=json_util.CANONICAL_JSON_OPTIONS),
-                    uuid=bytes(uuid).hex() if uuid is not None else "",
+                    options=options,
+                    indexes=f"[{', '.join(indexes)}]",
+                    uuid=uuid,
+                    is_exact=not made.inexact,
                 )
         return dict(sorted(found.items()))
+
+    def _listed(self) -> Iterator[RawBSONDocument]:
+        """All collections. By command, as the indexes: the driver's own ways decode options, and would fail on some."""
+        command: dict[str, Any] = {"listCollections": 1}
+        with self.client.start_session() as session:
+            while True:
+                reply: Any = self.database.command(command, codec_options=RAW, session=session)
+                block, number = batch_of(reply.raw)
+                yield from map(RawBSONDocument, block.documents())
+                if not number:
+                    return
+                command = {"getMore": Int64(number), "collection": "$cmd.listCollections"}
 
     def _is_passed(self, name: str) -> bool:
         """Whether a collection is the server's own business. An empty system.js is as good as none: it cannot go."""
@@ -157,14 +177,15 @@ class Mongo:
         with translated(f"collection {name}"):
             return int(self.database.command("collStats", name)["size"])
 
-    def _indexes(self, name: str) -> list[Mapping[str, Any]]:
+    def _indexes(self, name: str) -> list[bytes]:
         try:
-            found = [dict(index) for index in self.database[name].list_indexes()]
+            reply: Any = self.database.command({"listIndexes": name}, codec_options=RAW)  # 64 at most: one batch
+            found = list(reply["cursor"]["firstBatch"])
         except OperationFailure as error:
             if error.code == 26:  # NamespaceNotFound: dropped since it was listed
                 raise _Vanished from error
             raise
-        return sorted(found, key=lambda index: str(index["name"]))
+        return [bytes(index.raw) for index in sorted(found, key=lambda index: str(index["name"]))]
 
     def id_of(self, scope: Scope) -> Any:
         """The project's id as the database has it.
@@ -252,6 +273,12 @@ class Mongo:
         """Whether all collections of people are empty, as on a fresh machine."""
         with translated("people"):
             return all(self.database[name].find_one({}, {"_id": 1}) is None for name in self._site.people)
+
+
+def _uuid_of(row: Mapping[str, Any] | None) -> str:
+    """That of a collection in the server's list, as hex digits."""
+    uuid = row["info"].get("uuid") if row is not None else None
+    return bytes(uuid).hex() if uuid is not None else ""
 
 
 class _Vanished(Exception):  # noqa: N818  (a signal inside this room)

@@ -17,16 +17,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bson import json_util
 from bson.raw_bson import RawBSONDocument
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
 from ..model import SYSTEM_JS, Scope
+from .json_lines import document_of_line
 from .mongo import DURABLE, Mongo
 from .mongo_errors import translated
-from .raw import has_zero_timestamp, id_bytes, is_in, is_one
+from .raw import document_of, fields, has_zero_timestamp, id_bytes, is_in, is_one
 from .reader import RAW, SIMPLE
 
 _FILL_BYTES = 8_000_000
@@ -43,6 +43,15 @@ class RecordChange:
     have: bytes
 
 
+def parts_of(description: str) -> dict[str, Any]:
+    """Options or an index as parts of a command; what is inside of them exactly as it was."""
+    found: dict[str, Any] = {}
+    for kind, name, value in fields(document_of_line(description)):
+        whole = RawBSONDocument(document_of([(kind, name, value)]))
+        found[name.decode()] = whole[name.decode()]
+    return found
+
+
 class MongoWriter:
     """Changes the application's database; what is read stays with `Mongo`."""
 
@@ -51,7 +60,7 @@ class MongoWriter:
 
     def create(self, name: str, options: str) -> None:
         """Create a collection or view with these options; one that is there already is left."""
-        command = {"create": name, **json_util.loads(options)}
+        command = {"create": name, **parts_of(options)}
         with translated(f"collection {name}"):
             try:
                 self._mongo.database.command({**command, "writeConcern": DURABLE.document})
@@ -98,17 +107,14 @@ class MongoWriter:
                 )
 
     def modify(self, name: str, options: str) -> None:
-        """Give a collection these validation options, a view this definition."""
-        wanted = json_util.loads(options)
-        command: dict[str, Any] = {"collMod": name}
-        if "viewOn" in wanted:
-            command |= {"viewOn": wanted["viewOn"], "pipeline": wanted.get("pipeline", [])}
-        else:
-            command |= {
-                "validator": wanted.get("validator", {}),
-                "validationLevel": wanted.get("validationLevel", "strict"),
-                "validationAction": wanted.get("validationAction", "error"),
-            }
+        """Give a collection these validation options."""
+        wanted = parts_of(options)
+        command: dict[str, Any] = {
+            "collMod": name,
+            "validator": wanted.get("validator", {}),
+            "validationLevel": wanted.get("validationLevel", "strict"),
+            "validationAction": wanted.get("validationAction", "error"),
+        }
         with translated(f"collection {name}"):
             self._mongo.database.command({**command, "writeConcern": DURABLE.document})
 
@@ -124,8 +130,10 @@ class MongoWriter:
 
     def create_index(self, collection: str, index: str) -> None:
         """Create an index as it was described (canonical extended JSON)."""
-        # Without one of its own an index would get the collation of its collection.
-        wanted = {"collation": SIMPLE, **json_util.loads(index)}
+        wanted = parts_of(index)
+        if wanted.get("v", 2) > 1:  # older ones know none, and were not made where the collection has one
+            # Without one of its own an index would get the collation of its collection.
+            wanted.setdefault("collation", SIMPLE)
         with translated(f"index {wanted['name']} of {collection}"):
             command = {"createIndexes": collection, "indexes": [wanted], "writeConcern": DURABLE.document}
             self._mongo.database.command(command)

@@ -76,7 +76,7 @@ def field(raw: bytes, path: str) -> bytes | None:
         if name == first.encode():
             if rest:
                 return field(value, rest) if kind == _DOCUMENT else None
-            return _document([(kind, b"_id", value)])
+            return document_of([(kind, b"_id", value)])
     return None
 
 
@@ -117,11 +117,12 @@ def is_one(ident: bytes) -> RawBSONDocument:
 def is_in(idents: Iterable[bytes]) -> RawBSONDocument:
     """The filter `{_id: {$in: […]}}` for these, each as `id_bytes`."""
     values = [(ident[4], str(number).encode(), ident[9:-1]) for number, ident in enumerate(idents)]
-    wanted = _document([(_ARRAY, b"$in", _document(values))])
-    return RawBSONDocument(_document([(_DOCUMENT, b"_id", wanted)]))
+    wanted = document_of([(_ARRAY, b"$in", document_of(values))])
+    return RawBSONDocument(document_of([(_DOCUMENT, b"_id", wanted)]))
 
 
-def _document(content: Iterable[Field]) -> bytes:
+def document_of(content: Iterable[Field]) -> bytes:
+    """The document of these fields."""
     body = b"".join(bytes([kind]) + name + b"\0" + value for kind, name, value in content)
     return (len(body) + 5).to_bytes(4, "little") + body + b"\0"
 
