@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import struct
 import subprocess
 import sys
@@ -248,11 +249,16 @@ def test_helpers_end_with_the_pool_and_hold_nothing_of_ours(no_small: None, tmp_
 def test_a_lost_helper_is_an_error_and_no_hole(no_small: None) -> None:
     with JsonPool(1) as pool:
         pool.make(bson.encode({"_id": 1})).result(30)
-        pool.programs.running[0].kill()
-        pool.programs.running[0].wait()
+        helper = pool.programs.running[0]
+        time.sleep(0.5)  # it is done with that
+        helper.send_signal(signal.SIGSTOP)
+        asked = pool.make(bson.encode({"_id": 2}))
+        time.sleep(0.5)  # the work is with it
+        helper.kill()
 
         with pytest.raises(UnavailableError):
-            pool.make(bson.encode({"_id": 2})).result(30)
+            asked.result(30)
+        assert pool.make(bson.encode({"_id": 3})).result(30).text.count(b"\n") == 1
 
 
 def test_helpers_die_with_their_parent() -> None:

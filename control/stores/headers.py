@@ -34,6 +34,7 @@ from ..model import (
     utc_text,
 )
 from .header_fields import are_labels, can_be_used, is_count, is_text
+from .stored_tree import read_small
 
 # What bytes that are no labels raise, whatever they are.
 NO_LABELS = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
@@ -106,7 +107,7 @@ def read_header(scope: Scope, folder: Path) -> Snapshot:
 def _read(scope: Scope, folder: Path) -> tuple[Snapshot, int]:
     """What `snapshot.json` says, and how many bytes its manifest has."""
     try:
-        document = json.loads((folder / "snapshot.json").read_text(encoding="utf-8"))
+        document = json.loads(read_small(folder, "snapshot.json").decode("utf-8"))
     except OSError as error:
         raise DamagedError("header-missing", "has no readable snapshot.json.", subject=folder.name) from error
     except (ValueError, RecursionError) as error:
@@ -201,7 +202,7 @@ def damaged_header(scope: Scope, folder: Path, error: DamagedError) -> Snapshot:
 def read_labels(folder: Path) -> Labels:
     """The labels of a snapshot; none where the file cannot be read (a snapshot is good without them)."""
     try:
-        return labels_from((folder / "labels.json").read_bytes())
+        return labels_from(read_small(folder, "labels.json"))
     except (OSError, *NO_LABELS):
         return Labels()
 

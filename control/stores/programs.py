@@ -108,7 +108,7 @@ class Programs:
         program: subprocess.Popen[bytes] | None = None
         while (work := self._waiting.get()) is not None:
             try:
-                if program is None:
+                if program is None or program.poll() is not None:
                     program = self._spawn()
                 pipes = cast(IO[bytes], program.stdin), cast(IO[bytes], program.stdout)
                 send(pipes[0], work.request)

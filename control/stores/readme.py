@@ -113,7 +113,7 @@ def readme_text(header: Mapping[str, Any], unsummed: Unsummed | None = None) -> 
         format=header["format"],
         files=header["files"],
         documents=header["documents"],
-        partial=f"\nIt is PARTIAL: {len(problems)} problems are named in snapshot.json." if problems else "",
+        partial=f"\nIt is PARTIAL: {_problems(len(problems))} named in snapshot.json." if problems else "",
         left_out=", ".join(header["left_out"]["collections"]) or "none",
         excluded=_excluded_text(header["excluded"], is_site=project_id is None),
         but=", but for the files that are named below" if left else "",
@@ -175,3 +175,7 @@ def _shell_id(header: Mapping[str, Any]) -> str:
     if kind == "objectid":
         return f"ObjectId({project_id!r})"
     return str(project_id) if kind == "int" else repr(str(project_id))
+
+
+def _problems(count: int) -> str:
+    return "1 problem is" if count == 1 else f"{count} problems are"
