@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from keyframe.backup import bulk, copying, filling, helpers, looking
+from keyframe.backup import bulk, copying, filling, helpers
 from keyframe.backup.helpers import Helpers
 from keyframe.backup.known import Known
 from keyframe.backup.shelf import Shelf
@@ -28,8 +28,7 @@ from whole import require_whole
 from world import PROJECT, SITE, World
 
 OLD_ENOUGH = 2.1
-THRESHOLDS = [(copying, "WORTH_COPYING"), (filling, "WORTH_COPYING")]
-WALKS = [(copying, "WORTH_WALKING"), (looking, "WORTH_WALKING"), (helpers, "WORTH_WALKING")]
+THRESHOLDS = [(copying, "WORTH_COPYING"), (filling, "WORTH_COPYING"), (helpers, "WORTH_WALKING")]
 
 
 @pytest.fixture
@@ -37,7 +36,7 @@ def helped(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     """Whether helpers do whatever they can do, or nothing."""
 
     def switch(on: bool) -> None:
-        for module, name in THRESHOLDS + WALKS:
+        for module, name in THRESHOLDS:
             monkeypatch.setattr(module, name, 0 if on else 1 << 60)
         monkeypatch.setattr(helpers, "_BRANCHES", 2)
 
@@ -81,6 +80,21 @@ def make(world: World) -> Any:
 
 def manifest(world: World, snapshot: Any) -> bytes:
     return (world.stored(snapshot) / "manifest.jsonl").read_bytes()
+
+
+def at_take(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[Helpers], None]) -> None:
+    """Do something when helpers have been given so much work."""
+    take, asked = Helpers.take, 0
+
+    def counting(self: Helpers, work: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        future = take(self, work)
+        if asked == number:
+            act(self)
+        return future
+
+    monkeypatch.setattr(Helpers, "take", counting)
 
 
 def forget(world: World) -> None:
@@ -133,19 +147,13 @@ def test_a_helper_that_is_lost_fails_the_make_and_nothing_is_left(
     motley: World, helped: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     helped(True)
-    take, asked = Helpers.take, 0
 
-    def killing(self: Helpers, work: Any) -> Any:
-        nonlocal asked
-        asked += 1
-        future = take(self, work)
-        if asked == 3:
-            until(lambda: bool(self._copying.running), 10, "a helper")
-            for program in self._copying.running:
-                program.kill()
-        return future
+    def kill(some: Helpers) -> None:
+        until(lambda: bool(some._copying.running), 10, "a helper")
+        for program in some._copying.running:
+            program.kill()
 
-    monkeypatch.setattr(Helpers, "take", killing)
+    at_take(monkeypatch, 3, kill)
     outcome = motley.done(motley.office.desk.make(motley.ask, PROJECT))
     monkeypatch.undo()
 
@@ -203,7 +211,7 @@ def test_a_walk_among_helpers_tells_the_same_in_the_same_order(
     found: list[Any] = []
     for walk in (
         lambda tree, note: tree.sheets(note),
-        lambda tree, note: some_helpers.sheets(tree, note, Silent()),
+        lambda tree, note: some_helpers.sheets(tree, 1, note, Silent()),
     ):
         left_out: list[str] = []
         problems: list[tuple[str, str]] = []
@@ -225,11 +233,11 @@ def test_a_walk_that_is_given_up_leaves_nobody_waiting(
     helped(True)
     monkeypatch.setattr(helpers, "_FRAMES", 1)
     tree = Tree(motley.folder(SITE))
-    begun = some_helpers.sheets(tree, print, Silent())  # never asked for anything
-    given_up = some_helpers.sheets(tree, print, Silent())
+    begun = some_helpers.sheets(tree, 1, print, Silent())  # never asked for anything
+    given_up = some_helpers.sheets(tree, 1, print, Silent())
     next(given_up)
     given_up.close()  # type: ignore[attr-defined]
-    assert told(some_helpers.sheets(tree, print, Silent())) == told(tree.sheets(lambda *_: None))
+    assert told(some_helpers.sheets(tree, 1, print, Silent())) == told(tree.sheets(lambda *_: None))
     del begun
 
 
@@ -318,17 +326,11 @@ def test_a_make_that_is_cancelled_leaves_no_draft_though_helpers_were_at_it(
     motley: World, helped: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     helped(True)
-    take, asked = Helpers.take, 0
 
-    def cancelling(self: Helpers, work: Any) -> Any:
-        nonlocal asked
-        asked += 1
-        future = take(self, work)
-        if asked == 5:
-            raise CancelledError("enough")
-        return future
+    def cancel(_: Helpers) -> None:
+        raise CancelledError("enough")
 
-    monkeypatch.setattr(Helpers, "take", cancelling)
+    at_take(monkeypatch, 5, cancel)
     outcome = motley.done(motley.office.desk.make(motley.ask, PROJECT))
     monkeypatch.undo()
 

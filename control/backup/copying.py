@@ -32,12 +32,11 @@ from ..stores.rows import Noted, Row, look_of
 from ..stores.seen import Copy, SeenKey
 from ..stores.sheets import FILE, Sheet
 from ..stores.taking import take
-from ..stores.trees import Tree
 from .bulk import Bulk
 from .closing import Limit, TooLongError
 from .filling import Filling
 from .freshening import Limits
-from .helpers import WORTH_COPYING, WORTH_WALKING, Helpers
+from .helpers import WORTH_COPYING, Helpers
 from .looking import Looking
 from .noticing import written_past
 from .row_files import Item, Relay, RowWriter, read_items, read_rows
@@ -176,7 +175,7 @@ class Copying:
 
     def _look_again(self, relay: Relay, files: DraftFiles, live: Descent, limit: Limit) -> None:
         tree = self._stores.live_tree(self._scope, told=self.left_out.add)
-        for sheet in self._walked(tree):
+        for sheet in self._helpers.sheets(tree, self._looking.paths, self._note, self._watch):
             limit.check()
             was = relay.whole
             # Nearly all go this way, and writers wait: one comparison tells that nothing is new, and may be trusted.
@@ -191,11 +190,6 @@ class Copying:
             was_there, self._has_news = relay.head, True
             relay.drop()
             self._remove(files, was_there)
-
-    def _walked(self, tree: Tree) -> Iterator[Sheet]:
-        if self._looking.paths < WORTH_WALKING:
-            return tree.sheets(self._note)
-        return self._helpers.sheets(tree, self._note, self._watch)
 
     def _look_at(self, row: Row, relay: Relay, files: DraftFiles, live: Descent, limit: Limit) -> None:
         was, key = relay.head, _key(row)
@@ -263,8 +257,7 @@ class Copying:
             log.info("gate.other-clock", folder=str(self._live.root))
             return _nothing
         tree = self._stores.live_tree(self._scope, since=period.since_ns)
-        quiet = self._looking.paths < WORTH_WALKING
-        sheets = tree.sheets(_nothing) if quiet else self._helpers.sheets(tree, _nothing, self._watch)
+        sheets = self._helpers.sheets(tree, self._looking.paths, _nothing, self._watch)
         return lambda: self._notice(period, sheets)
 
     def _notice(self, period: Period, sheets: Iterator[Sheet]) -> None:

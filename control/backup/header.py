@@ -28,7 +28,10 @@ from .stores import Stores
 
 
 class Content:
-    """Writes the manifest of a draft, which is complete afterwards, and counts what is in it."""
+    """Writes the manifest of a draft, which is complete afterwards, and counts what is in it.
+
+    `newest` is the manifest of the newest snapshot: where all paths are as it says, its lines are taken.
+    """
 
     def __init__(
         self, scope: Scope, draft: Draft, copying: Copying, dump: Dump, patterns: Patterns, newest: Path | None
@@ -44,7 +47,6 @@ class Content:
         self._project_files: Counter[str] = Counter()
         self._project_bytes: Counter[str] = Counter()
         self._manifest = draft.manifest()
-        # `newest`: the manifest of the newest snapshot.
         is_same = newest is not None and copying.is_as_newest
         if newest is not None and is_same:
             self._manifest.files_of(newest)

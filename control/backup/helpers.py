@@ -28,7 +28,7 @@ from ..stores.programs import Programs, lost
 from ..stores.sheets import Sheet
 from ..stores.taking import Taken, Work
 from ..stores.trees import ProblemSink, Tree
-from ..stores.walking import Stored, sheets_beside
+from ..stores.walking import Stored, branches, sheets_beside
 from .watches import Watch
 
 _MODULE = file_program.__name__
@@ -75,9 +75,13 @@ class Helpers:
         self._copying.ask_one(request, lambda frame: msgspec.msgpack.decode(frame, type=kind), future)
         return future
 
-    def sheets(self, tree: Tree, problem: ProblemSink, watch: Watch, stored: Stored | None = None) -> Iterator[Sheet]:
-        """As `sheets_beside`; the walk begins at once."""
-        prefixes = tree.branches(_BRANCHES)
+    def sheets(
+        self, tree: Tree, paths: int, problem: ProblemSink, watch: Watch, stored: Stored | None = None
+    ) -> Iterator[Sheet]:
+        """As `sheets_beside`; in a tree of many `paths` helpers walk, and begin at once."""
+        if paths < WORTH_WALKING:
+            return sheets_beside(tree, stored, problem)
+        prefixes = branches(tree, _BRANCHES)
         size = -(-len(prefixes) // _PARTS) or 1
         parts: dict[str, tuple[_Part, int]] = {}
         for begin in range(0, len(prefixes), size):

@@ -26,8 +26,8 @@ from ..stores.rows import UNKNOWN, Noted, Row, is_plain, look_of
 from ..stores.seen import Sight
 from ..stores.sheets import FILE, MARK, Sheet
 from ..stores.trees import Tree
-from ..stores.walking import Stored, sheets_beside
-from .helpers import WORTH_WALKING, Helpers
+from ..stores.walking import Stored
+from .helpers import Helpers
 from .known import Known
 from .row_files import RowWriter
 from .shelf import OlderCopies, Shelf
@@ -91,9 +91,8 @@ class Looking:
         """All of the live tree; looked up among the stored files of the newest snapshot, too."""
         root = self._stores.repository.root
         stored = Stored(root / self.folder / "files", root.stat().st_dev) if with_stored else None
-        if self._newest is None or self._newest.files < WORTH_WALKING:
-            return sheets_beside(self._live, stored, _nothing)
-        return self._helpers.sheets(self._live, _nothing, self._watch, stored)
+        paths = 0 if self._newest is None else self._newest.files
+        return self._helpers.sheets(self._live, paths, _nothing, self._watch, stored)
 
     def is_unheard_of(self, sheet: Sheet) -> bool:
         """Whether there are only files of which nothing is known, none with several links; they are counted then."""

@@ -32,16 +32,6 @@ class TargetError(OSError):
     """A copy could not be written: the fault of where it goes to, not of what is copied."""
 
 
-def is_as_written(descent: Descent, path: str, size: int, mtime_ns: int) -> bool:
-    """Whether a file is there with the size and time it was stored with; its bytes are not read."""
-    try:
-        folder, name = descent.parent(path)
-        stat = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except OSError:
-        return False
-    return modes.S_ISREG(stat.st_mode) and (stat.st_size, stat.st_mtime_ns) == (size, mtime_ns)
-
-
 def copy_file(
     source: Descent, path: str, target: Path | str, folder: int | None = None, alive: Sink | None = None
 ) -> tuple[FileEntry, os.stat_result]:

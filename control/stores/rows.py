@@ -21,7 +21,7 @@ import msgspec
 from ..model import Attributes, FileEntry
 from .file_lines import FileLine, attribute_texts, mode_text, texts
 from .seen import RACY_NS
-from .sheets import FILE, FOLDER, LINK, MARK, STAT, Sheet
+from .sheets import FILE, FOLDER, LINK, MARK, NO_MARK, STAT, Sheet
 
 _DIGEST = 32  # bytes
 UNKNOWN = bytes(_DIGEST)
@@ -246,7 +246,7 @@ def stat_bytes(row: Row) -> tuple[bytes, bytes]:
     """Its stat, as a sheet has it."""
     stat = row.stat
     if row.is_folder:
-        return STAT.pack(stat.mode, stat.uid, stat.gid, 0, 0), bytes(MARK.size)
+        return STAT.pack(stat.mode, stat.uid, stat.gid, 0, 0), NO_MARK
     return (
         STAT.pack(stat.mode, stat.uid, stat.gid, stat.size, stat.mtime_ns),
         MARK.pack(stat.device, stat.inode, stat.ctime_ns, row.links),

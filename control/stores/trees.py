@@ -34,7 +34,6 @@ from .sheets import MOST, SOON, Sheet, latest_of, sheet_of, sheet_of_files
 _KEPT_OPEN = 64  # directories of a walk: a tree may be deeper than a process may have files open
 _KEPT_KINDS = (modes.S_IFREG, modes.S_IFDIR, modes.S_IFLNK)
 _MOST_ENTRIES = 10_000  # of a directory that are kept while it is walked through
-_MOST_LISTED = 1000  # directories, to find the branches of a tree
 NOTHING = Exclusion(Scope.site())
 
 
@@ -174,20 +173,6 @@ class Tree:
                 what = f"cannot be listed ({error.strerror})."
                 problem(path, Problem("unavailable", what, path, "Look at its rights."))
             yield -1, ""
-
-    def branches(self, least: int) -> list[str]:
-        """Directories on one level, at least so many if there are, to walk below side by side; sorted."""
-        quiet = Tree(self.root, self.reserved, self._excluded)
-        level, listed = [""], 0
-        while level and len(level) < least:
-            below: list[str] = []
-            for prefix in level:
-                listed += 1
-                if listed > _MOST_LISTED:
-                    return []
-                below += quiet.folders_in(prefix)
-            level = below
-        return level
 
     def folders_in(self, prefix: str) -> list[str]:
         """The directories in a directory, as prefixes."""

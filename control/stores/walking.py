@@ -14,6 +14,8 @@ from .beside import agreed
 from .sheets import Sheet
 from .trees import Elsewhere, ProblemSink, Tree
 
+_MOST_LISTED = 1000  # directories, to find the branches of a tree
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -38,6 +40,18 @@ def branch_beside(tree: Tree, stored: Stored | None, prefix: str, problem: Probl
     """As `Tree.branch`, the same way."""
     sheets = tree.branch(prefix, problem)
     return sheets if stored is None else agreed(sheets, _tree_of(stored).branch(prefix, _nothing), stored.device)
+
+
+def branches(tree: Tree, least: int) -> list[str]:
+    """Directories on one level, at least so many if there are, to walk below side by side; sorted."""
+    quiet = Tree(tree.root, tree.reserved, tree.excluded)
+    level, listed = [""], 0
+    while level and len(level) < least:
+        listed += len(level)
+        if listed > _MOST_LISTED:
+            return []
+        level = [below for prefix in level for below in quiet.folders_in(prefix)]
+    return level
 
 
 def _tree_of(stored: Stored) -> Tree:
