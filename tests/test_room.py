@@ -228,62 +228,61 @@ def test_on_a_disk_that_may_only_be_read_snapshots_are_listed_shown_and_verified
 # --- two file systems
 
 
-def test_copies_on_another_file_system_are_copied_again_and_the_rest_is_linked(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def other_disk(tmp_path: Path) -> Iterator[Path]:
     other = tmp_path / "other"
     if not mounted("tmpfs", other, 8):
         pytest.skip("no tmpfs can be mounted here")
     try:
-        monkeypatch.setattr("keyframe.stores.seen.RACY_NS", -(1 << 62))
-        monkeypatch.setattr("keyframe.stores.rows.RACY_NS", -(1 << 62))
-        of_project = world.make(PROJECT)
-        of_other = world.make(OTHER)
-        moved = world.stored(of_project)  # by hand, to another disk
-        shutil.copytree(moved, other / moved.name, symlinks=True, copy_function=shutil.copy2)
-        shutil.rmtree(moved)
-        moved.symlink_to(other / moved.name)
-
-        with structlog.testing.capture_logs() as logs:
-            of_site = world.make(SITE)
-
-        top = world.stored(of_site) / "files/project"
-        theirs = top / f"{OTHER.project_id}/edition/{EDITION[2]}/model.glb"
-        ours = top / f"{PROJECT.project_id}/{MODEL}"
-        assert theirs.samefile(world.stored(of_other) / f"files/edition/{EDITION[2]}/model.glb")
-        assert ours.stat().st_dev != (moved / "files" / MODEL).stat().st_dev
-        assert ours.read_bytes() == (moved / "files" / MODEL).read_bytes()
-        assert [one["why"] for one in logs if one["event"] == "files.not-linked"] == ["Invalid cross-device link"]
-        require_whole(world.stored(of_site), of_site)
-        world.spoil()
-        assert world.restore(of_project).status is DONE
+        yield other
     finally:
         subprocess.run(["umount", "-l", str(other)], check=True)
+
+
+def test_copies_on_another_file_system_are_copied_again_and_the_rest_is_linked(
+    world: World, other_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keyframe.stores.seen.RACY_NS", -(1 << 62))
+    monkeypatch.setattr("keyframe.stores.rows.RACY_NS", -(1 << 62))
+    of_project = world.make(PROJECT)
+    of_other = world.make(OTHER)
+    moved = world.stored(of_project)  # by hand, to another disk
+    shutil.copytree(moved, other_disk / moved.name, symlinks=True, copy_function=shutil.copy2)
+    shutil.rmtree(moved)
+    moved.symlink_to(other_disk / moved.name)
+
+    with structlog.testing.capture_logs() as logs:
+        of_site = world.make(SITE)
+
+    top = world.stored(of_site) / "files/project"
+    theirs = top / f"{OTHER.project_id}/edition/{EDITION[2]}/model.glb"
+    ours = top / f"{PROJECT.project_id}/{MODEL}"
+    assert theirs.samefile(world.stored(of_other) / f"files/edition/{EDITION[2]}/model.glb")
+    assert ours.stat().st_dev != (moved / "files" / MODEL).stat().st_dev
+    assert ours.read_bytes() == (moved / "files" / MODEL).read_bytes()
+    assert [one["why"] for one in logs if one["event"] == "files.not-linked"] == ["Invalid cross-device link"]
+    require_whole(world.stored(of_site), of_site)
+    world.spoil()
+    assert world.restore(of_project).status is DONE
 
 
 def test_copies_on_another_file_system_count_as_needed(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: World, other_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = tmp_path / "other"
-    if not mounted("tmpfs", other, 8):
-        pytest.skip("no tmpfs can be mounted here")
-    try:
-        (world.folder(PROJECT) / "big.bin").write_bytes(bytes(5_000_000))
-        older = world.make(PROJECT)
-        asked: list[int] = []
+    (world.folder(PROJECT) / "big.bin").write_bytes(bytes(5_000_000))
+    older = world.make(PROJECT)
+    asked: list[int] = []
 
-        def told(folder: Path, number: int, what: str) -> None:
-            asked.append(number)
-            require_room(folder, number, what)
+    def told(folder: Path, number: int, what: str) -> None:
+        asked.append(number)
+        require_room(folder, number, what)
 
-        monkeypatch.setattr(make, "require_room", told)
-        world.make(PROJECT)
-        stored = world.stored(older)
-        shutil.copytree(stored, other / stored.name, symlinks=True)
-        shutil.rmtree(stored)
-        stored.symlink_to(other / stored.name)
-        world.make(PROJECT)
-    finally:
-        subprocess.run(["umount", "-l", str(other)], check=True)
+    monkeypatch.setattr(make, "require_room", told)
+    world.make(PROJECT)
+    stored = world.stored(older)
+    shutil.copytree(stored, other_disk / stored.name, symlinks=True)
+    shutil.rmtree(stored)
+    stored.symlink_to(other_disk / stored.name)
+    world.make(PROJECT)
 
     assert asked[0] < 1_000_000 < 5_000_000 < asked[1]
