@@ -414,7 +414,7 @@ def on_terminal(site: Site, answer: str, *words: str) -> tuple[int, str]:
 def test_a_snapshot_goes_to_the_trash_and_comes_back(site: Site) -> None:
     name = site.make()
 
-    assert site.json("delete", "--site", name)["name"] == name
+    assert site.json("delete", "--site", name, "--yes")["name"] == name
     assert name not in [one["name"] for one in site.json("list", "--site")["snapshots"]]
     (trashed,) = [one for one in site.json("list", "--site", "--trash")["snapshots"] if one["name"] == name]
     assert trashed["deleted_by"]

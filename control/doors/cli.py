@@ -126,6 +126,7 @@ def show(opener: Opener, scope: Scope, name: str, as_json: bool) -> None:
 @cli.command("delete")
 @scoped
 @named
+@click.option("--yes", is_flag=True, expose_value=False, help="Nothing is asked: undelete takes it back.")
 @json_option
 @click.pass_obj
 def delete(opener: Opener, scope: Scope, name: str, as_json: bool) -> None:
