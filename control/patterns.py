@@ -20,7 +20,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from .model import Patterns, Scope
@@ -38,11 +38,15 @@ class Matcher:
     """The patterns of one folder."""
 
     def __init__(self, lines: tuple[str, ...]) -> None:
-        patterns = [(line, _spec([line]).patterns[0]) for line in reversed(lines)]
-        # "a/**" is about what lies in a, not about a; the library takes "a/" for something in it.
-        self._patterns = [(one.regex, one.include, line.endswith("/**")) for line, one in patterns if one.regex]
+        self._lines = lines
         # Where all of them are names, a look at a whole folder is one operation on sets.
         self._names = frozenset(lines) if all(map(_PLAIN.match, lines)) else None
+
+    @cached_property
+    def _patterns(self) -> list[tuple[re.Pattern[str], bool | None, bool]]:
+        patterns = [(line, _spec([line]).patterns[0]) for line in reversed(self._lines)]
+        # "a/**" is about what lies in a, not about a; the library takes "a/" for something in it.
+        return [(one.regex, one.include, line.endswith("/**")) for line, one in patterns if one.regex]
 
     def may_match(self, names: list[str]) -> bool:
         """Whether a look at each of these names is worth it; folders are there twice, as in `Exclusion.kept`."""
@@ -63,7 +67,7 @@ class Matcher:
 
 
 def _spec(lines: Iterable[str]) -> GitIgnoreSpec:
-    from pathspec import GitIgnoreSpec  # here: a helper program begins sooner where nothing is excluded
+    from pathspec import GitIgnoreSpec  # here: a helper program begins sooner where nothing has to be matched
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # "[[]" means the same in every version of Python so far

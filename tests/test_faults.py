@@ -22,7 +22,7 @@ from failing import (
     require_outcome,
     spoilt,
 )
-from keyframe.backup import finishing, staging
+from keyframe.backup import finishing, make, staging
 from keyframe.backup.staging import Staging
 from keyframe.model import OutcomeStatus
 from keyframe.stores import draft, draft_files, files, headers, repository, written
@@ -47,7 +47,7 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> Faults:
     ("place", "name"),
     [
         (files.os, "write"), (draft_files.os, "mkdir"), (draft_files, "copy_link"), (ManifestWriter, "_write"),
-        (draft, "write_json"), (written.Written, "write"), (repository, "flush"), (repository, "_rename_new"),
+        (draft, "write_json"), (written.Written, "write"), (draft, "flush"), (repository, "_rename_new"),
         (repository, "sync_folder"),
     ],
 )  # fmt: skip
@@ -70,6 +70,21 @@ def test_a_make_whose_draft_cannot_be_written_fails_and_leaves_nothing(
     names = [one.name for one in world.office.desk.snapshots(world.ask, PROJECT).items]
     assert names[-1] == older.name and len(names) <= 2  # what was renamed but not flushed is there, and whole
     assert world.done(world.office.desk.make(world.ask, PROJECT)).status in (DONE, UNCHANGED)
+    require_clean(world)
+
+
+def test_what_a_flush_ahead_of_the_last_one_tells_is_not_lost(
+    world: World, faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(make, "_WORTH_FLUSHING", -1)
+    faults.at(draft, "flush", disk(BROKEN), times=1)  # the system tells of a lost write once
+
+    outcome = world.done(world.office.desk.make(world.ask, PROJECT))
+
+    assert (outcome.status, [one.code for one in outcome.problems]) == (FAILED, ["unavailable"])
+    assert world.office.desk.snapshots(world.ask, PROJECT).items == ()
+    assert world.done(world.office.desk.make(world.ask, PROJECT)).status is DONE
+    assert faults.calls == 3  # with the flush after a failed one left out
     require_clean(world)
 
 

@@ -203,15 +203,23 @@ def told(sheets: Any) -> list[tuple[bytes, bytes, bytes, bytes]]:
     return [(one.prefix, one.names, one.stats, one.marks) for one in sheets]
 
 
+@pytest.mark.parametrize(("worth", "least"), [(0, 2), (100, 10)])  # from the beginning, or when it is seen to be large
 def test_a_walk_among_helpers_tells_the_same_in_the_same_order(
-    motley: World, helped: Callable[[bool], None], some_helpers: Helpers
+    motley: World,
+    helped: Callable[[bool], None],
+    some_helpers: Helpers,
+    monkeypatch: pytest.MonkeyPatch,
+    worth: int,
+    least: int,
 ) -> None:
     helped(True)
+    monkeypatch.setattr(helpers, "WORTH_WALKING", worth)
+    monkeypatch.setattr(helpers, "_BRANCHES", least)
     excluded = Exclusion(Scope.site(), Patterns(("*.svx.json",), ("003.txt", "/many/2/")))
     found: list[Any] = []
     for walk in (
         lambda tree, note: tree.sheets(note),
-        lambda tree, note: some_helpers.sheets(tree, 1, note, Silent()),
+        lambda tree, note: some_helpers.sheets(tree, 0, note, Silent()),
     ):
         left_out: list[str] = []
         problems: list[tuple[str, str]] = []
@@ -225,6 +233,7 @@ def test_a_walk_among_helpers_tells_the_same_in_the_same_order(
     assert len(found[0][0]) > 20
     assert len(found[0][1]) == 5
     assert len(found[0][2]) > 5
+    assert some_helpers._walking.running
 
 
 def test_a_walk_that_is_given_up_leaves_nobody_waiting(

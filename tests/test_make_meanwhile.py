@@ -14,6 +14,7 @@ from keyframe.backup import copying
 from keyframe.backup.copying import Copying
 from keyframe.model import OutcomeStatus, Snapshot
 from keyframe.stores import taking
+from keyframe.stores.draft_files import DraftFiles
 from keyframe.stores.gate import Gate
 from keyframe.stores.mongo import Mongo
 from whole import require_whole
@@ -160,6 +161,7 @@ def test_what_becomes_something_else_while_it_is_read_is_named(
             model.unlink() if other == "link" else model.rmdir()
             model.write_text("again")
 
+    monkeypatch.setattr(DraftFiles, "way", lambda *_: None)  # each file by itself
     monkeypatch.setattr(taking, "take", swapping)
     monkeypatch.setattr(copying, "take", swapping)
     snapshot = world.make(PROJECT)

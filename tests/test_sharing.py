@@ -13,6 +13,7 @@ from keyframe.backup import copying, damage
 from keyframe.model import OutcomeStatus, Scope, Snapshot
 from keyframe.stores import draft_files, rows, seen, taking
 from keyframe.stores.disk import remove_tree
+from keyframe.stores.draft_files import DraftFiles
 from whole import require_whole
 from world import EDITION, PROJECT, SITE, World
 
@@ -45,6 +46,7 @@ def copied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         paths.append(os.fsdecode(row.path))
         return take(row, *args)
 
+    monkeypatch.setattr(DraftFiles, "way", lambda *_: None)  # each file by itself
     monkeypatch.setattr(taking, "take", told)
     monkeypatch.setattr(copying, "take", told)
     return paths

@@ -36,6 +36,7 @@ def copied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         paths.append(path)
         return copy(files, live, path, *args)
 
+    monkeypatch.setattr(DraftFiles, "way", lambda *_: None)  # each file by itself
     monkeypatch.setattr(DraftFiles, "copy", noted)
     monkeypatch.setattr(copying, "WORTH_COPYING", 1 << 60)
     return paths

@@ -17,6 +17,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import compress
 
 import structlog
 
@@ -99,6 +100,11 @@ class Copying:
         return self._looking.damaged
 
     @property
+    def bytes_copied(self) -> int:
+        """About how many bytes went to the draft before the gate was closed."""
+        return self._looking.bytes_needed
+
+    @property
     def is_as_newest(self) -> bool:
         """Whether all paths are for certain as the newest snapshot has them."""
         looking = self._looking
@@ -114,11 +120,14 @@ class Copying:
 
     def bulk(self) -> None:
         """Copy what has no stored copy; nobody is kept from writing meanwhile."""
+        self.passes = 1
+        if not self._looking.has_news:
+            self._draft.rows(0).rename(self._draft.rows(1))
+            return
         helpers = self._helpers if self._looking.files_needed >= WORTH_COPYING else None
         bulk = Bulk(self._draft.files, self._live, self._watch, (self._keep, self._keep_sheet), helpers)
         with RowWriter(self._draft.rows(1)) as out:
             bulk.run(read_items(self._draft.rows(0)), out, self._looking.bytes_to_read)
-        self.passes = 1
         self._stores.seen.flush()
 
     def _keep(self, row: Row) -> None:
@@ -135,13 +144,10 @@ class Copying:
 
     def _keep_sheet(self, noted: Noted) -> None:
         """Remember the files of a sheet that were just copied."""
-        sheet, seen = noted.sheet, self._stores.seen
-        for number, (key, name, kind) in enumerate(
-            zip(sheet.seen_keys(), sheet.names_list(), sheet.kinds, strict=True)
-        ):
-            if kind == _FILE:
-                copy = Copy(self._place, os.fsdecode(sheet.prefix + name))
-                seen.remember(key, noted.digest(number).hex(), (), sheet.at, copy)
+        sheet, files = noted.sheet, [kind == _FILE for kind in noted.sheet.kinds]
+        digests = b"".join(noted.digest(number) for number, is_file in enumerate(files) if is_file)
+        keys, paths = compress(sheet.seen_keys(), files), [sheet.prefix + name for name in sheet.names_list()]
+        self._stores.seen.remember_all(keys, digests, compress(paths, files), self._place, sheet.at)
         self._flush_now_and_then()
 
     def _flush_now_and_then(self) -> None:
@@ -248,11 +254,11 @@ class Copying:
 
     # --- afterwards
 
-    def begin_to_notice(self, period: Period) -> Callable[[], None]:
-        """Look for what was written past the gate while it was closed; called, what is returned names it.
-
-        A restore leaves that as it is.
-        """
+    def begin_to_notice(self, period: Period | None) -> Callable[[], None]:
+        """Look for what was written past the gate while it was closed, None: not by us, as in a restore; called, what
+        is returned names it."""
+        if period is None:
+            return _nothing
         if not self._tells_time:
             log.info("gate.other-clock", folder=str(self._live.root))
             return _nothing

@@ -3,7 +3,7 @@
 Rules:
 
 - A directory comes into being with the first that is put into it, and gets owner and mode when nothing is any more.
-- Where many files are shared, helpers link them, a directory at a time; what they cannot link is copied here.
+- Where many files are shared, helpers link them, some directories at a time; what they cannot link is copied here.
 
 >>> Filling(stores, draft, live, keep, helpers, watch).run(copying.items, limits, paths)       # doctest: +SKIP
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
 
@@ -30,7 +30,8 @@ from .shelf import Shelf
 from .stores import Stores
 from .watches import Watch
 
-_AHEAD = 32  # directories whose files are being linked
+_TOGETHER = 500  # files that are linked in one go, at least
+_AHEAD = 8  # goes
 _FILE = FILE[0]
 
 
@@ -46,7 +47,8 @@ class Filling:
         self._keep = keep  # told of files whose copy lies elsewhere now
         self._helpers = helpers
         self._watch = watch
-        self._linking: deque[tuple[Noted, Future[list[bytes]]]] = deque()
+        self._to_link: list[tuple[Noted, Links]] = []
+        self._linking: deque[tuple[list[Noted], Future[list[list[bytes]]]]] = deque()
 
     def run(self, items: Callable[[], Iterator[Item]], limits: Limits, paths: int, newest: str) -> None:
         """Do it, and note all sums.
@@ -80,6 +82,7 @@ class Filling:
                             self._draft.add_sum(b"files/" + row.path, row.sha256)
                     done += len(item)
                 self._watch.progress(Progress("sharing files", 4, 4, done, paths, "files"))
+            self._link()
             while self._linking:
                 self._linked(one)
             _dress(items(), files)
@@ -140,24 +143,33 @@ class Filling:
             self._share_here(noted, names, to)
             return
         older = str(self._root / noted.folder / "files")
-        work = Links(older, str(self._draft.files.root), noted.sheet.prefix, names)
-        self._linking.append((noted, self._helpers.link(work)))
-        if len(self._linking) > _AHEAD:
-            self._linked(to)
+        self._to_link.append((noted, Links(older, str(self._draft.files.root), noted.sheet.prefix, names)))
+        if sum(len(links.names) for _, links in self._to_link) >= _TOGETHER:
+            self._link()
+            if len(self._linking) > _AHEAD:
+                self._linked(to)
+
+    def _link(self) -> None:
+        if self._to_link:
+            future = self._helpers.link([links for _, links in self._to_link])
+            self._linking.append(([noted for noted, _ in self._to_link], future))
+            self._to_link = []
 
     def _linked(self, to: _Filling) -> None:
         """Wait for the oldest links; what cannot be linked is copied."""
-        noted, future = self._linking.popleft()
+        sheets, future = self._linking.popleft()
         while True:
             try:
                 failed = future.result(0.2)
                 break
             except NotYet:
                 self._watch.check()
-        if failed:
-            self._share_here(noted, failed, to)
+        for noted, names in zip(sheets, failed, strict=True):
+            self._share_here(noted, names, to)
 
-    def _share_here(self, noted: Noted, names: Iterable[bytes], to: _Filling) -> None:
+    def _share_here(self, noted: Noted, names: list[bytes], to: _Filling) -> None:
+        if not names:
+            return
         numbers = {name: number for number, name in enumerate(noted.sheet.names_list())}
         for name in names:
             to.share(noted.row(numbers[name]))

@@ -35,6 +35,7 @@ _MODULE = file_program.__name__
 _NICE = 10
 WORTH_COPYING = 500  # files
 WORTH_WALKING = 20_000  # paths
+_SOON = 4  # a walk of unknown length is parted when it has told of that part of them
 _BRANCHES = 16
 _PARTS = 64  # of a walk
 _FRAMES = 64  # of a part that wait to be taken
@@ -66,9 +67,9 @@ class Helpers:
         """Take files into a draft; errors as of `take_all`, and UnavailableError."""
         return self._one(TAKE + _encode(work), Taken)
 
-    def link(self, work: Links) -> Future[list[bytes]]:
-        """Share files; the names of those that could not be linked."""
-        return self._one(LINK + _encode(work), list[bytes])
+    def link(self, work: list[Links]) -> Future[list[list[bytes]]]:
+        """Share files; of each directory the names of those that could not be linked."""
+        return self._one(LINK + _encode(work), list[list[bytes]])
 
     def _one(self, request: bytes, kind: type[_T]) -> Future[_T]:
         future: Future[_T] = Future()
@@ -78,37 +79,65 @@ class Helpers:
     def sheets(
         self, tree: Tree, paths: int, problem: ProblemSink, watch: Watch, stored: Stored | None = None
     ) -> Iterator[Sheet]:
-        """As `sheets_beside`; in a tree of many `paths` helpers walk, and begin at once."""
-        if paths < WORTH_WALKING:
-            return sheets_beside(tree, stored, problem)
-        prefixes = branches(tree, _BRANCHES)
-        size = -(-len(prefixes) // _PARTS) or 1
-        parts: dict[str, tuple[_Part, int]] = {}
-        for begin in range(0, len(prefixes), size):
-            some = prefixes[begin : begin + size]
-            part = _Part(watch, self._walking)
-            parts |= {prefix: (part, number) for number, prefix in enumerate(some)}
-            self._walking.ask(WALK + _encode(_walk_of(tree, some, stored)), part.sink, part.fail)
-        return self._in_order(tree, problem, stored, parts)
+        """As `sheets_beside`; in a tree of many `paths` helpers walk, and begin at once; in one that turns out to have
+        many, from there on."""
+        walk = _Parted(tree, stored, self._walking, watch)
+        if paths >= WORTH_WALKING:
+            walk.part()
+        return self._in_order(walk, problem)
 
-    def _in_order(
-        self, tree: Tree, problem: ProblemSink, stored: Stored | None, parts: dict[str, tuple[_Part, int]]
-    ) -> Iterator[Sheet]:
+    def _in_order(self, walk: _Parted, problem: ProblemSink) -> Iterator[Sheet]:
         try:
-            yield from sheets_beside(tree, stored, problem, lambda prefix: _elsewhere(parts, prefix, tree, problem))
+            yield from walk.sheets(problem)
         except BaseException:
-            _unwanted(parts)
+            walk.let_go()
             self._walking.close()
             self._walking = Programs(_MODULE, self._most)
             raise
         finally:
-            _unwanted(parts)
+            walk.let_go()
 
 
-def _unwanted(parts: dict[str, tuple[_Part, int]]) -> None:
-    """Let go of what was not taken: a thread may wait for it."""
-    for part, _ in parts.values():
-        part.is_unwanted = True
+class _Parted:
+    """A walk of which others may do some branches."""
+
+    def __init__(self, tree: Tree, stored: Stored | None, programs: Programs, watch: Watch) -> None:
+        self._tree = tree
+        self._stored = stored
+        self._programs = programs
+        self._watch = watch
+        self._paths = 0  # so far
+        self._parts: dict[str, tuple[_Part, int]] | None = None  # None: it has not been parted
+
+    def part(self, prefix: str = "") -> None:
+        """Leave all branches from that directory on to others."""
+        self._parts = {}
+        prefixes = [one for one in branches(self._tree, _BRANCHES) if os.fsencode(one) >= os.fsencode(prefix)]
+        size = -(-len(prefixes) // _PARTS) or 1
+        for begin in range(0, len(prefixes), size):
+            some = prefixes[begin : begin + size]
+            part = _Part(self._watch, self._programs)
+            self._parts |= {one: (part, number) for number, one in enumerate(some)}
+            self._programs.ask(WALK + _encode(_walk_of(self._tree, some, self._stored)), part.sink, part.fail)
+
+    def sheets(self, problem: ProblemSink) -> Iterator[Sheet]:
+        """All, in order."""
+        for sheet in sheets_beside(self._tree, self._stored, problem, lambda prefix: self._elsewhere(prefix, problem)):
+            self._paths += len(sheet)
+            yield sheet
+
+    def _elsewhere(self, prefix: str, problem: ProblemSink) -> Iterator[Sheet] | None:
+        if self._parts is None:
+            if self._paths < WORTH_WALKING // _SOON:
+                return None
+            self.part(prefix)
+        found = (self._parts or {}).get(prefix)
+        return None if found is None else _told(*found, self._tree, problem)
+
+    def let_go(self) -> None:
+        """Do not wait for what was not taken; a thread may wait for that."""
+        for part, _ in (self._parts or {}).values():
+            part.is_unwanted = True
 
 
 def _walk_of(tree: Tree, prefixes: list[str], stored: Stored | None) -> Walk:
@@ -168,13 +197,6 @@ class _Part:
             if seen is None:
                 raise lost()
             return seen
-
-
-def _elsewhere(
-    parts: dict[str, tuple[_Part, int]], prefix: str, tree: Tree, problem: ProblemSink
-) -> Iterator[Sheet] | None:
-    found = parts.get(prefix)
-    return None if found is None else _told(*found, tree, problem)
 
 
 def _told(part: _Part, number: int, tree: Tree, problem: ProblemSink) -> Iterator[Sheet]:

@@ -40,6 +40,7 @@ from .stores import Stores
 from .watches import Watch
 
 _TRIES = 3
+_WORTH_FLUSHING = 64 << 20  # bytes, while the rest is still being written
 _NOT_CLOSED = Problem(
     "changed",
     "the gate could not be closed, or not for long enough; files and records may be of slightly different moments.",
@@ -122,9 +123,11 @@ class Make:
             self._require_room(draft, copying.look(), older.newest)
             copying.bulk()
             made_at = stores.now()
-            dump, reader = self._read_all(draft, copying, older)
+            dump, reader, notice = self._read_all(draft, copying, older)
             manifest = None if older.newest is None else stores.repository.manifest_of(older.newest)
             content = Content(self._scope, draft, copying, dump, stores.patterns(self._scope), manifest)
+            notice()
+            dump.problems[:0] = copying.problems
         except OSError as error:
             raise translate(error, "the snapshot's draft", "nothing was stored") from error
         before = None if is_safety else last_known(stores.repository, self._scope)
@@ -160,20 +163,20 @@ class Make:
     def _is_there(self) -> bool:
         return self._stores.mongo.project_exists(self._scope) or self._stores.live_tree(self._scope).exists()
 
-    def _read_all(self, draft: Draft, copying: Copying, older: OlderCopies) -> tuple[Dump, Reader]:
+    def _read_all(self, draft: Draft, copying: Copying, older: OlderCopies) -> tuple[Dump, Reader, Callable[[], None]]:
+        """Besides, what tells in the end whether somebody wrote past the gate: helpers look for it already."""
         dumping = Dumping(self._stores, self._scope, draft, self._watch, older)
         for attempt in range(_TRIES):
             with contextlib.ExitStack() as stack:
                 draft.begin_records(with_json=self._stores.settings.engine.write_json)
                 dump, reader, infos, notice = self._pin(copying, dumping, stack)
-                is_whole = dumping.run(dump, reader, infos)
-                if notice is not None:
-                    notice()
-                if is_whole:
-                    dump.problems[:0] = copying.problems
+                if copying.bytes_copied > _WORTH_FLUSHING and not attempt:
+                    draft.begin_flush()
+                if dumping.run(dump, reader, infos):
                     dump.retries = attempt
                     draft.keep_sums(dump.writers)
-                    return dump, reader
+                    return dump, reader, notice
+                notice()
             self._watch.progress(Progress(f"collections changed, reading again ({attempt + 2})", 3, STEPS))
         raise ChangedError(
             "changed its collections or indexes each time it was read.",
@@ -183,13 +186,8 @@ class Make:
 
     def _pin(
         self, copying: Copying, dumping: Dumping, stack: contextlib.ExitStack
-    ) -> tuple[Dump, Reader, dict[str, CollectionInfo], Callable[[], None] | None]:
-        """With the gate closed: copy what changed meanwhile, describe the collections, fix the instant.
-
-        Returns
-        -------
-        Besides, what tells in the end whether somebody wrote past the gate; None: it was not closed by us.
-        """
+    ) -> tuple[Dump, Reader, dict[str, CollectionInfo], Callable[[], None]]:
+        """With the gate closed: copy what changed meanwhile, describe the collections, fix the instant."""
         self._watch.progress(Progress("second look at the files", 2, STEPS))
         was_closed = False
 
@@ -206,5 +204,5 @@ class Make:
 
         reader, infos = self._closing.run(pin, copying.second_pass)
         self._stores.seen.flush()
-        noticed = None if self._closing.period is None else copying.begin_to_notice(self._closing.period)
-        return Dump(problems=[] if was_closed else [_NOT_CLOSED]), reader, infos, noticed
+        notice = copying.begin_to_notice(self._closing.period)
+        return Dump(problems=[] if was_closed else [_NOT_CLOSED]), reader, infos, notice

@@ -1,19 +1,20 @@
-"""Two walks side by side: the sheets of one that lie over those of another, and what both tell alike.
+"""Two streams of sheets side by side: those of one that lie over those of another.
 
 Rule: a sheet ends where its directory says, and two directories may say so differently; each is compared with all that
 have paths between its first and its last.
 
->>> for sheet in agreed(live.sheets(print), stored.sheets(print), device): sheet.kept      # doctest: +SKIP
-b''
+>>> known = Beside(notes)                   # doctest: +SKIP
+>>> known.over(sheet)                       # doctest: +SKIP
+[Noted(sheet=Sheet(prefix=b'edition/1/', …), …)]
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Generic, Protocol, TypeVar
 
-from .sheets import FILE, MARK, Sheet
+from .sheets import Sheet
 
 
 class _Keyed(Protocol):
@@ -48,41 +49,3 @@ class Beside(Generic[_T]):
     def count(self) -> int:
         """How many there are in all; ask in the end."""
         return self._taken + (self._next is not None) + sum(1 for _ in self._sheets)
-
-
-class _Alone:
-    """A sheet of which nothing more is known."""
-
-    def __init__(self, sheet: Sheet) -> None:
-        self.sheet = sheet
-
-
-def agreed(sheets: Iterable[Sheet], stored: Iterable[Sheet], device: int) -> Iterator[Sheet]:
-    """The sheets of a walk, with `kept`: which of their names lie in the other tree, too, just as they are here.
-
-    Parameters
-    ----------
-    device: of the other tree; what is on another is not kept there.
-    """
-    beside = Beside(map(_Alone, stored))
-    for sheet in sheets:
-        if sheet.kept is None:
-            sheet.kept = _kept(sheet, [one.sheet for one in beside.over(sheet)], device)
-        yield sheet
-
-
-def _kept(sheet: Sheet, stored: list[Sheet], device: int) -> bytes:
-    if len(stored) == 1 and stored[0].stats == sheet.stats and stored[0].names == sheet.names:
-        first = sheet.kinds.find(FILE)
-        if first < 0 or _device_of(stored[0], first) == device:
-            return b""
-    at = {name: (one, number) for one in stored for number, name in enumerate(one.names_list())}
-    return bytes(_is_kept(sheet, number, at.get(name), device) for number, name in enumerate(sheet.names_list()))
-
-
-def _is_kept(sheet: Sheet, number: int, stored: tuple[Sheet, int] | None, device: int) -> bool:
-    return stored is not None and stored[0].stat(stored[1]) == sheet.stat(number) and _device_of(*stored) == device
-
-
-def _device_of(sheet: Sheet, number: int) -> int:
-    return int(MARK.unpack(sheet.mark(number))[0])

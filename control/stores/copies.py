@@ -73,7 +73,7 @@ def _copy_open(
     try:
         attributes = xattrs.read(descriptor)
         sha256 = pour(descriptor, stat, path, copy.write, copy.skip)
-        with _writing():
+        with writing():
             copy.end()
             _dress_file(out, stat, attributes)
     except BaseException:
@@ -95,7 +95,7 @@ class _Copy:
         self._in_hole = False
 
     def write(self, chunk: bytes) -> None:
-        with _writing():
+        with writing():
             if self._in_hole:
                 os.lseek(self._descriptor, self._size, os.SEEK_SET)
             view = memoryview(chunk)
@@ -118,7 +118,7 @@ class _Copy:
 def _created(target: Path | str, folder: int | None, mode: int) -> int:
     """A new file, open to be written; what was there under its name is gone."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    with _writing():
+    with writing():
         try:
             return os.open(target, flags, mode, dir_fd=folder)
         except FileExistsError:
@@ -151,7 +151,8 @@ def dress_folder(name: str, entry: FileEntry, folder: int) -> None:
 
 
 @contextlib.contextmanager
-def _writing() -> Iterator[None]:
+def writing() -> Iterator[None]:
+    """Whatever the system refuses meanwhile is a TargetError."""
     try:
         yield
     except OSError as error:

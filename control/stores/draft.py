@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import threading
 from collections.abc import Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from typing import IO, Any
 
-from .disk import boot
+from .disk import boot, flush
 from .dump import CollectionWriter, Means, Sum
 from .headers import write_json
 from .manifest import ManifestWriter
@@ -47,6 +49,7 @@ class Draft:
         self._unsummed = Unsummed()
         self._manifest: ManifestWriter | None = None
         self._collections: list[CollectionWriter] = []
+        self._flushing: Future[None] | None = None
         for name in ("files", "db/bson"):
             (folder / name).mkdir(parents=True)
         (folder / _BOOT).write_text(boot(), encoding="ascii")
@@ -106,6 +109,29 @@ class Draft:
         if self._sum_file is not None:
             with contextlib.suppress(OSError):
                 self._sum_file.close()
+
+    def begin_flush(self) -> None:
+        """Let what was written so far come to the disk while other things are done: `flush` waits for less then."""
+        self._flushing = Future()
+        threading.Thread(target=self._flush_ahead, args=(self._flushing,), name="flush", daemon=True).start()
+
+    def _flush_ahead(self, flushing: Future[None]) -> None:
+        try:
+            flush(self.folder)
+            flushing.set_result(None)
+        except OSError as error:
+            flushing.set_exception(error)
+
+    def flush(self) -> None:
+        """Bring all that was written to the disk.
+
+        Raises
+        ------
+        OSError: something was not, now or ahead of this: the system says so once only.
+        """
+        if self._flushing is not None:
+            self._flushing.result()
+        flush(self.folder)
 
     def finish(self, header: Mapping[str, Any]) -> None:
         """Write README.txt, snapshot.json and the end of the list of sums: the draft is complete."""

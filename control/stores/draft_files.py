@@ -22,9 +22,9 @@ from pathlib import Path
 
 from ..errors import ChangedError
 from ..model import FileEntry
-from .copies import copy_file, copy_link, dress_folder
-from .files import Descent
-from .small import copy_small, takes_small
+from .copies import copy_file, copy_link, dress_folder, writing
+from .files import Descent, entry_of_stat
+from .small import Way, takes_small
 from .sparse import Sink
 
 # No more links to this file, another device, a file system without links, one that refuses them.
@@ -38,10 +38,8 @@ class DraftFiles:
         self.root = root
         self._unshared: set[int] = set()  # devices whose files cannot be linked here
         self._descent = Descent(root)
-        self._quick: tuple[str | None, bool] = (
-            None,
-            False,
-        )  # a directory, and whether small files can be copied into it by the short way
+        self._above: str | None = None  # the directory of the last path
+        self._short: Way | None = None  # to there
 
     def __enter__(self) -> DraftFiles:
         return self
@@ -52,17 +50,27 @@ class DraftFiles:
     def copy(self, live: Descent, path: str, alive: Sink | None = None) -> tuple[FileEntry, os.stat_result]:
         """Copy a live file; what was copied, and its stat. Errors as `copy_file`."""
         folder, name = self.parent(path)
-        if self._has_quick(path.rpartition("/")[0], folder):
-            found = copy_small(live, path, folder, alive)
-            if found is not None:
-                return found
+        way = self._way(live, path, folder)
+        if way is not None and (found := way.copy(name, alive=alive)) is not None:
+            return entry_of_stat(path, found[1], sha256=found[0].hex()), found[1]
         return copy_file(live, path, name, folder, alive)
 
-    def _has_quick(self, path: str, folder: int) -> bool:
-        """Whether small files can be copied into this open directory by the short way."""
-        if path != self._quick[0]:
-            self._quick = path, takes_small(folder)
-        return self._quick[1]
+    def way(self, live: Descent, path: str) -> Way | None:
+        """From the live directory of `path` to its directory here, if small files can be copied by the short way; valid
+        until this or `live` are asked for another path."""
+        return self._way(live, path, self.parent(path)[0])
+
+    def _way(self, live: Descent, path: str, folder: int) -> Way | None:
+        above = path.rpartition("/")[0]
+        if above != self._above:
+            self._above, self._short = above, Way(-1, -1) if takes_small(folder) else None
+        if self._short is not None:
+            self._short.target = folder
+            try:
+                self._short.source = live.parent(path)[0]
+            except OSError:
+                return None
+        return self._short
 
     def share(self, older: Descent, stored: str, path: str, sha256: str) -> None:
         """Link the file `stored` of an older snapshot as `path`; where that cannot be, copy it.
@@ -134,13 +142,13 @@ class DraftFiles:
                 os.unlink(name, dir_fd=folder)
 
     def parent(self, path: str) -> tuple[int, str]:
-        """The open directory that holds `path`, made if need be."""
+        """The open directory that holds `path`, made if need be; raises TargetError where it cannot be made."""
         try:
             return self._descent.parent(path)
         except FileNotFoundError:
             above = path.rpartition("/")[0]
             folder, name = self.parent(above)
-            with contextlib.suppress(FileExistsError):
+            with writing(), contextlib.suppress(FileExistsError):
                 os.mkdir(name, 0o700, dir_fd=folder)
             return self._descent.parent(path)
 

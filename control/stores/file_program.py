@@ -74,7 +74,7 @@ def answer(request: bytes) -> Iterator[bytes]:
     if kind == TAKE:
         yield _encode(_take(msgspec.msgpack.decode(content, type=Work)))
     elif kind == LINK:
-        yield _encode(link(msgspec.msgpack.decode(content, type=Links)))
+        yield _encode(list(map(_link, msgspec.msgpack.decode(content, type=list[Links]))))
     else:
         yield from map(_encode, _walk(msgspec.msgpack.decode(content, type=Walk)))
 
@@ -86,7 +86,7 @@ def _take(work: Work) -> Taken:
         return Taken(fault=(error.errno or 0, error.strerror or str(error)))
 
 
-def link(work: Links) -> list[bytes]:
+def _link(work: Links) -> list[bytes]:
     """Make the links; the names of those that could not be made."""
     failed: list[bytes] = []
     with Descent(Path(work.older)) as older, DraftFiles(Path(work.draft)) as files:

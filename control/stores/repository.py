@@ -32,7 +32,7 @@ from pathlib import Path
 
 from ..errors import BusyError, DamagedError, NoRoomError, NotFoundError
 from ..model import CollectionEntry, FileEntry, RestoreMark, Scope, Snapshot, Verdict, is_snapshot_name
-from .disk import FULL, flush, names_in, sync_folder, translate
+from .disk import FULL, names_in, sync_folder, translate
 from .draft import Draft
 from .drafts import Drafts
 from .file_lines import FileLine, read_lines
@@ -193,7 +193,7 @@ class Repository:
         try:
             for folder in (top, scope.stored_folder(self._trash)):  # on a full disk there is no room for a folder
                 folder.mkdir(parents=True, exist_ok=True)
-            flush(draft.folder)
+            draft.flush()
             with self._naming():
                 moment = made_at.astimezone(UTC)
                 while True:

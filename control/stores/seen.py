@@ -20,7 +20,8 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -150,6 +151,30 @@ class Seen:
                 os.fsencode(copy.path),
             )
         )
+        if len(waiting) >= _BATCH:
+            self.flush()
+
+    def remember_all(
+        self, keys: Iterable[SeenKey], digests: bytes, paths: Iterable[bytes], place: int | None, looked_at_ns: int
+    ) -> None:
+        """The same of files without attributes, that one look told of: SHA-256s one after the other, as 32 bytes each,
+        and the paths of their copies in the snapshot of that number."""
+        certain, sha256s = looked_at_ns - RACY_NS, digests.hex()
+        waiting = self._local.__dict__.setdefault("waiting", [])
+        waiting += [
+            (
+                device & _POSITIVE,
+                inode & _POSITIVE,
+                ctime if ctime <= certain else _NEVER,
+                mtime,
+                size,
+                sha256s[at : at + 64],
+                None,
+                place,
+                path,
+            )
+            for (device, inode, ctime, mtime, size), at, path in zip(keys, count(0, 64), paths, strict=False)
+        ]
         if len(waiting) >= _BATCH:
             self.flush()
 

@@ -36,6 +36,9 @@ FILE, FOLDER, LINK = b"f", b"d", b"l"
 _stat_of = operator.attrgetter("st_mode", "st_uid", "st_gid", "st_size", "st_mtime_ns")
 _mark_of = operator.attrgetter("st_dev", "st_ino", "st_ctime_ns", "st_nlink")
 _ctime_of = operator.attrgetter("st_ctime_ns")
+_size_of = operator.attrgetter("st_size")
+_blocks_of = operator.attrgetter("st_blocks")
+_BLOCK = 512  # bytes, that a stat counts in
 
 
 class Sheet(msgspec.Struct, array_like=True, gc=False):
@@ -102,6 +105,10 @@ class Sheet(msgspec.Struct, array_like=True, gc=False):
     def mark(self, number: int) -> bytes:
         return self.marks[number * MARK.size : (number + 1) * MARK.size]
 
+    def tells(self, number: int, stat: stat_result) -> bool:
+        """Whether a look at a file tells what this one does."""
+        return STAT.pack(*_stat_of(stat)) == self.stat(number) and MARK.pack(*_mark_of(stat)) == self.mark(number)
+
     @property
     def is_files(self) -> bool:
         """Whether there are only regular files in it."""
@@ -130,12 +137,26 @@ class Sheet(msgspec.Struct, array_like=True, gc=False):
         ]
 
 
+def columns(stats: Sequence[stat_result], kinds: bytes) -> bytes:
+    """What looks at such kinds of things tell, as `stats` of a sheet."""
+    if FOLDER not in kinds:
+        return b"".join(starmap(STAT.pack, map(_stat_of, stats)))
+    return b"".join(map(_column, stats))
+
+
+def _column(stat: stat_result) -> bytes:
+    if modes.S_ISDIR(stat.st_mode):
+        return STAT.pack(stat.st_mode, stat.st_uid, stat.st_gid, 0, 0)
+    return STAT.pack(*_stat_of(stat))
+
+
 def sheet_of_files(prefix: bytes, names: bytes, stats: Sequence[stat_result], at: int) -> Sheet:
     """Of regular files only; `names` as they stand in a sheet."""
     newest = max(map(_ctime_of, stats))
-    found = b"".join(starmap(STAT.pack, map(_stat_of, stats)))
+    found = columns(stats, FILE)
     marks = b"".join(starmap(MARK.pack, map(_mark_of, stats)))
-    holes = _holes(stats) if any(map(_has_holes, stats)) else {}
+    has_holes = any(map(operator.gt, map(_size_of, stats), map(_BLOCK.__mul__, map(_blocks_of, stats))))
+    holes = _holes(stats) if has_holes else {}
     return Sheet(prefix, names, FILE * len(stats), found, marks, at, newest, holes=holes)
 
 
@@ -144,19 +165,17 @@ def latest_of(stats: Sequence[stat_result]) -> int:
     return int(max(map(_ctime_of, stats)))
 
 
-def _has_holes(stat: stat_result) -> bool:
-    return stat.st_blocks * 512 < stat.st_size
-
-
 def _holes(stats: Sequence[stat_result]) -> dict[int, int]:
     return {
-        number: room_of(stat) for number, stat in enumerate(stats) if _has_holes(stat) and modes.S_ISREG(stat.st_mode)
+        number: room_of(stat)
+        for number, stat in enumerate(stats)
+        if stat.st_blocks * _BLOCK < stat.st_size and modes.S_ISREG(stat.st_mode)
     }
 
 
 def sheet_of(prefix: bytes, found: Iterable[tuple[bytes, stat_result, bytes, Attributes]], at: int) -> Sheet:
     """Of names with what each look told: stat, target of a link, attributes of a directory or link."""
-    names, kinds, stats, marks = [], [], [], []
+    names, kinds, marks = [], [], []
     newest = 0
     extras: dict[int, tuple[bytes, Attributes]] = {}
     looks = []
@@ -165,15 +184,13 @@ def sheet_of(prefix: bytes, found: Iterable[tuple[bytes, stat_result, bytes, Att
         looks.append(stat)
         if modes.S_ISDIR(stat.st_mode):
             kinds.append(FOLDER)
-            stats.append(STAT.pack(stat.st_mode, stat.st_uid, stat.st_gid, 0, 0))
             marks.append(NO_MARK)
         else:
             kinds.append(LINK if modes.S_ISLNK(stat.st_mode) else FILE)
-            stats.append(STAT.pack(*_stat_of(stat)))
             marks.append(MARK.pack(*_mark_of(stat)))
             newest = max(newest, stat.st_ctime_ns)
         if target or attributes:
             extras[number] = (target, attributes)
     joined = b"\0".join(names)
-    columns = (prefix, joined, b"".join(kinds), b"".join(stats), b"".join(marks))
-    return Sheet(*columns, at, newest, extras, _holes(looks))
+    stats = b"".join(map(_column, looks))
+    return Sheet(prefix, joined, b"".join(kinds), stats, b"".join(marks), at, newest, extras, _holes(looks))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -17,7 +18,7 @@ from ..errors import ChangedError
 from .copies import TargetError
 from .draft_files import DraftFiles
 from .files import Descent
-from .rows import UNKNOWN, Noted, Row, look_of, row_of
+from .rows import UNKNOWN, Noted, Row, look_of, row_of, stat_bytes
 from .sheets import FILE
 
 Alive = Callable[[bytes], object]
@@ -67,18 +68,24 @@ def _take_sheet(noted: Noted, live: Descent, files: DraftFiles, alive: Alive | N
     digests: list[bytes] = []
     rows: dict[int, Row] = {}
     missing: list[int] = []
+    inside = os.fsdecode(sheet.prefix) + "-"  # whatever lies in that directory
+    way, sizes = files.way(live, inside), sheet.sizes()
     for number, (name, kind) in enumerate(zip(sheet.names_list(), sheet.kinds, strict=True)):
         digests.append(UNKNOWN)
         if kind != _FILE or number in noted.odd:
             continue
-        look = look_of(sheet, number, name)
-        row = _taken(look, live, files, alive)
+        found = None if way is None else way.copy(name, sizes[number], partial(sheet.tells, number), alive)
+        if found is not None:
+            digests[-1] = found[0]
+            continue
+        row = _taken(look_of(sheet, number, name), live, files, alive)
         if row is None:
             missing.append(number)
-            continue
-        digests[-1] = bytes.fromhex(row.sha256)
-        if row.attributes or row.stat != look.stat:
-            rows[number] = row
+        else:
+            digests[-1] = bytes.fromhex(row.sha256)
+            if row.attributes or stat_bytes(row) != (sheet.stat(number), sheet.mark(number)):
+                rows[number] = row
+        way = files.way(live, inside)
     return Taken(b"".join(digests), rows, tuple(missing))
 
 

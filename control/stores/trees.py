@@ -46,11 +46,13 @@ Elsewhere = Callable[[str], Iterator[Sheet] | None]  # who walks below this dire
 @dataclass(slots=True)
 class _Frame:
     """One directory on the way of a walk: its descriptor (-1: not open now), what stands before its names, the names
-    that are still to come; a name with "/" at its end means: go down there. `entries` are those of the listing."""
+    that are still to come; a name with "/" at its end means: go down there. `entries` are those of the listing. `few`
+    are the names, where none leads down and one sheet holds them all."""
 
     descriptor: int
     prefix: str
     names: Iterator[str]
+    few: list[str] | None = None
     entries: dict[str, os.DirEntry[str]] = field(default_factory=dict)
 
     def close(self) -> None:
@@ -188,9 +190,9 @@ class Tree:
         try:
             while stack:
                 frame = stack[-1]
-                run: list[str] = []
+                run: list[str] = frame.few or []
                 down = ""
-                for name in frame.names:
+                for name in () if run else frame.names:
                     if name[-1] == "/":
                         down = name
                         break
@@ -281,6 +283,7 @@ class Tree:
             names += [f"{one.name}/" for one in found if one.is_dir(follow_symlinks=False)]
             if len(found) <= _MOST_ENTRIES:
                 frame.entries = {one.name: one for one in found}
+            leads_down = len(names) > len(found)
             if self._excluded:
                 names = self._excluded.kept(frame.prefix, names, self._told)
         except OSError as error:
@@ -290,8 +293,9 @@ class Tree:
                 problem(path, Problem("unavailable", what, path, "Look at its rights."))
             return False
         # Text is in the order of its bytes already, unless there are undecodable ones (surrogates) among them.
-        names.sort(key=None if all(map(str.isascii, names)) else os.fsencode)
+        names.sort(key=None if "".join(names).isascii() else os.fsencode)
         frame.names = iter(names)
+        frame.few = names if len(names) < SOON and not leads_down else None
         return True
 
     def _descriptor(self, frame: _Frame) -> int:

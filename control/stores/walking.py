@@ -1,17 +1,24 @@
 """A walk through a live tree, with a look at where its files are stored.
 
+Rules:
+
+- What is looked for among the stored files is the names of a live sheet, under the same path; nothing is listed there.
+- A stored directory that was replaced by a link is not followed: nothing is kept in it.
+
 >>> list(sheets_beside(live, Stored(folder, device), print))        # doctest: +SKIP
 [Sheet(prefix=b'', names=b'.', …)]
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from .beside import agreed
-from .sheets import Sheet
+from .files import Descent
+from .sheets import Sheet, columns
 from .trees import Elsewhere, ProblemSink, Tree
 
 _MOST_LISTED = 1000  # directories, to find the branches of a tree
@@ -29,17 +36,12 @@ def sheets_beside(
     tree: Tree, stored: Stored | None, problem: ProblemSink, elsewhere: Elsewhere | None = None
 ) -> Iterator[Sheet]:
     """As `Tree.sheets`; with `kept`, where `stored` is given. Who walks elsewhere looks there, too."""
-    sheets = tree.sheets(problem, elsewhere)
-    if stored is None:
-        return sheets
-    others = _tree_of(stored).sheets(_nothing, elsewhere and _passing(elsewhere))
-    return agreed(sheets, others, stored.device)
+    return _looked_up(tree.sheets(problem, elsewhere), stored)
 
 
 def branch_beside(tree: Tree, stored: Stored | None, prefix: str, problem: ProblemSink) -> Iterator[Sheet]:
     """As `Tree.branch`, the same way."""
-    sheets = tree.branch(prefix, problem)
-    return sheets if stored is None else agreed(sheets, _tree_of(stored).branch(prefix, _nothing), stored.device)
+    return _looked_up(tree.branch(prefix, problem), stored)
 
 
 def branches(tree: Tree, least: int) -> list[str]:
@@ -54,14 +56,36 @@ def branches(tree: Tree, least: int) -> list[str]:
     return level
 
 
-def _tree_of(stored: Stored) -> Tree:
-    return Tree(stored.folder, bare=True)
+def _looked_up(sheets: Iterable[Sheet], stored: Stored | None) -> Iterator[Sheet]:
+    if stored is None:
+        yield from sheets
+        return
+    with Descent(stored.folder) as there:
+        for sheet in sheets:
+            if sheet.kept is None:
+                sheet.kept = _kept(sheet, there, stored.device)
+            yield sheet
 
 
-def _passing(elsewhere: Elsewhere) -> Elsewhere:
-    """Pass over what is walked elsewhere."""
-    return lambda prefix: None if elsewhere(prefix) is None else iter(())
+def _kept(sheet: Sheet, there: Descent, device: int) -> bytes:
+    """As of a sheet: which of its names are stored just as they are here."""
+    names = sheet.names_list()
+    try:
+        folder = there.parent(os.fsdecode(sheet.prefix) + "-")[0]
+    except OSError:
+        return bytes(len(names))
+    try:
+        stats = list(map(partial(os.stat, dir_fd=folder, follow_symlinks=False), names))
+        if {stat.st_dev for stat in stats} == {device} and columns(stats, sheet.kinds) == sheet.stats:
+            return b""
+    except OSError:
+        pass
+    return bytes(_is_kept(sheet, number, name, folder, device) for number, name in enumerate(names))
 
 
-def _nothing(*_: object) -> None:
-    """What is not found in a snapshot is copied."""
+def _is_kept(sheet: Sheet, number: int, name: bytes, folder: int, device: int) -> bool:
+    try:
+        stat = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except OSError:
+        return False
+    return stat.st_dev == device and columns([stat], sheet.kinds[number : number + 1]) == sheet.stat(number)
