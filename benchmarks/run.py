@@ -20,7 +20,7 @@ from pathlib import Path
 
 from keyframe.embedded import EmbeddedMongo
 from making import Bench, make_files, make_records
-from measure import machine
+from measure import machine, use_memory
 from report import Part, write_part
 from serving import instants, list_many, make_by_rest, requests_meanwhile
 from workloads import WORKLOADS
@@ -67,6 +67,8 @@ def main() -> None:
     folder: Path = arguments.folder or Path(tempfile.mkdtemp(prefix="keyframe-benchmarks-"))
     folder.mkdir(parents=True, exist_ok=True)
     share = _SMALL if arguments.small else 1.0
+    if not arguments.small:
+        use_memory(folder)
     mongo = EmbeddedMongo(folder / "server", "benchmarks")
     mongo.start()
     try:
