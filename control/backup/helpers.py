@@ -144,7 +144,8 @@ def _walk_of(tree: Tree, prefixes: list[str], stored: Stored | None) -> Walk:
     excluded = tree.excluded
     patterns = [(one.site, one.project) for one in excluded.patterns]
     names = list(map(os.fsencode, prefixes))
-    place = None if stored is None else (str(stored.folder), stored.device)
+    keeping = None if stored is None else (stored.keeping.owners, stored.keeping.modes, stored.keeping.grain)
+    place = None if stored is None or keeping is None else (str(stored.folder), stored.device, keeping)
     return Walk(str(tree.root), tree.reserved, excluded.scope.key, patterns, names, place, tree.since, tree.bare)
 
 

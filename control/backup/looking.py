@@ -22,6 +22,7 @@ from ..errors import ChangedError, DamagedError, Problem
 from ..model import Progress, Scope
 from ..stores.beside import Beside
 from ..stores.file_lines import FileLine, attributes_of, mode_text
+from ..stores.keeping import keeping_of
 from ..stores.rows import UNKNOWN, Noted, Row, is_plain, look_of
 from ..stores.seen import Sight
 from ..stores.sheets import FILE, MARK, Sheet
@@ -30,7 +31,7 @@ from ..stores.walking import Stored
 from .helpers import Helpers
 from .known import Known
 from .row_files import RowWriter
-from .shelf import OlderCopies, Shelf
+from .shelf import OTHER_OWNER, OlderCopies, Shelf
 from .stores import Stores
 from .watches import Watch
 
@@ -90,7 +91,7 @@ class Looking:
     def _sheets(self, *, with_stored: bool) -> Iterator[Sheet]:
         """All of the live tree; looked up among the stored files of the newest snapshot, too."""
         root = self._stores.repository.root
-        stored = Stored(root / self.folder / "files", root.stat().st_dev) if with_stored else None
+        stored = Stored(root / self.folder / "files", root.stat().st_dev, keeping_of(root)) if with_stored else None
         paths = 0 if self._newest is None else self._newest.files
         return self._helpers.sheets(self._live, paths, _nothing, self._watch, stored)
 
@@ -133,14 +134,8 @@ class Looking:
                 row.sha256, row.expected = (known.sha256, "") if known else ("", before.sha256 or "")
                 self.bytes_to_read += 0 if known else row.stat.size
                 return
-            self.damaged.append(
-                Problem(
-                    fault,
-                    "The stored copy is not as it was written; it was copied anew.",
-                    os.fsdecode(row.path),
-                    f"Verify the snapshot {self.folder.rpartition('/')[2]}, and the older ones.",
-                )
-            )
+            if fault != OTHER_OWNER:
+                self._name_damage(fault, os.fsdecode(row.path))
         elif (
             sight is not None
             and self._may_share(sight)
@@ -154,6 +149,11 @@ class Looking:
         self.files_needed += 1
         self.bytes_needed += room
         self.bytes_to_read += row.stat.size
+
+    def _name_damage(self, fault: str, path: str) -> None:
+        what = "The stored copy is not as it was written; it was copied anew."
+        hint = f"Verify the snapshot {self.folder.rpartition('/')[2]}, and the older ones."
+        self.damaged.append(Problem(fault, what, path, hint))
 
     def _is_sound(self, sight: Sight, shelf: Shelf) -> bool:
         """Whether a copy is what was written: after a power cut that of an interrupted make has to be read."""

@@ -16,10 +16,12 @@ from pathlib import Path
 from ..model import Attributes, Snapshot
 from ..stores import attributes as xattrs
 from ..stores.files import Descent
+from ..stores.keeping import keeping_of
 from ..stores.rows import Row
 from ..stores.sparse import room_of
 from .damage import NO_DAMAGE, Damage
 
+OTHER_OWNER = "other-owner"  # a stored copy that who wrote it could not give to its owner: not shared, nor damaged
 _MOST_OPEN = 8
 
 
@@ -38,6 +40,7 @@ class Shelf:
     def __init__(self, root: Path, damage: Damage = NO_DAMAGE) -> None:
         self._root = root
         self._kinds = xattrs.kept_at(str(root))
+        self._keeping = keeping_of(root)
         self._damage = damage
         self._open: dict[str, Descent] = {}
         self._device = root.stat().st_dev
@@ -60,7 +63,8 @@ class Shelf:
         return descent
 
     def fault(self, folder: str, path: str, row: Row, wanted: Attributes | None = None) -> str:
-        """What is wrong with the stored copy of a row, as a code; empty: size, time, mode and owner are the row's.
+        """What is wrong with the stored copy of a row, as a code; empty: size, time, mode and owner are the
+        row's, as far as the disk keeps them.
 
         Parameters
         ----------
@@ -76,15 +80,11 @@ class Shelf:
         if self._damage.has(stored):
             return "damaged.file-bytes"
         stat = row.stat
-        same = (stored.st_mode, stored.st_uid, stored.st_gid, stored.st_size, stored.st_mtime_ns) == (
-            stat.mode,
-            stat.uid,
-            stat.gid,
-            stat.size,
-            stat.mtime_ns,
-        )
-        if not same:
-            return "damaged.file-size"
+        found = (stored.st_mode, stored.st_uid, stored.st_gid, stored.st_size, stored.st_mtime_ns)
+        wished = (stat.mode, stat.uid, stat.gid, stat.size, stat.mtime_ns)
+        if found != wished and self._keeping.pressed(*found) != self._keeping.pressed(*wished):
+            others = (found[0], *wished[1:3], *found[3:])
+            return OTHER_OWNER if others == wished else "damaged.file-size"
         if stored.st_dev != self._device:
             self.bytes_elsewhere += room_of(stored)
         return ""

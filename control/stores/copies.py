@@ -8,7 +8,7 @@ Rules:
 - Bytes go through this process: they have to be hashed, hence read, and a write out of the same buffer costs less than
   reading them twice (`copy_file_range` or `sendfile` beside a reading for the hash). It works between any two file
   systems.
-- An attribute that the disk of a stored copy does not take is left out there; the manifest has it.
+- An attribute, an owner or a mode that the disk does not take is left out there; the manifest has it.
 
 >>> copy_file(tree.descent(), "edition/1/a.txt", Path("staged/1"))        # doctest: +SKIP
 """
@@ -16,6 +16,7 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat as modes
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ from ..model import Attributes, FileEntry
 from . import attributes as xattrs
 from .files import TRIES, Descent, entry_of_stat
 from .sparse import Sink, pour
+
+_NOT_KEPT = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
 class TargetError(OSError):
@@ -132,7 +135,8 @@ def copy_link(entry: FileEntry, target: Path | str, folder: int | None = None) -
         os.unlink(target, dir_fd=folder)
     os.symlink(entry.target, target, dir_fd=folder)
     if os.geteuid() == 0:
-        os.chown(target, entry.uid, entry.gid, dir_fd=folder, follow_symlinks=False)
+        with refused():
+            os.chown(target, entry.uid, entry.gid, dir_fd=folder, follow_symlinks=False)
         place = str(target) if folder is None else xattrs.place_of(folder, str(target))
         xattrs.give(place, entry.attributes, leniently=True)
     os.utime(target, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=folder, follow_symlinks=False)
@@ -143,11 +147,23 @@ def dress_folder(name: str, entry: FileEntry, folder: int) -> None:
     descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     try:
         if os.geteuid() == 0:
-            os.fchown(descriptor, entry.uid, entry.gid)
+            with refused():
+                os.fchown(descriptor, entry.uid, entry.gid)
         xattrs.give(descriptor, entry.attributes, leniently=True)
-        os.fchmod(descriptor, entry.mode)
+        with refused():
+            os.fchmod(descriptor, entry.mode)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def refused() -> Iterator[None]:
+    """What the disk does not keep is left out, be it owner or mode (`keeping.py`)."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NOT_KEPT:
+            raise
 
 
 @contextlib.contextmanager
@@ -163,11 +179,13 @@ def _dress_file(descriptor: int, stat: os.stat_result, attributes: Attributes) -
     now = os.fstat(descriptor)
     given = os.geteuid() == 0 and (now.st_uid, now.st_gid) != (stat.st_uid, stat.st_gid)
     if given:
-        os.fchown(descriptor, stat.st_uid, stat.st_gid)
+        with refused():
+            os.fchown(descriptor, stat.st_uid, stat.st_gid)
     if attributes and os.geteuid() != 0:  # who may not write to his own file cannot give it attributes either
         os.fchmod(descriptor, modes.S_IMODE(stat.st_mode) | modes.S_IWUSR)
         given = True
     given |= xattrs.give(descriptor, attributes, leniently=True)
     if given or now.st_mode != stat.st_mode:  # a new owner takes away the set-user-id bit, a new access list sets bits
-        os.fchmod(descriptor, modes.S_IMODE(stat.st_mode))
+        with refused():
+            os.fchmod(descriptor, modes.S_IMODE(stat.st_mode))
     os.utime(descriptor, ns=(stat.st_mtime_ns, stat.st_mtime_ns))

@@ -17,6 +17,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..errors import UnavailableError
 from ..model import Scope
 from .disk import remove_tree, scratch_name, sweep_scratch, translate
 from .draft import Draft, is_of_this_boot
@@ -66,13 +67,21 @@ class Drafts:
         sweep_scratch(self._folder, scope)
 
     def require_writable(self) -> None:
-        """Raise UnavailableError or NoRoomError where nothing can be written, before anything begins."""
+        """Raise UnavailableError or NoRoomError where nothing can be written, before anything begins; also where two
+        names that differ only in case would be one file."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             probe = self._folder / f".probe-{os.getpid()}"
             try:
                 probe.write_bytes(b"keyframe")
+                tells_case = not probe.with_name(probe.name.upper()).exists()
             finally:  # a full disk lets a file begin that it has no room for
                 probe.unlink(missing_ok=True)
         except OSError as error:
             raise translate(error, str(self._root), "nothing was changed") from error
+        if not tells_case:
+            raise UnavailableError(
+                "does not tell apart names that differ only in upper and lower case.",
+                subject=str(self._root),
+                hint="Keep snapshots on another file system; nothing was changed.",
+            )

@@ -20,6 +20,7 @@ from ..patterns import Exclusion
 from .copies import TargetError
 from .draft_files import DraftFiles
 from .files import Descent
+from .keeping import Keeping
 from .programs import answers, be_nice
 from .sheets import Sheet
 from .taking import Taken, Work, take_all
@@ -50,7 +51,7 @@ class Walk(msgspec.Struct, array_like=True, gc=False):
     scope: str
     patterns: list[tuple[tuple[str, ...], tuple[str, ...]]]
     prefixes: list[bytes]
-    stored: tuple[str, int] | None = None  # folder and device, as of `Stored`
+    stored: tuple[str, int, tuple[bool, bool, int]] | None = None  # as of `Stored` and `Keeping`
     since: int = 0
     bare: bool = False
 
@@ -116,7 +117,7 @@ def _walk(work: Walk) -> Iterator[Seen]:
     tree = Tree(
         Path(work.root), work.reserved, excluded, lambda path: told(os.fsencode(path)), bare=work.bare, since=work.since
     )
-    stored = None if work.stored is None else Stored(Path(work.stored[0]), work.stored[1])
+    stored = None if work.stored is None else Stored(Path(work.stored[0]), work.stored[1], Keeping(*work.stored[2]))
     for number, prefix in enumerate(work.prefixes):
         sheets: list[Sheet] = []
         paths = 0

@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from functools import partial
 from pathlib import Path
 
 from .files import Descent
-from .sheets import Sheet, columns
+from .keeping import WHOLE, Keeping
+from .sheets import STAT, Sheet, columns
 from .trees import Elsewhere, ProblemSink, Tree
 
 _MOST_LISTED = 1000  # directories, to find the branches of a tree
@@ -26,10 +28,12 @@ _MOST_LISTED = 1000  # directories, to find the branches of a tree
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The folder of a snapshot's files; what is on another device than that of its repository cannot be shared."""
+    """The folder of a snapshot's files; what is on another device than that of its repository cannot be shared.
+    `keeping`: what the disk keeps of them."""
 
     folder: Path
     device: int
+    keeping: Keeping = WHOLE
 
 
 def sheets_beside(
@@ -63,29 +67,32 @@ def _looked_up(sheets: Iterable[Sheet], stored: Stored | None) -> Iterator[Sheet
     with Descent(stored.folder) as there:
         for sheet in sheets:
             if sheet.kept is None:
-                sheet.kept = _kept(sheet, there, stored.device)
+                sheet.kept = _kept(sheet, there, stored)
             yield sheet
 
 
-def _kept(sheet: Sheet, there: Descent, device: int) -> bytes:
+def _kept(sheet: Sheet, there: Descent, stored: Stored) -> bytes:
     """As of a sheet: which of its names are stored just as they are here."""
     names = sheet.names_list()
     try:
         folder = there.parent(os.fsdecode(sheet.prefix) + "-")[0]
     except OSError:
         return bytes(len(names))
-    try:
+    with contextlib.suppress(OSError):
         stats = list(map(partial(os.stat, dir_fd=folder, follow_symlinks=False), names))
-        if {stat.st_dev for stat in stats} == {device} and columns(stats, sheet.kinds) == sheet.stats:
+        if {stat.st_dev for stat in stats} == {stored.device} and columns(stats, sheet.kinds) == sheet.stats:
             return b""
-    except OSError:
-        pass
-    return bytes(_is_kept(sheet, number, name, folder, device) for number, name in enumerate(names))
+    kept = [_is_kept(sheet, number, name, folder, stored) for number, name in enumerate(names)]
+    return b"" if all(kept) else bytes(kept)
 
 
-def _is_kept(sheet: Sheet, number: int, name: bytes, folder: int, device: int) -> bool:
+def _is_kept(sheet: Sheet, number: int, name: bytes, folder: int, stored: Stored) -> bool:
     try:
         stat = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except OSError:
         return False
-    return stat.st_dev == device and columns([stat], sheet.kinds[number : number + 1]) == sheet.stat(number)
+    found, wished = columns([stat], sheet.kinds[number : number + 1]), sheet.stat(number)
+    pressed = stored.keeping.pressed
+    return stat.st_dev == stored.device and (
+        found == wished or pressed(*STAT.unpack(found)) == pressed(*STAT.unpack(wished))
+    )
