@@ -15,6 +15,7 @@ from bson import Binary, Code, DBRef, Decimal128, Int64, MaxKey, MinKey, ObjectI
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from keyframe.model import OutcomeStatus
+from keyframe.stores.mongo import Mongo
 from keyframe.stores.raw import id_bytes, is_one
 from whole import documents, put, require_whole
 from world import EDITION, ONE, PROJECT, SITE, World
@@ -90,6 +91,21 @@ def fill(world: World, name: str = "odd", **field: Any) -> None:
     # The server sets Timestamp(0, 0) at the top level to its clock on insertion; it comes in by an update.
     world.db[name].update_one({"_id": "values"}, [{"$set": {"v7": Timestamp(0, 0)}}])
     world.db[name].update_one({"_id": "zero"}, [{"$set": {"t": Timestamp(0, 0)}}])
+
+
+def test_a_title_that_no_driver_can_decode_hides_no_project(world: World) -> None:
+    broken = (0x05, b"title", struct.pack("<i", 0) + b"\2")
+    ident, above = ObjectId(), ObjectId(PROJECT.project_id)
+    put(world.db, "project", raw((0x07, b"_id", ident.binary), broken))
+    put(world.db, "edition", raw((0x07, b"_id", ident.binary), broken, (0x07, b"projectId", above.binary)))
+
+    settings = world.settings
+    mongo = Mongo(world.db.client, world.db.name, settings.control_database, settings.scopes)
+
+    assert mongo.project_titles()[str(ident)] == str(ident)
+    assert mongo.project_titles()[str(above)] == "First"
+    assert mongo.edition_titles(PROJECT)[str(ident)] == str(ident)
+    assert world.make(PROJECT).title == "First"
 
 
 def alter(world: World, name: str) -> None:

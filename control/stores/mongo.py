@@ -235,8 +235,7 @@ class Mongo:
         """Title of every project by its id, as text."""
         with translated("projects"):
             own = self.database.get_collection(self._own, codec_options=LENIENT)
-            rows = own.find({}, {self._project.title: 1})
-            return {str(row["_id"]): str(row.get(self._project.title) or row["_id"]) for row in rows}
+            return self._titled(own.find({}, self._only_title()))
 
     @property
     def _own(self) -> str:
@@ -249,8 +248,15 @@ class Mongo:
             return {}
         with translated("editions"):
             editions = self.database.get_collection(name, codec_options=LENIENT)
-            rows = editions.find(self.where((scope,), name), {self._project.title: 1})
-            return {str(row["_id"]): str(row.get(self._project.title) or row["_id"]) for row in rows}
+            return self._titled(editions.find(self.where((scope,), name), self._only_title()))
+
+    def _only_title(self) -> dict[str, Any]:
+        # Binary values may be broken in a way that no driver decodes; a title is none.
+        title = f"${self._project.title}"
+        return {self._project.title: {"$cond": [{"$eq": [{"$type": title}, "binData"]}, "", title]}}
+
+    def _titled(self, rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+        return {str(row["_id"]): str(row.get(self._project.title) or row["_id"]) for row in rows}
 
     def outside(self, owners: Sequence[Scope], collection: str, ids: Iterable[bytes]) -> set[bytes]:
         """Which of these `_id`s (as `id_bytes`) are taken by a record that belongs to none of the projects."""
