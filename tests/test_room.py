@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -273,9 +274,9 @@ def test_copies_on_another_file_system_count_as_needed(
     older = world.make(PROJECT)
     asked: list[int] = []
 
-    def told(folder: Path, number: int, what: str) -> None:
+    def told(folder: Path, number: int, what: str, names: int) -> None:
         asked.append(number)
-        require_room(folder, number, what)
+        require_room(folder, number, what, names)
 
     monkeypatch.setattr(make, "require_room", told)
     world.make(PROJECT)
@@ -286,3 +287,22 @@ def test_copies_on_another_file_system_count_as_needed(
     world.make(PROJECT)
 
     assert asked[0] < 1_000_000 < 5_000_000 < asked[1]
+
+
+@pytest.mark.parametrize("small", ["ext4"], indirect=True)
+def test_a_disk_that_has_no_room_for_so_many_names_is_told_with_both_numbers(small: World) -> None:
+    older = small.make(PROJECT)
+    free = os.statvfs(small.settings.data).f_favail
+    for number in range(free):
+        small.write(f"many/{number:05}", "")
+
+    outcome = small.done(small.office.desk.make(small.ask, PROJECT))
+
+    assert (outcome.status, [one.code for one in outcome.problems]) == (FAILED, ["no-room"])
+    found = re.findall(r"([\d,]+) new files and folders, the disk has room for ([\d,]+)", outcome.problems[0].what)
+    wanted, has = (int(one.replace(",", "")) for one in found[0])
+    assert wanted > free >= has
+    assert listed(small) == [older.name]
+    shutil.rmtree(small.folder(PROJECT) / "many")
+    small.write("one more.txt", "")
+    assert small.done(small.office.desk.make(small.ask, PROJECT)).status is DONE

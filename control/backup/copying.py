@@ -112,11 +112,11 @@ class Copying:
 
     # --- before the gate is closed
 
-    def look(self) -> int:
-        """Look at all live paths; about how many bytes have to be copied."""
+    def look(self) -> tuple[int, int]:
+        """Look at all live paths; about how many bytes have to be copied, and how many names that takes."""
         self._tells_time = has_our_clock(self._stores.settings.working / RESERVED)  # may give the top a new stamp
         self._looking.run(self._draft.rows(0))
-        return self._looking.bytes_needed
+        return self._looking.bytes_needed, self._looking.files_needed + self._looking.others
 
     def bulk(self) -> None:
         """Copy what has no stored copy; nobody is kept from writing meanwhile."""

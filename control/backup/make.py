@@ -156,9 +156,10 @@ class Make:
             repository.drafts.sweep(self._scope)
             repository.drafts.require_writable()
 
-    def _require_room(self, draft: Draft, files: int, newest: Snapshot | None) -> None:
+    def _require_room(self, draft: Draft, files: tuple[int, int], newest: Snapshot | None) -> None:
         """Room for what is new, before anything is copied."""
-        require_room(draft.folder, files + records_needed(self._stores, self._scope, newest), "the snapshot")
+        needed, names = files
+        require_room(draft.folder, needed + records_needed(self._stores, self._scope, newest), "the snapshot", names)
 
     def _is_there(self) -> bool:
         return self._stores.mongo.project_exists(self._scope) or self._stores.live_tree(self._scope).exists()

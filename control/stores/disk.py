@@ -125,21 +125,31 @@ def has_our_clock(folder: Path) -> bool:
         return True
 
 
-def require_room(folder: Path, needed: int, what: str) -> None:
-    """Raise NoRoomError, with both numbers, where `folder` has less room than `needed` bytes."""
-    free = free_bytes(folder)
-    if needed > free:
-        raise NoRoomError(
-            f"{what} needs about {needed / 1e6:.1f} MB, the disk has {free / 1e6:.1f} MB free.",
-            subject=str(folder),
-            hint="Make room there, then try again; nothing was changed.",
-        )
+def require_room(folder: Path, needed: int, what: str, names: int = 0) -> None:
+    """Raise NoRoomError, with both numbers, where `folder` has less room than `needed` bytes, or than for so many new
+    files, directories and links."""
+    room = _room(folder)
+    free = room.f_bavail * room.f_frsize
+    wants, has = f"{needed / 1e6:.1f} MB", f"{free / 1e6:.1f} MB free"
+    if room.f_files and names > room.f_favail:  # where inodes are not counted, there is no limit
+        wants, has = f"{names:,} new files and folders", f"room for {room.f_favail:,}"
+    elif needed <= free:
+        return
+    raise NoRoomError(
+        f"{what} needs about {wants}, the disk has {has}.",
+        subject=str(folder),
+        hint="Make room there, then try again; nothing was changed.",
+    )
 
 
 def free_bytes(folder: Path) -> int:
     """Room on the file system of `folder` for whoever runs this process."""
+    room = _room(folder)
+    return room.f_bavail * room.f_frsize
+
+
+def _room(folder: Path) -> os.statvfs_result:
     there = folder
     while not there.exists():
         there = there.parent
-    room = os.statvfs(there)
-    return room.f_bavail * room.f_frsize
+    return os.statvfs(there)
