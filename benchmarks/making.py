@@ -27,6 +27,8 @@ from running import SITE, Running, fill_people
 from workloads import Workload
 
 _OLD_ENOUGH = 2.5  # seconds after a change
+TEN_TIMES = ("F2x10", "D1x10")  # whose memory is of interest
+_LONG = 30  # seconds
 
 
 @dataclass
@@ -48,7 +50,7 @@ class Bench:
             data_dir=self.folder / name / data,
             run_mode="test",
             mongo={"uri": self.uri, "database": f"bench_{name}"},  # type: ignore[arg-type]
-            gate={"wait": 30},  # type: ignore[arg-type]
+            gate={"wait": 30, "closed_at_most": _LONG if name in TEN_TIMES else 5},  # type: ignore[arg-type]
         )
 
 
@@ -174,5 +176,12 @@ def make_records(bench: Bench, workload: Workload) -> Part:
 
 def _common(bench: Bench, part: Part) -> None:
     part.most("peak PSS of worker and helpers", part.peak("Keyframe") / 1e6, 250, "MB")
-    part.most("gate closed, longest", max(bench.closed, default=0.0), 1, "s")
+    longest = max(bench.closed, default=0.0)
+    if part.name in TEN_TIMES:
+        part.remarks.append(
+            f"`gate.closed_at_most` was {_LONG} s, the gate was closed for {longest:.1f} s at most: the look at all "
+            "paths that is taken meanwhile takes ten times as long."
+        )
+    else:
+        part.most("gate closed, longest", longest, 1, "s")
     bench.closed.clear()

@@ -45,7 +45,7 @@ _NOT_CLOSED = Problem(
     "changed",
     "the gate could not be closed, or not for long enough; files and records may be of slightly different moments.",
     "",
-    "Make another snapshot when the site is quieter.",
+    "Make another snapshot when the site is quieter, or raise gate.closed_at_most.",
 )
 
 
