@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ from bson import ObjectId
 from keyframe.backup.make import Make
 from keyframe.errors import CancelledError, UnavailableError
 from keyframe.model import CollectionEntry, OutcomeStatus, Reason, Scope, Snapshot
-from keyframe.stores import json_pool
+from keyframe.stores import json_file, json_pool
 from keyframe.stores.blocks import Block, batch_of, blocks_of, whole_documents
 from keyframe.stores.dump import CollectionWriter, Means
+from keyframe.stores.json_file import JsonFile
 from keyframe.stores.json_lines import lines_of
 from keyframe.stores.json_pool import JsonPool
 from keyframe.stores.mongo import CollectionInfo
@@ -98,9 +100,15 @@ def changed(raws: list[bytes], chance: random.Random) -> list[bytes]:
     return result
 
 
+@pytest.mark.parametrize("is_late", [False, True])
 @pytest.mark.parametrize("seed", range(12))
-def test_a_dump_after_another_is_the_same_as_one_made_anew(tmp_path: Path, seed: int) -> None:
+def test_a_dump_after_another_is_the_same_as_one_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, is_late: bool
+) -> None:
     chance = random.Random(seed)
+    if is_late:  # JSON cannot keep up, at whatever block
+        rooms = random.Random(seed)
+        monkeypatch.setattr(JsonFile, "has_room", lambda *_: rooms.random() < 0.9)
     kinds: list[Callable[[int], Any]] = [
         lambda n: n, lambda n: f"id {n:05}", lambda n: {"a": n}, lambda n: n / 7,
         lambda n: chance.choice(IDS[:9]) if n % 50 == 0 else ObjectId(f"{n:024x}"),
@@ -120,6 +128,34 @@ def test_a_dump_after_another_is_the_same_as_one_made_anew(tmp_path: Path, seed:
     text = files(tmp_path / "second")[1].splitlines()
     for one in after.json_named:
         assert json.loads(text[one.line - 1])["_id"] == json.loads(one.id)
+
+
+def test_nobody_who_reads_the_server_waits_for_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_file, "_MOST_WAITING", 10_000)
+    raws = [bson.encode({"_id": number, "t": "y" * 90}) for number in range(3000)] + ODD
+    wanted = dump(tmp_path / "wanted", raws)
+    go_on, told = threading.Event(), []
+    make = JsonPool.make
+
+    def slow(pool: JsonPool, raw: bytes) -> Any:
+        found: Future[Any] = Future()
+        threading.Thread(target=lambda: (go_on.wait(30), found.set_result(make(pool, raw).result()))).start()
+        return found
+
+    monkeypatch.setattr(JsonPool, "make", slow)
+    for name in ("bson", "json"):
+        (tmp_path / "late/db" / name).mkdir(parents=True)
+    with JsonPool(1) as pool:
+        writer = CollectionWriter(tmp_path / "late/db", INFO, Means(pool, lambda _: None, lambda: None))
+        for at in range(0, len(raws), 7):
+            writer.add(block(raws[at : at + 7]))
+        writer.end()
+        assert writer.is_late
+        assert files(tmp_path / "late")[0] == files(tmp_path / "wanted")[0]
+        go_on.set()
+        assert writer.close(told=told.append) == wanted
+    assert files(tmp_path / "late") == files(tmp_path / "wanted")
+    assert told == sorted(told) and told[-1] == len(raws)
 
 
 def test_what_did_not_change_is_shared_and_no_json_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -42,6 +43,7 @@ from .watches import Watch
 
 log = structlog.get_logger(__name__)
 
+_MOST_LATE = 50  # collections whose JSON waits until all has been read: each has files open
 STEPS = 4  # of a make; reading the database is the third
 
 
@@ -70,6 +72,7 @@ class Dumping:
         self._newest = older.newest
         self._damage = older.damage
         self._older = self._entries_of(older.newest)
+        self._closed: dict[int, CollectionEntry] = {}  # by number of those that are read
         self._aside: dict[str, Path] = {}  # capped collections that were read with the gate closed
 
     def read_capped(self, reader: Reader, infos: dict[str, CollectionInfo], limit: Limit) -> None:
@@ -105,11 +108,14 @@ class Dumping:
                 means = Means(pool, self._older_dump, self._watch.check)
                 blocks = stack.enter_context(ReadAhead(self._blocks(reader, kept), self._watch.check))
                 self._write(dump, kept, means, iter(blocks))
+                if self._stores.mongo.collections(self._scope) != infos:
+                    return False
+                self._close(dump, kept)
         except ReadAgainError:
             return False
         for path in self._aside.values():
             path.unlink()
-        return self._stores.mongo.collections(self._scope) == infos
+        return True
 
     def _is_kept(self, dump: Dump, info: CollectionInfo) -> bool:
         if not is_left(info, self._scope):
@@ -152,7 +158,8 @@ class Dumping:
     def _write(
         self, dump: Dump, infos: list[CollectionInfo], means: Means, blocks: Iterator[tuple[int, Block]]
     ) -> None:
-        found = next(blocks, None)
+        found, late = next(blocks, None), 0
+        self._closed = {}
         for number, info in enumerate(infos):
             self._watch.check()
             writer = self._draft.collection(info, means)
@@ -164,8 +171,25 @@ class Dumping:
                     Progress("reading the database", 3, STEPS, writer.documents, 0, "records", info.name)
                 )
                 found = next(blocks, None)
-            dump.entries.append(writer.close(outside_instant=info.is_capped and info.name not in self._aside))
+            writer.end()
             dump.writers.append(writer)
+            late += writer.is_late
+            if not writer.is_late or late > _MOST_LATE:
+                self._closed[number] = writer.close(outside_instant=self._is_outside(info))
+
+    def _close(self, dump: Dump, infos: list[CollectionInfo]) -> None:
+        """All has been read: make the JSON that could not keep up."""
+        for number, (info, writer) in enumerate(zip(infos, dump.writers, strict=True)):
+            told = partial(self._tell_json, writer, info.name)
+            entry = self._closed.get(number) or writer.close(outside_instant=self._is_outside(info), told=told)
+            dump.entries.append(entry)
+
+    def _tell_json(self, writer: CollectionWriter, name: str, done: int) -> None:
+        self._watch.check()
+        self._watch.progress(Progress("writing JSON", 3, STEPS, done, writer.documents, "records", name))
+
+    def _is_outside(self, info: CollectionInfo) -> bool:
+        return info.is_capped and info.name not in self._aside
 
     def _count(self, dump: Dump, name: str, block: Block) -> None:
         """In a snapshot of the site: whose documents these are."""

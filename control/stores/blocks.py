@@ -90,10 +90,11 @@ def whole_documents(raw: bytes) -> list[int]:
     return ends
 
 
-def blocks_of(path: Path) -> Iterator[Block]:
-    """The documents of a dump. Raises NotBsonError where it is not whole documents, OSError."""
+def blocks_of(path: Path, start: int = 0) -> Iterator[Block]:
+    """The documents of a dump, from so many bytes on. Raises NotBsonError where it is not whole documents, OSError."""
     rest = b""
     with open(path, "rb") as file:
+        file.seek(start)
         while chunk := file.read(BLOCK):
             rest += chunk
             ends = whole_documents(rest)

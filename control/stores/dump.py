@@ -6,8 +6,10 @@ Rules:
 - What is written is hashed as it is written.
 - As long as all bytes are those of an older dump nothing is written: in the end its files are shared. From the first
   difference on the BSON is written, and of the JSON what is not in the older file is made.
+- Whoever reads the server never waits for JSON, as the server remembers an instant for some minutes only: what JSON
+  cannot keep up with is made out of the BSON when all has been read.
 
->>> CollectionWriter(folder, info, means).add(block)      # doctest: +SKIP
+>>> writer.add(block), writer.end(), writer.close()      # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import msgspec
 import structlog
 
 from ..model import CollectionEntry, stem_of
-from .blocks import Block
+from .blocks import Block, blocks_of
 from .json_file import TAKE, JsonFile, JsonSum, OlderDamagedError, json_anew
 from .json_pool import JsonPool
 from .mongo import CollectionInfo
@@ -75,6 +77,8 @@ class CollectionWriter:
         self._bson: Written | None = None
         self._json: JsonFile | None = None
         self._anew = False
+        self._behind: tuple[int, int] | None = None  # bytes and documents of which JSON was asked for; None: all so far
+        self._is_ended = self._is_shared = False
         if not self._same:
             self._begin()
 
@@ -94,12 +98,31 @@ class CollectionWriter:
         self.bytes += len(block.raw)
         self.documents += len(block.ends)
 
-    def close(self, *, outside_instant: bool = False) -> CollectionEntry:
-        """End the files and write what describes the collection; errors as `add`."""
-        if not (self._same and self._share()):
+    @property
+    def is_late(self) -> bool:
+        """Whether much of the JSON is still to be made."""
+        return self._anew or self._behind is not None
+
+    def end(self) -> None:
+        """No more documents come; errors as `add`."""
+        self._is_ended, self._is_shared = True, self._same and self._share()
+        if not self._is_shared:
             if self._same:
                 self._part()
-            self._end()
+            assert self._bson is not None  # noqa: S101  (`_begin` made it)
+            self._entry = replace(self._entry, sha256=self._bson.close())
+
+    def close(self, *, outside_instant: bool = False, told: Callable[[int], object] = int) -> CollectionEntry:
+        """Make the JSON that is missing, and write what describes the collection; errors as `add`.
+
+        Parameters
+        ----------
+        told: of how many documents JSON has been asked for, as it goes on.
+        """
+        if not self._is_ended:
+            self.end()
+        if not self._is_shared:
+            self._end_json(told)
         metadata = metadata_json(self.info)
         (self._folder / self._entry.metadata_path).write_bytes(metadata)
         entry = replace(self._entry, documents=self.documents, bytes=self.bytes, outside_instant=outside_instant)
@@ -125,11 +148,17 @@ class CollectionWriter:
     def _write(self, block: Block) -> None:
         assert self._bson is not None  # noqa: S101  (`_begin` made it)
         self._bson.write(block.raw)
-        if self._json is None:
+        if self._json is None or self._behind is not None:
             return
+        if self._json.has_room(len(block.raw)):
+            self._make(self._json, block)
+        else:
+            self._behind = self.bytes, self.documents
+
+    def _make(self, json: JsonFile, block: Block) -> None:
         try:
             ops, raw = self._older.match(block) if self._older is not None else ((), block.raw)
-            self._json.make(raw, ops)
+            json.make(raw, ops)
         except (OlderDamagedError, NotBsonError):
             self._distrust()
 
@@ -164,27 +193,38 @@ class CollectionWriter:
             self._json.abandon()
         self._json, self._anew = None, True
 
-    def _end(self) -> None:
-        assert self._bson is not None  # noqa: S101  (`_begin` made it)
-        sha256, made = self._bson.close(), JsonSum()
-        if self._json is not None:
-            try:
-                if self._older is not None:
-                    self._older.finish()
-                made = self._json.close()
-            except OlderDamagedError:
-                self._distrust()
+    def _end_json(self, told: Callable[[int], object]) -> None:
+        made = self._rest_of_json(told) or JsonSum()
         if self._anew and self._means.json is not None:
             bson, json = (self._folder / path for path in (self._entry.bson_path, self._entry.json_path))
             made = json_anew(bson, json, self._means.json, self._means.check)
         self._entry = replace(
             self._entry,
-            sha256=sha256,
             json_bytes=made.bytes,
             json_sha256=made.sha256,
             json_inexact=made.inexact,
             json_named=tuple(made.named),
         )
+
+    def _rest_of_json(self, told: Callable[[int], object]) -> JsonSum | None:
+        """What is in the JSON in the end; None where it has to be made anew, or shall not be."""
+        if self._behind is not None:
+            start, done = self._behind
+            for block in blocks_of(self._folder / self._entry.bson_path, start):
+                if self._json is None:
+                    return None
+                self._make(self._json, block)
+                done += len(block.ends)
+                told(done)
+        if self._json is None:
+            return None
+        try:
+            if self._older is not None:
+                self._older.finish()
+            return self._json.close()
+        except OlderDamagedError:
+            self._distrust()
+            return None
 
     def _share(self) -> bool:
         """Share the files of the older dump, where all of it is the same; False where that cannot be."""

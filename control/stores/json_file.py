@@ -130,6 +130,11 @@ class JsonFile:
         self._thread = threading.Thread(target=self._work, name="json file", daemon=True)
         self._thread.start()
 
+    def has_room(self, weight: int) -> bool:
+        """Whether so many bytes of documents can be taken without waiting."""
+        with self._room:
+            return not self._waiting or self._waiting + weight <= _MOST_WAITING
+
     def make(self, raw: bytes, ops: tuple[Op, ...] = ()) -> None:
         """Write the lines of these documents; with `ops` these lines are put among those of the older file.
 
