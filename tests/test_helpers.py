@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -248,6 +249,37 @@ def test_a_walk_that_is_given_up_leaves_nobody_waiting(
     given_up.close()  # type: ignore[attr-defined]
     assert told(some_helpers.sheets(tree, 1, print, Silent())) == told(tree.sheets(lambda *_: None))
     del begun
+
+
+def test_a_branch_that_vanishes_holds_up_nobody(
+    tmp_path: Path, helped: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helped(True)
+    monkeypatch.setattr(helpers, "_FRAMES", 1)
+    for folder in "ab":
+        (tmp_path / "top" / folder).mkdir(parents=True)
+        for number in range(4000 if folder == "a" else 3):
+            (tmp_path / "top" / folder / f"{number:04}").touch()
+    is_full, sink = threading.Event(), helpers._Part.sink
+
+    def second(part: helpers._Part, frame: bytes) -> None:
+        if part._frames.full():
+            is_full.set()
+        sink(part, frame)
+
+    monkeypatch.setattr(helpers._Part, "sink", second)
+    tree = Tree(tmp_path / "top")
+    with Helpers(1) as one:
+        walk = one.sheets(tree, 1, print, Silent())
+        assert is_full.wait(20)  # nobody takes any of it yet
+        (tmp_path / "top/a").rename(tmp_path / "a")
+        found: list[Any] = []
+        taking = threading.Thread(target=lambda: found.extend(told(walk)), daemon=True)
+        taking.start()
+        taking.join(20)
+        is_stuck = taking.is_alive()
+    assert not is_stuck
+    assert found == told(tree.sheets(print))
 
 
 def test_a_name_more_moves_only_the_ends_of_the_sheets_near_it(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import TypeVar
@@ -108,6 +109,7 @@ class _Parted:
         self._watch = watch
         self._paths = 0  # so far
         self._parts: dict[str, tuple[_Part, int]] | None = None  # None: it has not been parted
+        self._ahead: deque[_Part] = deque()  # those that are still to be taken, in order
 
     def part(self, prefix: str = "") -> None:
         """Leave all branches from that directory on to others."""
@@ -117,6 +119,7 @@ class _Parted:
         for begin in range(0, len(prefixes), size):
             some = prefixes[begin : begin + size]
             part = _Part(self._watch, self._programs)
+            self._ahead.append(part)
             self._parts |= {one: (part, number) for number, one in enumerate(some)}
             self._programs.ask(WALK + _encode(_walk_of(self._tree, some, self._stored)), part.sink, part.fail)
 
@@ -132,11 +135,16 @@ class _Parted:
                 return None
             self.part(prefix)
         found = (self._parts or {}).get(prefix)
-        return None if found is None else _told(*found, self._tree, problem)
+        if found is None:
+            return None
+        # Those before it vanished since they were listed: nobody asks for them, and they would hold up who walks there.
+        while self._ahead[0] is not found[0]:
+            self._ahead.popleft().is_unwanted = True
+        return _told(*found, self._tree, problem)
 
     def let_go(self) -> None:
         """Do not wait for what was not taken; a thread may wait for that."""
-        for part, _ in (self._parts or {}).values():
+        for part in self._ahead:
             part.is_unwanted = True
 
 
