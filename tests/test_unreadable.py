@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from keyframe.errors import Problem
 from keyframe.model import OutcomeStatus, Snapshot
+from keyframe.stores.small import Way
 from keyframe.stores.trees import Tree
 from whole import require_whole
 from world import EDITION, PROJECT, World
@@ -162,3 +163,25 @@ def test_whoever_may_not_read_is_told_what_it_is_about(open_folder: Path) -> Non
 
     assert paths == [".", "closed", "open", "open/file", "secret"]
     assert {path: one.code for path, one in problems.items()} == {"closed": "unavailable"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_bits_that_a_writing_takes_away_are_given_back_without_root_too(open_folder: Path) -> None:
+    there, here = open_folder / "there", open_folder / "here"
+    open_folder.chmod(0o777)
+    os.seteuid(65_534)
+    try:
+        for folder in (there, here):
+            folder.mkdir()
+        for name, content in (("1", b""), ("2", b"x"), ("3", b"y")):  # an empty one loses nothing
+            (there / name).write_bytes(content)
+            (there / name).chmod(0o4755)
+        source, target = os.open(there, os.O_RDONLY), os.open(here, os.O_RDONLY)
+        way = Way(source, target)
+        copied = [way.copy(name) for name in ("1", "2", "3")]
+        os.close(source)
+        os.close(target)
+    finally:
+        os.seteuid(0)
+    assert None not in copied
+    assert [(here / name).stat().st_mode & 0o7777 for name in ("1", "2", "3")] == [0o4755] * 3

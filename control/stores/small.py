@@ -26,6 +26,7 @@ SMALL = 1 << 20  # bytes
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _BITS = 0o7777
+_TAKEN = modes.S_ISUID | modes.S_ISGID  # bits that a file loses when another than root writes to it, not if it is empty
 
 Tells = Callable[[os.stat_result], bool]  # whether a stat is that of the look before
 
@@ -95,7 +96,7 @@ class Way:
                 os.fchmod(out, stat.st_mode & _BITS)
             elif now.st_mode != stat.st_mode:
                 os.fchmod(out, stat.st_mode & _BITS)
-            else:
+            elif not stat.st_mode & _TAKEN:
                 self._made.add(wanted)
         os.utime(out, ns=(stat.st_mtime_ns, stat.st_mtime_ns))
 
