@@ -35,7 +35,7 @@ STEPS = {
     "dump": ("stores.dump", "CollectionWriter", "close", ""),
     "manifest": ("stores.manifest", "ManifestWriter", "close", ""),
     "finish": ("stores.draft", "Draft", "finish", ""),
-    "flush draft": ("stores.draft", "", "flush", ""),
+    "flush draft": ("stores.draft", "", "flush_open", ""),
     "commit": ("stores.repository", "", "_rename_new", ""),
     "sync": ("stores.repository", "", "sync_folder", ""),
     "plan": ("stores.plans", "PlanWriter", "save", ""),

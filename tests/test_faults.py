@@ -25,6 +25,7 @@ from failing import (
 from keyframe.backup import finishing, make, staging
 from keyframe.backup.staging import Staging
 from keyframe.model import OutcomeStatus
+from keyframe.stores import disk as disk_of_ours
 from keyframe.stores import draft, draft_files, files, headers, repository, written
 from keyframe.stores.disk import translate
 from keyframe.stores.intents import Intents
@@ -47,7 +48,7 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> Faults:
     ("place", "name"),
     [
         (files.os, "write"), (draft_files.os, "mkdir"), (draft_files, "copy_link"), (ManifestWriter, "_write"),
-        (draft, "write_json"), (written.Written, "write"), (draft, "flush"), (repository, "_rename_new"),
+        (draft, "write_json"), (written.Written, "write"), (draft, "flush_open"), (repository, "_rename_new"),
         (repository, "sync_folder"),
     ],
 )  # fmt: skip
@@ -77,7 +78,7 @@ def test_what_a_flush_ahead_of_the_last_one_tells_is_not_lost(
     world: World, faults: Faults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(make, "_WORTH_FLUSHING", -1)
-    faults.at(draft, "flush", disk(BROKEN), times=1)  # the system tells of a lost write once
+    faults.at(draft, "flush_open", disk(BROKEN), times=1)  # the system tells of a lost write once
 
     outcome = world.done(world.office.desk.make(world.ask, PROJECT))
 
@@ -86,6 +87,19 @@ def test_what_a_flush_ahead_of_the_last_one_tells_is_not_lost(
     assert world.done(world.office.desk.make(world.ask, PROJECT)).status is DONE
     assert faults.calls == 3  # with the flush after a failed one left out
     require_clean(world)
+
+
+def test_a_flush_is_of_a_folder_that_was_open_before_anything_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "draft").mkdir()
+    made = draft.Draft(tmp_path / "draft")
+    # Whoever opens it now is not told of what was lost by now and somebody else was told of.
+    monkeypatch.setattr(disk_of_ours.os, "open", lambda *_: pytest.fail("opened too late"))
+
+    made.begin_flush()
+    made.flush()
+    made.abandon()
 
 
 def test_a_live_file_that_cannot_be_read_is_named(

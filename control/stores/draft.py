@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import IO, Any
 
-from .disk import boot, flush
+from .disk import boot, flush_open, opened
 from .dump import CollectionWriter, Means, Sum
 from .headers import write_json
 from .manifest import ManifestWriter
@@ -50,9 +51,14 @@ class Draft:
         self._manifest: ManifestWriter | None = None
         self._collections: list[CollectionWriter] = []
         self._flushing: Future[None] | None = None
-        for name in ("files", "db/bson"):
-            (folder / name).mkdir(parents=True)
-        (folder / _BOOT).write_text(boot(), encoding="ascii")
+        self._open = opened(folder)  # before anything is written: else another's flush may be told of what is lost
+        try:
+            for name in ("files", "db/bson"):
+                (folder / name).mkdir(parents=True)
+            (folder / _BOOT).write_text(boot(), encoding="ascii")
+        except OSError:
+            os.close(self._open)
+            raise
 
     def rows(self, step: int) -> Path:
         """Where a step of the copying keeps its notes; gone before the commit."""
@@ -109,18 +115,13 @@ class Draft:
         if self._sum_file is not None:
             with contextlib.suppress(OSError):
                 self._sum_file.close()
+        os.close(self._open)
 
     def begin_flush(self) -> None:
         """Let what was written so far come to the disk while other things are done: `flush` waits for less then."""
-        self._flushing = Future()
-        threading.Thread(target=self._flush_ahead, args=(self._flushing,), name="flush", daemon=True).start()
-
-    def _flush_ahead(self, flushing: Future[None]) -> None:
-        try:
-            flush(self.folder)
-            flushing.set_result(None)
-        except OSError as error:
-            flushing.set_exception(error)
+        flushing = self._flushing = Future()
+        descriptor = os.dup(self._open)  # of its own: a make that fails does not wait for the thread
+        threading.Thread(target=_flush_ahead, args=(flushing, descriptor), name="flush", daemon=True).start()
 
     def flush(self) -> None:
         """Bring all that was written to the disk.
@@ -131,7 +132,7 @@ class Draft:
         """
         if self._flushing is not None:
             self._flushing.result()
-        flush(self.folder)
+        flush_open(self._open)
 
     def finish(self, header: Mapping[str, Any]) -> None:
         """Write README.txt, snapshot.json and the end of the list of sums: the draft is complete."""
@@ -146,3 +147,13 @@ class Draft:
             self.add_sum(one.path.encode(), one.sha256)
         if self._sum_file is not None:
             self._sum_file.close()
+
+
+def _flush_ahead(flushing: Future[None], descriptor: int) -> None:
+    try:
+        flush_open(descriptor)
+        flushing.set_result(None)
+    except OSError as error:
+        flushing.set_exception(error)
+    finally:
+        os.close(descriptor)
