@@ -126,6 +126,11 @@ BAD = {
     "twice": lines(FILE, FILE),
     "top is a link": lines({**LINK, "path": "."}),
     "top is a file": lines({**FILE, "path": "."}),
+    "top is not there": lines(FILE),
+    "path in two ways": lines({**FILE, "path_b64": b64(b"b.txt")}),
+    "target in two ways": lines({**LINK, "target_b64": b64(b"elsewhere")}),
+    "view with documents": lines({**COLLECTION, "type": "view", "bytes": 0, "json_bytes": 0}),
+    "view with bytes": lines({**COLLECTION, "type": "view", "documents": 0}),
     "top not first": lines(FILE, {**FOLDER, "path": "."}),
     "collections unsorted": lines({**COLLECTION, "collection": "x"}, COLLECTION),
     "collection twice": lines(COLLECTION, COLLECTION),
@@ -157,6 +162,18 @@ def test_a_bad_line_is_refused_with_its_number(tmp_path: Path, bad: str) -> None
 
     assert caught.value.code == "damaged.manifest-invalid"
     assert "line" in caught.value.what
+
+
+def test_our_own_folder_is_in_no_manifest_of_the_site(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.jsonl"
+    folder = {**FOLDER, "path": ".keyframe"}
+    path.write_bytes(lines({**FOLDER, "path": "."}, folder, {**FILE, "path": ".keyframe/x"}))
+
+    assert len(list(read_manifest(path))) == 3  # a project may have one
+    with pytest.raises(DamagedError, match="keyframe") as caught:
+        list(read_manifest(path, is_site=True))
+
+    assert caught.value.code == "damaged.manifest-invalid"
 
 
 def test_a_manifest_that_is_not_there_is_missing(tmp_path: Path) -> None:

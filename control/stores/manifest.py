@@ -28,7 +28,7 @@ from ..errors import DamagedError
 from ..model import SYSTEM_JS, Attributes, CollectionEntry, FileEntry, Inexact
 from .attributes import is_known
 from .file_lines import attributes_of
-from .files import path_key
+from .files import RESERVED, path_key
 
 _KINDS = ("file", "directory", "link")
 _MOST = (1 << 63) - 1
@@ -139,8 +139,8 @@ def read_collections(path: Path) -> Iterator[CollectionEntry]:
                 yield _collection_of_line(msgspec.json.decode(line))
 
 
-def read_manifest(path: Path) -> Iterator[FileEntry | CollectionEntry]:
-    """The entries of a manifest, checked line by line.
+def read_manifest(path: Path, *, is_site: bool = False) -> Iterator[FileEntry | CollectionEntry]:
+    """The entries of a manifest, of the whole site or of a project, checked line by line.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def read_manifest(path: Path) -> Iterator[FileEntry | CollectionEntry]:
         file = open(path, "rb")  # noqa: SIM115  (closed below)
     except OSError as error:
         raise DamagedError("manifest-missing", "has no readable manifest.", subject=path.parent.name) from error
-    order = _Order()
+    order = _Order(is_site=is_site)
     with file:
         for number, line in enumerate(file, 1):
             try:
@@ -177,7 +177,8 @@ def read_manifest(path: Path) -> Iterator[FileEntry | CollectionEntry]:
 class _Order:
     """What must hold between the lines: files before collections, each sorted, nothing below what is no directory."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_site: bool) -> None:
+        self._is_site = is_site
         self._last_path: bytes | None = None
         self._last_name: str | None = None
         self._stems: set[str] = set()
@@ -187,6 +188,10 @@ class _Order:
         key = path_key(entry.path)
         if self._last_name is not None or (self._last_path is not None and key <= self._last_path):
             raise ValueError("not sorted")
+        if self._last_path is None and key:
+            raise ValueError("no folder that all lies in")
+        if self._is_site and entry.path.partition("/")[0] == RESERVED:
+            raise ValueError(f"in no snapshot: {entry.path!r}")
         self._last_path = key
         # "a" < "a-b" < "a/b" < "a0": what could lie below "a" ends with "a0".
         while self._closed and key >= self._closed[-1] + b"0":
@@ -253,6 +258,8 @@ def _collection_of_line(document: dict[str, Any]) -> CollectionEntry:
         raise ValueError("not true or false: outside_instant")
     keys = ("documents", "bytes", "json_bytes", "json_inexact")
     documents, size, json_bytes, inexact = (_number(document, key, 0, _MOST) for key in keys)
+    if kind == "view" and (documents or size or json_bytes):
+        raise ValueError("documents of a view")
     return CollectionEntry(
         name=name,
         stem=stem,
@@ -277,6 +284,8 @@ def _inexact(document: dict[str, Any]) -> Inexact:
 
 
 def _untext(key: str, document: dict[str, Any]) -> str:
+    if key in document and f"{key}_b64" in document:
+        raise ValueError(f"{key} twice")
     if key in document:
         value = document[key]
         if not isinstance(value, str):

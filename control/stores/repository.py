@@ -142,7 +142,7 @@ class Repository:
         ------
         DamagedError: `manifest-missing`, `manifest-bytes`, `manifest-invalid`.
         """
-        return read_manifest(self._checked_manifest(snapshot))
+        return read_manifest(self._checked_manifest(snapshot), is_site=snapshot.scope.is_site)
 
     def collections(self, snapshot: Snapshot) -> dict[str, CollectionEntry]:
         """The collections of a snapshot by name, without a look at its files; errors as `manifest`."""

@@ -165,7 +165,8 @@ class Validator:
 
     def _entries(self) -> Iterator[FileEntry | CollectionEntry]:
         try:
-            yield from read_manifest(self._folder / "manifest.jsonl")
+            is_site = self._header["scope"]["project_id"] is None
+            yield from read_manifest(self._folder / "manifest.jsonl", is_site=is_site)
         except DamagedError as error:
             detail = error.what.partition("that is ")[2].rstrip(".") or error.what
             self._findings.withdraw("damaged.", "noted.attributes")  # what the lines before said was worth as little
