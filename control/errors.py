@@ -19,7 +19,10 @@ from typing import ClassVar
 
 def shown(text: str) -> str:
     """A text as it can be printed: undecodable bytes of a name become the replacement character."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    except UnicodeEncodeError:  # half of a surrogate pair, as JSON can name one
+        return text.encode("utf-8", "replace").decode("utf-8")
 
 
 @dataclass(frozen=True, slots=True)

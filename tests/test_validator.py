@@ -402,6 +402,17 @@ def test_an_edited_snapshot_with_right_sums_never_makes_it_fail(seed: int, tmp_p
         assert judge(folder, quick=chance.random() < 0.5).status in Weight
 
 
+def test_half_of_a_surrogate_pair_in_the_name_of_a_field_is_shown(tmp_path: Path) -> None:
+    one = make_fixtures.Fixture(tmp_path).write()
+    one.with_header(**{"\ud800x": 1})
+    make_fixtures.dress(tmp_path)
+
+    verdict = judge(tmp_path)
+
+    assert dict(verdict.counts) == {"noted.header-unknown": 1}
+    assert "`?x`" in verdict.problems[0].what
+
+
 WORDS = [
     b"null",
     b"1e999",
