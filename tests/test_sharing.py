@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -366,3 +367,19 @@ def test_a_tree_deeper_than_recursion_can_be_removed(tmp_path: Path) -> None:
     remove_tree(top)
 
     assert not top.exists()
+
+
+def test_what_is_spoilt_in_what_the_last_make_knew_is_in_no_manifest(world: World) -> None:
+    first = world.make()
+    (known,) = (world.settings.data / ".keyframe/known").iterdir()
+    digest = hashlib.sha256((world.folder(PROJECT) / MODEL).read_bytes()).digest()
+    content = known.read_bytes()
+    assert digest in content
+    known.write_bytes(content.replace(digest, bytes([digest[0] ^ 1]) + digest[1:]))
+    world.write("more.txt")
+
+    second = world.make()
+
+    assert second.name != first.name
+    require_whole(world.stored(second), second)
+    assert inode(world, first) == inode(world, second)

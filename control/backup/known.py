@@ -4,6 +4,7 @@ Rules:
 
 - It serves while the snapshot it tells of is the newest and has the manifest that it was written with; it can be
   deleted at any time.
+- It is read only when its checksum is right: what is spoilt there would stand in the next manifest.
 - Only what was certain is in it: a stamp younger than two seconds at the look is not (`seen.py`).
 - It is gone through in the order of the paths, side by side with a walk.
 
@@ -13,8 +14,10 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import msgspec
 import structlog
@@ -25,15 +28,16 @@ from .row_files import RowWriter, read_blocks, read_items
 
 log = structlog.get_logger(__name__)
 
-_VERSION = 1
+_VERSION = 2
 _HEAD = 4096  # bytes
 
 
 class _Head(msgspec.Struct, array_like=True):
     version: int
+    checksum: int  # of all that follows the head
     seen: str  # the token of what was seen: both are deleted together
     folder: str  # of the snapshot, below the repository's root
-    manifest: str  # its manifest's SHA-256
+    manifest: str  # its manifest's SHA-256; in the end, which is told from the line feeds behind it
 
 
 class Known:
@@ -48,9 +52,12 @@ class Known:
         try:
             with open(self._path, "rb") as file:  # noqa: PTH123
                 head = msgspec.msgpack.decode(file.read(_HEAD).rstrip(b"\n"), type=_Head)
+                if not self._seen or head != _Head(_VERSION, head.checksum, self._seen, folder, manifest):
+                    return None
+                if head.checksum != _checksum(file):
+                    log.warning("known.spoilt", path=str(self._path))
+                    return None
         except (OSError, msgspec.MsgspecError):
-            return None
-        if not self._seen or head != _Head(_VERSION, self._seen, folder, manifest):
             return None
         return self._sheets()
 
@@ -82,7 +89,10 @@ class Known:
         """What was written is of the snapshot in `folder`, with that manifest."""
         try:
             with open(self._draft, "r+b") as file:  # noqa: PTH123
-                file.write(msgspec.msgpack.encode(_Head(_VERSION, self._seen, folder, manifest)).ljust(_HEAD, b"\n"))
+                file.seek(_HEAD)
+                head = _Head(_VERSION, _checksum(file), self._seen, folder, manifest)
+                file.seek(0)
+                file.write(msgspec.msgpack.encode(head).ljust(_HEAD, b"\n"))
             self._draft.replace(self._path)
         except OSError as error:
             log.warning("known.not-kept", path=str(self._path), why=str(error))
@@ -95,6 +105,14 @@ class Known:
     def _forget(self) -> None:
         with contextlib.suppress(OSError):
             self._draft.unlink(missing_ok=True)
+
+
+def _checksum(file: IO[bytes]) -> int:
+    """Of the rest of a file."""
+    found = 0
+    while chunk := file.read(1 << 20):
+        found = zlib.crc32(chunk, found)
+    return found
 
 
 def _gathered(path: Path) -> Iterator[Noted]:
