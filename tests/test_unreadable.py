@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,10 @@ class Reads:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, path: Path, act: Act, times: int = 10**9) -> None:
         self.count = self.bytes = 0
-        inode, real = path.stat().st_ino, os.read
+        inode = path.stat().st_ino
 
-        def reading(descriptor: int, size: int) -> bytes:
-            chunk = real(descriptor, size)
+        def reading(real: Callable[..., bytes], descriptor: int, *place: int) -> bytes:
+            chunk = real(descriptor, *place)
             if os.fstat(descriptor).st_ino == inode:
                 self.count += 1
                 self.bytes += len(chunk)
@@ -44,7 +45,8 @@ class Reads:
                     act(path)
             return chunk
 
-        monkeypatch.setattr(os, "read", reading)
+        for name in ("read", "pread"):
+            monkeypatch.setattr(os, name, partial(reading, getattr(os, name)))
 
 
 def grow(path: Path) -> None:
@@ -185,3 +187,18 @@ def test_bits_that_a_writing_takes_away_are_given_back_without_root_too(open_fol
         os.seteuid(0)
     assert None not in copied
     assert [(here / name).stat().st_mode & 0o7777 for name in ("1", "2", "3")] == [0o4755] * 3
+
+
+def test_a_pipe_that_comes_in_the_place_of_a_file_keeps_what_is_in_it(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    pipe = os.open(tmp_path / "pipe", os.O_RDWR | os.O_NONBLOCK)
+    source, target = os.open(tmp_path, os.O_RDONLY), os.open(tmp_path / "here", os.O_RDONLY)
+    os.write(pipe, b"for another")
+
+    found = Way(source, target).copy("pipe", 100, lambda _: False)
+
+    assert found is None
+    assert os.read(pipe, 100) == b"for another"
+    for descriptor in (pipe, source, target):
+        os.close(descriptor)

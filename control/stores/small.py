@@ -111,7 +111,7 @@ def _read(folder: int, name: str | bytes, size: int, tells: Tells | None) -> tup
             size, tells = stat.st_size, _same_times(stat)
         if size > SMALL or _attributes(descriptor):
             return None
-        content = os.read(descriptor, size + 1)
+        content = os.pread(descriptor, size + 1, 0)  # a pipe that came in its place cannot be read so, and keeps all
         after = os.fstat(descriptor)
     finally:
         os.close(descriptor)
