@@ -402,6 +402,24 @@ def test_an_edited_snapshot_with_right_sums_never_makes_it_fail(seed: int, tmp_p
         assert judge(folder, quick=chance.random() < 0.5).status in Weight
 
 
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("snapshot.json", "damaged.header-missing"),
+        ("README.txt", "damaged.readme-missing"),
+        ("labels.json", "noted.labels-invalid"),
+        ("db/bson/edition.metadata.json", "damaged.metadata-missing"),
+    ],
+)
+def test_a_small_file_that_is_larger_than_memory_is_not_read(name: str, code: str, tmp_path: Path) -> None:
+    make_fixtures.Fixture(tmp_path).write()
+    make_fixtures.dress(tmp_path)
+    (tmp_path / name).touch()
+    os.truncate(tmp_path / name, 1 << 40)
+
+    assert dict(judge(tmp_path).counts) == {code: 1}
+
+
 def test_half_of_a_surrogate_pair_in_the_name_of_a_field_is_shown(tmp_path: Path) -> None:
     one = make_fixtures.Fixture(tmp_path).write()
     one.with_header(**{"\ud800x": 1})

@@ -24,6 +24,7 @@ from pathlib import Path
 from ..model import FileEntry
 from .attributes import only, place_of, read
 
+_MOST = 1 << 30  # bytes of a file that is read as a whole; a spoilt one may say that it is as large as any
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -195,8 +196,10 @@ def open_file(folder: Path, path: str) -> tuple[int, int]:
 
 def read_small(folder: Path, path: str) -> bytes:
     """The whole of a file that is known to be small."""
-    descriptor, _ = open_file(folder, path)
+    descriptor, size = open_file(folder, path)
     with open(descriptor, "rb") as file:
+        if size > _MOST:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
         return file.read()
 
 
