@@ -9,16 +9,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from keyframe.backup import bulk, copying, filling, helpers
 from keyframe.backup.helpers import Helpers
 from keyframe.backup.known import Known
 from keyframe.backup.shelf import Shelf
 from keyframe.backup.watches import Silent
-from keyframe.errors import CancelledError, Problem
+from keyframe.errors import CancelledError, Problem, UnavailableError
 from keyframe.model import OutcomeStatus, Patterns, Scope
 from keyframe.patterns import Exclusion
 from keyframe.stores.programs import Programs
@@ -249,6 +251,18 @@ def test_a_walk_that_is_given_up_leaves_nobody_waiting(
     given_up.close()  # type: ignore[attr-defined]
     assert told(some_helpers.sheets(tree, 1, print, Silent())) == told(tree.sheets(lambda *_: None))
     del begun
+
+
+@pytest.mark.parametrize("answer", [b"\xff" * 8, b"\x01" + bytes(7) + b"?"])  # a size that cannot be; no message
+def test_a_helper_that_talks_nonsense_leaves_nobody_waiting(answer: bytes, tmp_path: Path) -> None:
+    (tmp_path / "nonsense.py").write_text(
+        f"import sys, time\nsys.stdout.buffer.write({answer!r})\nsys.stdout.flush()\ntime.sleep(60)\n"
+    )
+    future: Future[Any] = Future()
+    with Programs("nonsense", 1, {"PYTHONPATH": str(tmp_path)}) as programs:
+        programs.ask_one(b"a question", lambda frame: msgspec.msgpack.decode(frame, type=list[int]), future)
+        with pytest.raises(UnavailableError):
+            future.result(20)
 
 
 def test_a_branch_that_vanishes_holds_up_nobody(

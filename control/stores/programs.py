@@ -115,7 +115,7 @@ class Programs:
                 while frame := receive(pipes[1]):
                     work.sink(frame)
                 work.sink(b"")
-            except (OSError, EOFError, ValueError) as error:
+            except Exception as error:
                 if program is not None:
                     program.kill()
                     _end(program)
