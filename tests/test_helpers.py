@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 import msgspec
 import pytest
 from keyframe.backup import bulk, copying, filling, helpers
+from keyframe.backup.closing import Closing
 from keyframe.backup.helpers import Helpers
 from keyframe.backup.known import Known
 from keyframe.backup.shelf import Shelf
@@ -165,6 +167,37 @@ def test_a_helper_that_is_lost_fails_the_make_and_nothing_is_left(
     assert motley.office.desk.snapshots(motley.ask, PROJECT).items == ()
     assert list((motley.settings.repository / ".drafts").glob("project*")) == []
     make(motley)
+
+
+def test_a_helper_that_does_not_answer_does_not_keep_the_gate_closed(
+    motley: World, helped: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helped(True)
+    monkeypatch.setattr(Closing, "_rest", lambda *_: None)
+    stopped: list[int] = []
+    second_pass = copying.Copying.second_pass
+
+    def stopping(self: copying.Copying, limit: Any) -> None:
+        if not stopped:
+            for program in self._helpers._walking.running:
+                program.send_signal(signal.SIGSTOP)
+                stopped.append(program.pid)
+        second_pass(self, limit)
+
+    monkeypatch.setattr(copying.Copying, "second_pass", stopping)
+    made: list[Any] = []
+    making = threading.Thread(target=lambda: made.append(motley.make(PROJECT)), daemon=True)
+    making.start()
+    making.join(25)
+    for pid in stopped:
+        if is_running(pid):
+            os.kill(pid, signal.SIGCONT)
+    making.join(25)
+
+    assert stopped
+    header = json.loads((motley.stored(made[0]) / "snapshot.json").read_bytes())
+    assert header["gate"]["tries"] > 1
+    assert header["gate"]["closed_seconds"] < 10  # five, as the settings say
 
 
 def test_helpers_end_with_their_parent_even_if_that_is_killed() -> None:

@@ -181,7 +181,7 @@ class Copying:
 
     def _look_again(self, relay: Relay, files: DraftFiles, live: Descent, limit: Limit) -> None:
         tree = self._stores.live_tree(self._scope, told=self.left_out.add)
-        for sheet in self._helpers.sheets(tree, self._looking.paths, self._note, self._watch):
+        for sheet in self._helpers.sheets(tree, self._looking.paths, self._note, limit):
             limit.check()
             was = relay.whole
             # Nearly all go this way, and writers wait: one comparison tells that nothing is new, and may be trusted.

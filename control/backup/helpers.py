@@ -17,7 +17,7 @@ import queue
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -30,7 +30,6 @@ from ..stores.sheets import Sheet
 from ..stores.taking import Taken, Work
 from ..stores.trees import ProblemSink, Tree
 from ..stores.walking import Stored, branches, sheets_beside
-from .watches import Watch
 
 _MODULE = file_program.__name__
 _NICE = 10
@@ -42,6 +41,12 @@ _PARTS = 64  # of a walk
 _FRAMES = 64  # of a part that wait to be taken
 _encode = msgspec.msgpack.Encoder().encode
 _T = TypeVar("_T")
+
+
+class _Checks(Protocol):
+    """Asked while a walk waits for helpers; may raise to stop it. A watch is one, and the limit of a closed gate."""
+
+    def check(self) -> None: ...
 
 
 class Helpers:
@@ -78,7 +83,7 @@ class Helpers:
         return future
 
     def sheets(
-        self, tree: Tree, paths: int, problem: ProblemSink, watch: Watch, stored: Stored | None = None
+        self, tree: Tree, paths: int, problem: ProblemSink, watch: _Checks, stored: Stored | None = None
     ) -> Iterator[Sheet]:
         """As `sheets_beside`; in a tree of many `paths` helpers walk, and begin at once; in one that turns out to have
         many, from there on."""
@@ -102,7 +107,7 @@ class Helpers:
 class _Parted:
     """A walk of which others may do some branches."""
 
-    def __init__(self, tree: Tree, stored: Stored | None, programs: Programs, watch: Watch) -> None:
+    def __init__(self, tree: Tree, stored: Stored | None, programs: Programs, watch: _Checks) -> None:
         self._tree = tree
         self._stored = stored
         self._programs = programs
@@ -160,7 +165,7 @@ def _walk_of(tree: Tree, prefixes: list[str], stored: Stored | None) -> Walk:
 class _Part:
     """Some directories of a walk, on their way."""
 
-    def __init__(self, watch: Watch, programs: Programs) -> None:
+    def __init__(self, watch: _Checks, programs: Programs) -> None:
         self._watch = watch
         self._programs = programs
         self._frames: queue.Queue[Seen | None] = queue.Queue(_FRAMES)
@@ -199,7 +204,7 @@ class _Part:
             return found
         while True:
             try:
-                seen = self._frames.get(timeout=0.5)
+                seen = self._frames.get(timeout=0.1)
             except queue.Empty:
                 self._watch.check()
                 continue
