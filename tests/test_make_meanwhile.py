@@ -17,6 +17,7 @@ from keyframe.stores import taking
 from keyframe.stores.draft_files import DraftFiles
 from keyframe.stores.gate import Gate
 from keyframe.stores.mongo import Mongo
+from keyframe.stores.trees import Tree
 from whole import require_whole
 from world import EDITION, PROJECT, SITE, World
 
@@ -170,3 +171,33 @@ def test_what_becomes_something_else_while_it_is_read_is_named(
     assert snapshot.status.value == "partial"
     assert [(one.code, one.subject) for one in snapshot.problems] == [("changed", f"{TOP}/model.glb")]
     assert not os.path.lexists(stored(world, snapshot, f"{TOP}/model.glb"))
+
+
+@pytest.mark.parametrize("other", ["link", "nothing"])
+def test_what_is_told_below_a_directory_is_told_with_it(
+    world: World, monkeypatch: pytest.MonkeyPatch, other: str
+) -> None:
+    """Listed as a directory, something else at the look, a directory again when it is gone into."""
+    folder = world.folder(PROJECT) / TOP / "articles"
+    aside, look, swaps = folder.with_name("aside"), Tree._look, 0
+
+    def swapping(tree: Tree, frame: Any, name: str, problem: Any) -> Any:
+        nonlocal swaps
+        if name != "articles" or swaps:
+            return look(tree, frame, name, problem)
+        swaps += 1
+        folder.rename(aside)
+        if other == "link":
+            folder.symlink_to(world.folder(PROJECT))
+        try:
+            return look(tree, frame, name, problem)
+        finally:
+            folder.unlink(missing_ok=True)
+            aside.rename(folder)
+
+    monkeypatch.setattr(Tree, "_look", swapping)
+    snapshot = world.make(PROJECT)
+
+    assert swaps == 1
+    require_whole(world.stored(snapshot), snapshot)
+    assert stored(world, snapshot, f"{TOP}/articles/a.html").is_file()

@@ -5,6 +5,7 @@ Rules:
 - An inventory is a stream sorted by the bytes of the path, `.` first; never a list.
 - The folder `.keyframe` at the top of the working directory is ours: no inventory shows it. Nor is anything shown that
   is excluded, and no walk goes down into it.
+- What is below a directory is told only if the directory is: it may become a link between the listing and the look.
 - A walk tells either paths, one by one, or sheets of them, which cost a third.
 
 >>> [entry.path for entry in Tree(Path("project/1")).walk(print)]   # doctest: +SKIP
@@ -46,14 +47,22 @@ Elsewhere = Callable[[str], Iterator[Sheet] | None]  # who walks below this dire
 @dataclass(slots=True)
 class _Frame:
     """One directory on the way of a walk: its descriptor (-1: not open now), what stands before its names, the names
-    that are still to come; a name with "/" at its end means: go down there. `entries` are those of the listing. `few`
-    are the names, where none leads down and one sheet holds them all."""
+    that are still to come; a name with "/" at its end means: go down there, if it is one of `folders`, which were told
+    as directories. `entries` are those of the listing. `few` are the names, where none leads down and one sheet holds
+    them all."""
 
     descriptor: int
     prefix: str
     names: Iterator[str]
     few: list[str] | None = None
     entries: dict[str, os.DirEntry[str]] = field(default_factory=dict)
+    folders: set[str] = field(default_factory=set)
+
+    def leads_down(self, name: str) -> bool:
+        """Whether the name with "/" at its end is that of a directory that was told; asked once."""
+        is_folder = name[:-1] in self.folders
+        self.folders.discard(name[:-1])
+        return is_folder
 
     def close(self) -> None:
         self.entries = {}  # they lead through the descriptor
@@ -215,6 +224,8 @@ class Tree:
         self, stack: list[_Frame], frame: _Frame, name: str, problem: ProblemSink, elsewhere: Elsewhere
     ) -> Iterator[Sheet]:
         """Go on with a directory below, here or elsewhere."""
+        if not frame.leads_down(name):
+            return  # nothing may be told below what was told as a file or link, or not at all
         prefix = frame.prefix + name
         found = elsewhere(prefix)
         if found is not None:
@@ -237,6 +248,7 @@ class Tree:
         except OSError:
             stats = []
         if stats and self.since and latest_of(stats) <= self.since:
+            frame.folders.update(name for name, stat in zip(run, stats, strict=True) if modes.S_ISDIR(stat.st_mode))
             return None
         if stats and all(modes.S_ISREG(mode) for mode in {stat.st_mode for stat in stats}):
             return sheet_of_files(prefix, os.fsencode("\0".join(run)), stats, at)
@@ -252,7 +264,7 @@ class Tree:
                 for name in frame.names:
                     if name[-1] == "/":
                         below = _Frame(-1, frame.prefix + name, iter(()))
-                        if self._open(below, frame, name[:-1], problem):
+                        if frame.leads_down(name) and self._open(below, frame, name[:-1], problem):
                             stack.append(below)
                             if len(stack) > _KEPT_OPEN:
                                 stack[-_KEPT_OPEN - 1].close()
@@ -321,6 +333,8 @@ class Tree:
             what = "is a pipe, socket or device; those are not kept."
             problem(path, Problem("unavailable", what, path, "It stays as it is."))
             return None
+        if modes.S_ISDIR(stat.st_mode):
+            frame.folders.add(name)
         return path, stat, at_ns, target, attributes
 
     def digest(self, path: str) -> tuple[os.stat_result, str, Attributes]:
