@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ import pytest
 from keyframe.errors import Problem
 from keyframe.model import OutcomeStatus, Snapshot
 from keyframe.stores.small import Way
+from keyframe.stores.stored_tree import StoredTree
 from keyframe.stores.trees import Tree
+from keyframe.stores.validator import Validator
 from whole import require_whole
 from world import EDITION, PROJECT, World
 
@@ -202,3 +205,46 @@ def test_a_pipe_that_comes_in_the_place_of_a_file_keeps_what_is_in_it(tmp_path: 
     assert os.read(pipe, 100) == b"for another"
     for descriptor in (pipe, source, target):
         os.close(descriptor)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_a_stored_folder_that_may_be_listed_and_not_searched_is_walked_past(open_folder: Path) -> None:
+    for name in ("files", "files/above", "files/above/listed", "files/above/z"):
+        (open_folder / name).mkdir(mode=0o755)
+    (open_folder / "files/above/listed").chmod(0o444)
+    unlisted: list[str] = []
+
+    os.seteuid(65_534)
+    try:
+        paths = [seen.path for seen in StoredTree(open_folder, "files").walk(lambda path, _: unlisted.append(path))]
+    finally:
+        os.seteuid(0)
+
+    assert (paths, unlisted) == ([".", "above", "above/listed", "above/z"], [])
+
+
+def test_a_folder_that_could_not_be_listed_is_no_damage_of_the_snapshot(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its copy has its mode: whoever made it cannot list the copy either."""
+    (world.folder(PROJECT) / "closed").mkdir()
+    opened, below = Tree._open, StoredTree._below
+
+    def refusing(tree: Tree, frame: Any, above: Any, name: str, problem: Any) -> bool:
+        if name == "closed":
+            problem(name, Problem("unavailable", "cannot be listed (Permission denied).", name, "Look at its rights."))
+            return False
+        return opened(tree, frame, above, name, problem)
+
+    def refused(tree: StoredTree, folder: int, name: str, path: str, unlisted: Any) -> int | None:
+        if name == "closed":
+            unlisted(path, PermissionError(errno.EACCES, "Permission denied"))
+            return None
+        return below(tree, folder, name, path, unlisted)
+
+    monkeypatch.setattr(Tree, "_open", refusing)
+    snapshot = world.make()
+    monkeypatch.setattr(StoredTree, "_below", refused)
+
+    assert snapshot.status.value == "partial"
+    assert Validator(world.stored(snapshot)).run(datetime.now(UTC)).counts == {"noted.partial": 1}

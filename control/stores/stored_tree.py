@@ -149,11 +149,16 @@ class StoredTree:
             return None
 
     def _above(self, current: int, stack: list[_Level]) -> int:
-        """The open directory of the last level. `..` leads there unless somebody moved things meanwhile."""
-        above = os.open("..", FOLDER, dir_fd=current)
-        status = os.fstat(above)
-        if (status.st_dev, status.st_ino) != stack[-1].identity:
-            os.close(above)
+        """The open directory of the last level. `..` leads there, unless somebody moved things meanwhile, or this
+        directory may be listed and not be searched."""
+        above = -1
+        with contextlib.suppress(PermissionError):
+            above = os.open("..", FOLDER, dir_fd=current)
+            status = os.fstat(above)
+            if (status.st_dev, status.st_ino) != stack[-1].identity:
+                os.close(above)
+                above = -1
+        if above < 0:
             above = self._open(tuple(stack[-1].prefix.rstrip("/").split("/")) if stack[-1].prefix else ())
         os.close(current)
         return above

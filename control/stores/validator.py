@@ -233,7 +233,8 @@ class Validator:
             self._extra(seen)
             seen = next(walk, None)
         for path, why in lost.items():
-            self._findings.add("damaged.file-missing", _subject(path), detail=why)
+            if path not in self._header["unknown"]["paths"]:  # a folder that its maker could not list either
+                self._findings.add("damaged.file-missing", _subject(path), detail=why)
 
     def _whole(self, path: str) -> str:
         """A path of the tree as the manifest has it."""
