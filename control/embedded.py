@@ -28,6 +28,7 @@ from typing import Any
 
 from pymongo import MongoClient
 from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
+from pymongo.uri_parser import parse_uri
 
 from .errors import BusyError, SettingsError, UnavailableError
 from .processes import Held, Holder, end, is_alive, lock, spawn
@@ -247,29 +248,61 @@ def require_replica_set(uri: str, timeout: float = 3.0) -> None:
 
     Raises
     ------
-    SettingsError: it is a standalone server; the hint is how to make it a replica set.
+    SettingsError: it is a standalone server, one of no set yet, or of another set; the hint is what to do.
     UnavailableError: it does not answer within `timeout` seconds.
     """
-    milliseconds = int(timeout * 1000)
     try:
-        with (
-            address_checked(),
-            MongoClient[dict[str, Any]](uri, serverSelectionTimeoutMS=milliseconds) as client,
-        ):
-            hello = client.admin.command("hello")
-            where = " ".join(f"{host}:{port}" for host, port in sorted(client.nodes)) or "the server"
+        with address_checked():
+            hello, where = _hello(uri, timeout)
     except PyMongoError as error:
+        # The driver overlooks a server that is in no set yet, or in none or another one than the address names: if the
+        # address names one server only, that one is asked directly.
+        with contextlib.suppress(PyMongoError):
+            _require_member(uri, *_hello(uri, min(timeout, 1.0), directConnection=True, replicaSet=None))
         raise UnavailableError(
             f"does not answer within {timeout:g} s.",
             subject="the database of mongo.uri",
             hint="Is it running, and is the address right? Nothing was changed.",
         ) from error
-    if "setName" not in hello and hello.get("msg") != "isdbgrid":
+    _require_member(uri, hello, where)
+
+
+def _hello(uri: str, timeout: float, **options: Any) -> tuple[dict[str, Any], str]:
+    """What the server at `uri` says of itself, and where it is."""
+    with MongoClient[dict[str, Any]](uri, serverSelectionTimeoutMS=int(timeout * 1000), **options) as client:
+        hello = client.admin.command("hello")
+        return hello, " ".join(f"{host}:{port}" for host, port in sorted(client.nodes)) or "the server"
+
+
+def _require_member(uri: str, hello: dict[str, Any], where: str) -> None:
+    expected = "expected: a replica set (one member is enough)."
+    initiate = f"mongosh {where} --eval 'rs.initiate()'"
+    if hello.get("msg") == "isdbgrid":
+        return
+    if "setName" in hello:
+        named = _set_name(uri, hello["setName"])
+        if named != hello["setName"]:
+            raise SettingsError(
+                f"found a member of the replica set {hello['setName']} ({where}), expected: one of {named}.",
+                subject="mongo.uri",
+                hint=f"Write replicaSet={hello['setName']} there, or the address of the other set.",
+            )
+    elif hello.get("isreplicaset"):
         raise SettingsError(
-            f"found a standalone server ({where}), expected: a replica set (one member is enough).",
+            f"found a server whose replica set was never initiated ({where}), {expected}",
             subject="mongo.uri",
-            hint=f"Start that mongod with --replSet rs0, then run once: mongosh {where} --eval 'rs.initiate()'",
+            hint=f"Run once: {initiate}",
         )
+    else:
+        raise SettingsError(
+            f"found a standalone server ({where}), {expected}",
+            subject="mongo.uri",
+            hint=f"Start that mongod with --replSet {_set_name(uri, 'rs0')}, then run once: {initiate}",
+        )
+
+
+def _set_name(uri: str, default: str) -> str:
+    return str(parse_uri(uri)["options"].get("replicaSet", default))
 
 
 def _binary() -> Path:

@@ -291,14 +291,46 @@ def test_a_standalone_server_is_refused_with_the_command_that_makes_it_a_replica
         ended = call(tmp_path / "var", "up", KEYFRAME_MONGO__URI=uri, KEYFRAME_PORT=str(free_port()))
         assert ended.returncode == 2
         assert "rs.initiate()" in ended.stderr
+        with pytest.raises(SettingsError) as caught:
+            require_replica_set(f"{uri}?replicaSet=mine", timeout=0.5)
+        assert "standalone" in caught.value.what
+        assert "--replSet mine" in caught.value.hint
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_set_that_was_never_initiated_and_one_of_another_name_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    port = free_port()
+    argv = [server.binary(), "--dbpath", tmp_path, "--port", str(port), "--bind_ip", "127.0.0.1", "--nounixsocket"]
+    process = subprocess.Popen([str(word) for word in [*argv, "--replSet", "mine"]], stdout=subprocess.DEVNULL)
+    uri = f"mongodb://127.0.0.1:{port}/"
+    try:
+        with MongoClient(uri, directConnection=True) as client:
+            client.admin.command("ping")
+
+            for address in (uri, f"{uri}?replicaSet=mine"):
+                with pytest.raises(SettingsError) as caught:
+                    require_replica_set(address, timeout=0.5)
+                assert "never initiated" in caught.value.what
+                assert f"mongosh 127.0.0.1:{port} --eval 'rs.initiate()'" in caught.value.hint
+
+            client.admin.command(
+                "replSetInitiate", {"_id": "mine", "members": [{"_id": 0, "host": f"127.0.0.1:{port}"}]}
+            )
+        with pytest.raises(SettingsError) as caught:
+            require_replica_set(f"{uri}?replicaSet=other", timeout=0.5)
+        assert "replica set mine" in caught.value.what
+        require_replica_set(f"{uri}?replicaSet=mine", timeout=20)
     finally:
         process.kill()
         process.wait()
 
 
 def test_a_server_that_does_not_answer_is_unavailable() -> None:
-    with pytest.raises(UnavailableError, match=r"0\.2 s"):
-        require_replica_set(f"mongodb://127.0.0.1:{free_port()}/?replicaSet=rs", timeout=0.2)
+    for hosts in (f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()},127.0.0.1:{free_port()}"):
+        with pytest.raises(UnavailableError, match=r"0\.2 s"):
+            require_replica_set(f"mongodb://{hosts}/?replicaSet=rs", timeout=0.2)
 
 
 def test_an_address_with_a_mistake_is_a_mistake_of_the_settings_and_no_password_is_repeated() -> None:
