@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,25 @@ def test_on_a_full_disk_snapshots_are_listed_shown_verified_deleted_and_put_back
     assert small.restore(older).status is DONE
     assert small.state() == before
     require_clean(small)
+
+
+@pytest.mark.parametrize("kind", ["tmpfs", "ext4"])
+def test_what_was_seen_can_be_opened_on_a_full_disk(kind: str, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    if not mounted(kind, disk, 8):
+        pytest.skip(f"no {kind} can be mounted here")
+    code = "import sys, pathlib; from keyframe.stores.seen import Seen; print(Seen(pathlib.Path(sys.argv[1])).token())"
+    asking = [sys.executable, "-c", code, str(disk / "seen.sqlite")]
+    try:
+        before = subprocess.run(asking, capture_output=True, check=True).stdout
+        fill_up(disk)
+
+        full = subprocess.run(asking, capture_output=True)
+
+        assert full.returncode == 0, full.returncode
+        assert full.stdout == before != b""
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 def test_labels_that_say_deleted_count_for_nothing_where_the_snapshot_is_back(

@@ -8,7 +8,9 @@ Saves reading a file whose device, inode, ctime, mtime and size are as they were
   milliseconds the same stamp. Source: the racy-git problem, git's Documentation/technical/racy-git.
 - Of such a stat, and of one whose ctime has moved on, it only knows where a copy may lie: the bytes have to be read to
   tell whether that is one (`Sight.is_certain`).
-- Trouble with it is never trouble for a snapshot: it then has seen nothing.
+- Trouble with it is never trouble for a snapshot: it then has seen nothing. So no write-ahead log: SQLite shares the
+  index of that one as mapped memory, which kills the process where the disk is full and its blocks are smaller than a
+  page, and which several machines cannot share. Source: sqlite.org/wal.html, "Disadvantages".
 
 >>> seen.find([seen_key(os.lstat("live/model.glb"))])     # doctest: +SKIP
 [Sight(sha256='9f86d081…', folder='project/1/2026-11-21T10-53-15Z', path='edition/1/model.glb', …)]
@@ -218,7 +220,7 @@ class Seen:
         if connection is None or not self.path.exists():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(self.path, timeout=2.0)
-            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA journal_mode = TRUNCATE")
             connection.execute("PRAGMA synchronous = OFF")
             with connection:
                 connection.execute("BEGIN IMMEDIATE")
