@@ -197,8 +197,11 @@ def test_a_file_that_cannot_be_linked_is_copied(world: World, monkeypatch: pytes
     require_whole(world.stored(second), second)
 
 
-@pytest.mark.parametrize("damage", ["cut", "touched", "gone"])
-def test_a_stored_copy_that_is_not_as_written_is_not_inherited(world: World, damage: str) -> None:
+@pytest.mark.parametrize(
+    ("damage", "code"),
+    [("cut", "damaged.file-size"), ("touched", "noted.attributes"), ("gone", "damaged.file-missing")],
+)
+def test_a_stored_copy_that_is_not_as_written_is_not_inherited(world: World, damage: str, code: str) -> None:
     first = world.make(PROJECT)
     copy = stored(world, first, MODEL)
     if damage == "gone":
@@ -212,7 +215,7 @@ def test_a_stored_copy_that_is_not_as_written_is_not_inherited(world: World, dam
 
     assert second.name != first.name
     assert stored(world, second, MODEL).read_bytes() == (world.folder(PROJECT) / MODEL).read_bytes()
-    assert [(one.code, one.subject) for one in second.warnings] == [("damaged.file-size", MODEL)]
+    assert [(one.code, one.subject) for one in second.warnings] == [(code, MODEL)]
     require_whole(world.stored(second), second)
 
 

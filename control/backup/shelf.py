@@ -76,7 +76,7 @@ class Shelf:
             if wanted is not None and xattrs.read(xattrs.place_of(parent, name)) != xattrs.only(wanted, self._kinds):
                 return "noted.attributes"
         except OSError:
-            return "damaged.file-size"
+            return "damaged.file-missing"
         if self._damage.has(stored):
             return "damaged.file-bytes"
         stat = row.stat
@@ -84,7 +84,11 @@ class Shelf:
         wished = (stat.mode, stat.uid, stat.gid, stat.size, stat.mtime_ns)
         if found != wished and self._keeping.pressed(*found) != self._keeping.pressed(*wished):
             others = (found[0], *wished[1:3], *found[3:])
-            return OTHER_OWNER if others == wished else "damaged.file-size"
+            return OTHER_OWNER if others == wished else _fault(stored.st_size, stat.size)
         if stored.st_dev != self._device:
             self.bytes_elsewhere += room_of(stored)
         return ""
+
+
+def _fault(found: int, wished: int) -> str:
+    return "damaged.file-size" if found != wished else "noted.attributes"

@@ -25,7 +25,8 @@ from .sheets import STAT
 
 _MODE = 0o640
 _NANOSECONDS = 1_234_567_890_123_456_789
-_GRAINS = (1, 100, 1_000, 1_000_000, 1_000_000_000, 2_000_000_000)  # of times, in ns; FAT has the last
+# What file systems keep of a time, in ns: all, NTFS and SMB, 1 us, 1 ms, exFAT, ext3 and others, FAT.
+_GRAINS = (1, 100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)
 
 
 @dataclass(frozen=True, slots=True)
