@@ -165,6 +165,7 @@ def test_after_three_tries_that_took_too_long_it_goes_on_without_the_gate_and_sa
 
     assert snapshot.status.value == "partial"
     assert [(one.code, one.subject) for one in snapshot.problems] == [("changed", "")]
+    assert snapshot.problems[0].what.startswith("The gate could not be closed")  # a sentence: it has no subject
     assert header["gate"]["tries"] == 3
     assert 0 < header["gate"]["closed_seconds"] < 1
     assert writer.longest < header["gate"]["closed_seconds"] + 0.5

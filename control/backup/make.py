@@ -43,7 +43,7 @@ _TRIES = 3
 _WORTH_FLUSHING = 64 << 20  # bytes, while the rest is still being written
 _NOT_CLOSED = Problem(
     "changed",
-    "the gate could not be closed, or not for long enough; files and records may be of slightly different moments.",
+    "The gate could not be closed, or not for long enough; files and records may be of slightly different moments.",
     "",
     "Make another snapshot when the site is quieter, or raise gate.closed_at_most.",
 )
