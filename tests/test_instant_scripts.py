@@ -298,6 +298,7 @@ def test_a_script_that_writes_all_the_time_is_named_and_nobody_else_is(world: Wo
     def script() -> None:
         while not stop.wait(0.002):
             world.write(f"script/{time.monotonic_ns()}.log", "", SITE)
+            world.write("script/again.log", "same size", SITE)
 
     threads = [threading.Thread(target=one) for one in (proper, script)]
     for thread in threads:
@@ -312,6 +313,7 @@ def test_a_script_that_writes_all_the_time_is_named_and_nobody_else_is(world: Wo
     assert [outcome.status for outcome in outcomes] == [PARTIAL] * 3
     named = {one.subject for outcome in outcomes for one in outcome.problems}
     assert {name.partition("/")[0] for name in named} == {"script"}
+    assert "script/again.log" in named  # though it is written once more when the gate is open
 
 
 def test_stamps_of_another_clock_accuse_nobody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from keyframe.backup.copying import Copying
 from keyframe.model import OutcomeStatus, Snapshot
 from keyframe.stores import taking
 from keyframe.stores.draft_files import DraftFiles
-from keyframe.stores.gate import Gate
+from keyframe.stores.gate import Gate, Period
 from keyframe.stores.mongo import Mongo
 from keyframe.stores.trees import Tree
 from whole import require_whole
@@ -46,10 +46,10 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
             yield reader
 
     @contextlib.contextmanager
-    def before_gate(gate: Gate) -> Iterator[None]:
+    def before_gate(gate: Gate) -> Iterator[Period]:
         acts.pop("before gate", lambda: None)()
-        with closed(gate):
-            yield
+        with closed(gate) as period:
+            yield period
 
     monkeypatch.setattr(Copying, "bulk", after_bulk)
     monkeypatch.setattr(Mongo, "pinned", after_pin)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -10,8 +11,10 @@ from typing import Any
 
 import pytest
 from crash_child import Crasher
-from keyframe.backup import copying
+from keyframe.backup import bulk, copying
+from keyframe.stores.copies import TargetError
 from keyframe.stores.draft_files import DraftFiles
+from keyframe.stores.drafts import Drafts
 from whole import require_whole
 from world import SITE, World
 
@@ -124,6 +127,34 @@ def spoil(draft: Path) -> None:
     stat = zeros.stat()
     zeros.write_bytes(bytes(stat.st_size))
     os.utime(zeros, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def test_of_one_folder_of_large_files_each_is_known_as_soon_as_it_is_copied(
+    world: World, copied: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(40):
+        world.write(f"large/{number:02}.bin", f"{number:02}" * 250_000, SITE)  # half a megabyte, twenty in all
+    time.sleep(OLD_ENOUGH)
+    take_all = bulk.take_all
+
+    def failing(work: Any, *args: Any) -> Any:
+        if any(row.path.endswith(b"/39.bin") for row in work.rows.values()):
+            raise TargetError(errno.EIO, "Input/output error")
+        return take_all(work, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(copying, "_KEPT_EVERY", 0)  # the disks of tests are fast
+        patch.setattr(bulk, "take_all", failing)
+        patch.setattr(Drafts, "sweep", lambda *_: None)  # as where the machine stops there
+        assert world.done(world.office.desk.make(world.ask, SITE)).status.value == "failed"
+    done = {path for path in copied if path.startswith("large/")}
+    copied.clear()
+
+    snapshot = world.make(SITE)
+
+    require_whole(world.stored(snapshot), snapshot)
+    assert len(done) >= 30
+    assert not done & set(copied)
 
 
 @pytest.mark.parametrize("note", ["of another boot", "", None])

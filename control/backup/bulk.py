@@ -24,7 +24,7 @@ import msgspec
 from ..errors import CancelledError
 from ..model import Progress
 from ..stores.copies import TargetError
-from ..stores.rows import Noted, Row, noted_of, stat_bytes
+from ..stores.rows import UNKNOWN, Noted, Row, noted_of, stat_bytes
 from ..stores.taking import Taken, Work, take_all
 from ..stores.trees import Tree
 from .helpers import Helpers
@@ -38,7 +38,7 @@ _MOST_TWINS = 50_000
 
 KeepRow = Callable[[Row], None]
 KeepSheet = Callable[[Noted], None]
-_Waiting = tuple[Noted, "Future[Taken] | None", int]
+_Waiting = tuple[Noted, "list[Future[Taken]]", int]
 
 
 class Bulk:
@@ -78,8 +78,8 @@ class Bulk:
                     self._give(waiting.popleft(), out)
             except BaseException:
                 self._stopping.set()
-                for _, one, _ in waiting:
-                    if one is not None:
+                for _, pieces, _ in waiting:
+                    for one in pieces:
                         one.cancel()
                 raise
 
@@ -97,13 +97,18 @@ class Bulk:
                 if _is_work(row):
                     rows[number] = row
             if not rows:
-                return noted, None, 0
-        work = Work(*self._places, None if rows else noted, rows)
+                return noted, [], 0
         sizes = noted.sheet.sizes()
+        if not rows and sum(sizes) > _LARGE:  # several at a time, and each is known as soon as it is copied
+            rows = {number: row for number, row in enumerate(noted.rows()) if _is_work(row)}
+            noted = msgspec.structs.replace(noted, digests=bytes(len(UNKNOWN) * len(noted.sheet)))
         size = sum(sizes[number] for number in rows) if rows else sum(sizes)
         if self._helpers is not None and size <= _LARGE:
-            return noted, self._helpers.take(work), size
-        return noted, pool.submit(take_all, work, self._alive), 0
+            return noted, [self._helpers.take(Work(*self._places, None if rows else noted, rows))], size
+        if not rows:
+            return noted, [pool.submit(take_all, Work(*self._places, noted, {}), self._alive)], 0
+        works = [Work(*self._places, None, some) for some in _parted(rows, sizes)]
+        return noted, [pool.submit(take_all, work, self._alive) for work in works], 0
 
     def _note_twin(self, row: Row) -> None:
         """Mark a further link of a file that is being copied under another name."""
@@ -115,22 +120,34 @@ class Bulk:
                 self._firsts[inode] = None
 
     def _give(self, waiting: _Waiting, out: RowWriter) -> None:
-        noted, future, size = waiting
-        taken = Taken() if future is None else self._wait(future)
+        noted, pieces, size = waiting
+        taken = self._joined(pieces)
         self._read += size
         self._tell()
         if taken.digests and not taken.rows and not taken.missing and not noted.odd:
             done = msgspec.structs.replace(noted, digests=taken.digests)
             self._keep_sheet(done)
             out.note(done)
-        elif future is None and not any(row.copy == b"?" for row in noted.odd.values()):
+        elif not pieces and not any(row.copy == b"?" for row in noted.odd.values()):
             out.note(noted)
         elif not taken.digests and self._is_simple(noted, taken):
-            for row in taken.rows.values():
-                self._keep_row(row)
             out.note(noted.with_rows(taken.rows))
         else:
             self._give_rows(noted, taken, out)
+
+    def _joined(self, pieces: list[Future[Taken]]) -> Taken:
+        """What was taken of one sheet; rows are remembered at once."""
+        rows: dict[int, Row] = {}
+        missing: tuple[int, ...] = ()
+        digests = b""
+        for piece in pieces:
+            taken = self._wait(piece)
+            rows |= taken.rows
+            missing += taken.missing
+            digests = taken.digests
+            for row in taken.rows.values():
+                self._keep_row(row)
+        return Taken(digests, rows, missing)
 
     def _is_simple(self, noted: Noted, taken: Taken) -> bool:
         """Whether what was taken of a sheet is just what was asked for, and nobody waits for it."""
@@ -146,7 +163,7 @@ class Bulk:
             row = taken.rows.get(number) or (with_digests.row(number) if number not in noted.odd else old)
             if number in taken.missing or not self._is_complete(row):
                 continue
-            if number in taken.rows or (taken.digests and row.is_file and number not in noted.odd):
+            if number not in taken.rows and taken.digests and row.is_file and number not in noted.odd:
                 self._keep_row(row)
             rows.append(row)
         is_whole = len(rows) == len(noted.sheet)
@@ -193,6 +210,20 @@ class Bulk:
 
 def _at(noted: Noted, number: int) -> tuple[bytes, bytes]:
     return noted.sheet.stat(number), noted.sheet.mark(number)
+
+
+def _parted(rows: dict[int, Row], sizes: list[int]) -> Iterator[dict[int, Row]]:
+    """The rows in pieces of work: a thread shall not have all of a large directory."""
+    some: dict[int, Row] = {}
+    size = 0
+    for number, row in rows.items():
+        some[number] = row
+        size += sizes[number]
+        if size >= _LARGE // _THREADS:
+            yield some
+            some, size = {}, 0
+    if some:
+        yield some
 
 
 def _is_work(row: Row) -> bool:

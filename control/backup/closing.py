@@ -33,10 +33,11 @@ class TooLongError(Exception):
 
 
 class Limit:
-    """How long work may go on; `is_closed`: with the gate closed."""
+    """How long work may go on; `is_closed`: with the gate closed; `since_ns`: when we did that (wall clock), or 0."""
 
-    def __init__(self, watch: Watch, seconds: float | None = None, *, is_closed: bool) -> None:
+    def __init__(self, watch: Watch, seconds: float | None = None, *, is_closed: bool, since_ns: int = 0) -> None:
         self._watch = watch
+        self.since_ns = since_ns
         self._end = None if seconds is None else time.monotonic() + seconds
         self.is_closed = is_closed
 
@@ -83,7 +84,7 @@ class Closing:
                     self._rest(_BREATH)
                     continue
                 try:
-                    found = work(Limit(self._watch, self._most, is_closed=True))
+                    found = work(Limit(self._watch, self._most, is_closed=True, since_ns=period.since_ns))
                     self.period = period
                     return found
                 except TooLongError:

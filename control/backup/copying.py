@@ -17,7 +17,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import compress
+from itertools import chain, compress
 
 import structlog
 
@@ -39,7 +39,7 @@ from .filling import Filling
 from .freshening import Limits
 from .helpers import WORTH_COPYING, Helpers
 from .looking import Looking
-from .noticing import written_past
+from .noticing import Past, written_past
 from .row_files import Item, Relay, RowWriter, read_items, read_rows
 from .shelf import OlderCopies
 from .stores import Stores
@@ -85,6 +85,7 @@ class Copying:
     def _reset(self) -> None:
         self.problems: list[Problem] = []
         self.unknown: set[str] = set()
+        self._past: dict[bytes, None] = {}  # paths with a stamp of the time in which the gate is closed, in order
         self.left_out = LeftOut(is_site=self._scope.is_site)
 
     def _problem(self, path: str, code: str, what: str, hint: str) -> None:
@@ -198,6 +199,7 @@ class Copying:
             self._remove(files, was_there)
 
     def _look_at(self, row: Row, relay: Relay, files: DraftFiles, live: Descent, limit: Limit) -> None:
+        self._look_for_stamp(row, limit)
         was, key = relay.head, _key(row)
         while was is not None and _key(was) < key:
             relay.drop()
@@ -216,6 +218,11 @@ class Copying:
         found = self._take_again(was, row, files, live, limit)
         if found is not None:
             relay.add(found)
+
+    def _look_for_stamp(self, row: Row, limit: Limit) -> None:
+        """A later writing may hide it, so it is looked for here already."""
+        if 0 < limit.since_ns < row.stat.ctime_ns and not row.is_folder:
+            self._past[row.path] = None
 
     def _has_same_bytes(self, row: Row, live: Descent, limit: Limit) -> bool:
         try:
@@ -238,6 +245,7 @@ class Copying:
                 return row
         try:
             found = take(row, live, files, limit.check)
+            self._look_for_stamp(found, limit)
             self._keep(found)
             return found
         except TargetError:
@@ -267,7 +275,8 @@ class Copying:
         return lambda: self._notice(period, sheets)
 
     def _notice(self, period: Period, sheets: Iterator[Sheet]) -> None:
-        for one in written_past(self._live, sheets, self.rows(), period, self._watch):
+        seen = (Past(os.fsdecode(path), "was written") for path in self._past)
+        for one in chain(seen, written_past(self._live, sheets, self.rows(), period, self._watch)):
             if one.path not in self.unknown:
                 self.problems.append(one.problem())
                 if not one.is_folder:  # all that lies in it would be unknown as well

@@ -2,8 +2,8 @@
 
 Rules:
 
-- Looked for when the gate is open again, as nobody shall wait for it: what the same file was given once more by then
-  hides it. Of records nothing can be told.
+- Looked for when the gate is open again, as nobody shall wait for it, beside what the second look came across: a file
+  that is written after that look, and once more before this one, is not told. Of records nothing can be told.
 - A stamp within the time that the gate was closed is of something that did not ask at the gate (`Period`). Where stamps
   are made by another clock than this machine's, as on some network file systems, nothing is looked for.
 - A directory with such a stamp has had a name added or removed, which it does not tell: what the copy has of it and
