@@ -54,7 +54,7 @@ STEPS = {
     "mkdir": ("backup.staging", "Staging", "_make_folder", ""),
     "rename": ("backup.staging", "Staging", "_place", ""),
     "dress": ("backup.staging", "Staging", "_dress_live", ""),
-    "flush live": ("backup.finishing", "", "flush", ""),
+    "flush live": ("backup.staging", "", "flush_open", ""),
     "verify": ("backup.finishing", "Finishing", "_verify", ""),
     "unlock": ("stores.intents", "Intents", "remove", ""),
     "end": ("claims", "Claim", "end", ""),

@@ -142,7 +142,7 @@ BEFORE = [
     (headers.os, "replace"),
     (Intents, "write"),
 ]
-LIVE = [(Staging, name) for name in ("_place", "_remove", "_make_folder", "_dress_live")] + [(finishing, "flush")]
+LIVE = [(Staging, name) for name in ("_place", "_remove", "_make_folder", "_dress_live")] + [(staging, "flush_open")]
 
 
 @pytest.mark.parametrize("number", CODES)

@@ -22,7 +22,7 @@ import structlog
 from ..errors import CancelledError, DamagedError, KeyframeError, NoRoomError, NotFoundError, Problem, UnavailableError
 from ..model import Order, Outcome, OutcomeStatus, Plan, Progress, Reason, Scope
 from ..patterns import Exclusion
-from ..stores.disk import flush, translate
+from ..stores.disk import translate
 from ..stores.intents import Intent
 from .compare import Compare, Target
 from .edited import edited_in, problems_of, without
@@ -147,7 +147,7 @@ class Finishing:
         try:
             change_database(self._stores, target, plan, watch, (4, STEPS))
             staging.move(plan, watch, (4, STEPS))
-            flush(self._stores.settings.working)
+            staging.flush()
         except OSError as error:
             raise translate(error, "live files", "the restore is not complete and will be finished") from error
 

@@ -126,7 +126,7 @@ def _is_lost(before: int, now: int, *, nothing: bool) -> bool:
 
 
 def _problem(noun: str, before: int, now: int, since: str) -> Problem:
-    gone = f"all {before} {noun}" if now == 0 else f"{before - now} of {before} {noun}"
+    gone = f"all {before:,} {noun}" if now == 0 else f"{before - now:,} of {before:,} {noun}"
     what = f"{gone[0].upper()}{gone[1:]} have gone since {since}."
     hint = "Look whether a disk is not mounted. If this is right, make another snapshot and confirm it."
     return Problem("shrunk", what, noun, hint)

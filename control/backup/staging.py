@@ -22,7 +22,16 @@ from ..model import Change, FileEntry, Plan, PlanItem, Progress, Scope
 from ..plan import entry_of
 from ..stores.attributes import give, place_of
 from ..stores.copies import TargetError, copy_file, copy_link
-from ..stores.disk import free_bytes, remove_tree, require_room, scratch_name, sweep_scratch, translate
+from ..stores.disk import (
+    flush_open,
+    free_bytes,
+    opened,
+    remove_tree,
+    require_room,
+    scratch_name,
+    sweep_scratch,
+    translate,
+)
 from ..stores.files import RESERVED, Descent
 from ..stores.seen import Copy, seen_key
 from ..stores.sparse import room_of
@@ -51,17 +60,24 @@ class Staging:
         self._target = target
         self._live = stores.live_tree(target.scope)
         self._folder = stores.settings.working / RESERVED / scratch_name(target.scope, key)
+        self._open = -1  # before anything is written: else another's flush may be told of what is lost
 
     def __enter__(self) -> Staging:
         try:
             sweep_staged(self._stores, self._target.scope)
             self._folder.mkdir(parents=True, mode=0o700)
+            self._open = opened(self._stores.settings.working)
         except OSError as error:
             raise translate(error, str(self._folder), "nothing was changed") from error
         return self
 
     def __exit__(self, *_: object) -> None:
+        os.close(self._open)
         remove_tree(self._folder)
+
+    def flush(self) -> None:
+        """Bring what was staged and moved to the disk."""
+        flush_open(self._open)
 
     def fill(self, plan: Plan, watch: Watch, step: tuple[int, int]) -> None:
         """Copy what the plan brings into the staging folder.

@@ -139,8 +139,7 @@ def has_our_clock(folder: Path) -> bool:
 def require_room(folder: Path, needed: int, what: str, names: int = 0) -> None:
     """Raise NoRoomError, with both numbers, where `folder` has less room than `needed` bytes, or than for so many new
     files, directories and links."""
-    room = _room(folder)
-    free = room.f_bavail * room.f_frsize
+    room, free = _room(folder), free_bytes(folder)
     wants, has = f"{needed / 1e6:.1f} MB", f"{free / 1e6:.1f} MB free"
     if room.f_files and names > room.f_favail:  # where inodes are not counted, there is no limit
         wants, has = f"{names:,} new files and folders", f"room for {room.f_favail:,}"

@@ -40,7 +40,11 @@ class Keeping:
     def pressed(self, mode: int, uid: int, gid: int, size: int, mtime_ns: int) -> bytes:
         """A stat without what is not kept."""
         mode, owner = mode if self.modes else modes.S_IFMT(mode), (uid, gid) if self.owners else (0, 0)
-        return STAT.pack(mode, *owner, size, mtime_ns - mtime_ns % self.grain)
+        return STAT.pack(mode, *owner, size, self.cut(mtime_ns))
+
+    def cut(self, time_ns: int) -> int:
+        """A time as it is kept."""
+        return time_ns - time_ns % self.grain
 
 
 WHOLE = Keeping()

@@ -37,6 +37,7 @@ from .draft import Draft
 from .drafts import Drafts
 from .file_lines import FileLine, read_lines
 from .headers import NO_DATE, Labels, damaged_header, labels_of, named_moment, read_header, read_labels, write_json
+from .keeping import keeping_of
 from .manifest import read_collections, read_manifest
 from .validator import Told, Validator
 
@@ -183,7 +184,9 @@ class Repository:
         """What a look at all of a snapshot finds; of one of the site, where `scope` is a project, at its part."""
         folder = self.folder(snapshot.scope, snapshot.name)
         part = scope.project_id if snapshot.scope != scope else None
-        return Validator(folder, quick=quick, scope=snapshot.scope, part=part or "", told=told).run(now)
+        keeping = keeping_of(self.root)
+        look = Validator(folder, quick=quick, scope=snapshot.scope, part=part or "", told=told, keeping=keeping)
+        return look.run(now)
 
     # --- writing
 

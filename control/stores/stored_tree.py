@@ -23,6 +23,7 @@ from pathlib import Path
 
 from ..model import FileEntry
 from .attributes import only, place_of, read
+from .keeping import WHOLE, Keeping
 
 _MOST = 1 << 30  # bytes of a file that is read as a whole; a spoilt one may say that it is as large as any
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -164,18 +165,19 @@ class StoredTree:
         return above
 
 
-def is_dressed(entry: FileEntry, seen: Seen, kinds: frozenset[bytes]) -> bool:
+def is_dressed(entry: FileEntry, seen: Seen, kinds: frozenset[bytes], keeping: Keeping = WHOLE) -> bool:
     """Whether mode, time and extended attributes are those of the manifest; owners are not compared, only root can keep
     them.
 
     Parameters
     ----------
     kinds: the attributes that this disk can have, see `kept_at`.
+    keeping: what else it keeps.
     """
     status = seen.stat
-    if entry.kind != "link" and modes.S_IMODE(status.st_mode) != entry.mode:
+    if entry.kind != "link" and keeping.modes and modes.S_IMODE(status.st_mode) != entry.mode:
         return False
-    if entry.kind != "directory" and status.st_mtime_ns != entry.mtime_ns:
+    if entry.kind != "directory" and status.st_mtime_ns not in (entry.mtime_ns, keeping.cut(entry.mtime_ns)):
         return False
     if entry.kind == "link" and os.geteuid() != 0:
         return True

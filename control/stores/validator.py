@@ -34,6 +34,7 @@ from .files import path_key
 from .findings import Findings
 from .header_fields import mistakes_of, unknown_in
 from .headers import NO_LABELS, labels_from
+from .keeping import WHOLE, Keeping
 from .manifest import read_manifest
 from .readings import CHUNK, Read, Readings
 from .stored_tree import Seen, StoredTree, is_dressed, open_file, read_small
@@ -63,6 +64,7 @@ class Validator:
         scope: Scope | None = None,
         part: str = "",
         told: Told = lambda _done, _total: None,
+        keeping: Keeping = WHOLE,
     ) -> None:
         """Of the snapshot in `folder`.
 
@@ -71,6 +73,7 @@ class Validator:
         quick: compare names and sizes; read the small files only.
         scope: whose snapshot it has to be; None: whatever its header says.
         part: the id of a project: of a snapshot of the site only this project's files, and what all share.
+        keeping: what its disk is known to keep of files.
         """
         self._folder = folder
         self._quick = quick
@@ -84,7 +87,7 @@ class Validator:
         self._all = Counter[str]()  # files, documents and bytes of the whole manifest
         self._of_projects: dict[str, Counter[str]] = {}
         self._sums: Sums | None = None
-        self._kinds = kept_at(str(folder / "files"))
+        self._kinds, self._keeping = kept_at(str(folder / "files")), keeping
 
     def run(self, now: datetime) -> Verdict:
         """Look at all of it.
@@ -255,7 +258,7 @@ class Validator:
             self._files, self._bytes = self._files + 1, self._bytes + entry.size
             if self._quick and self._files % _FILES_APART == 0:
                 self._read(self._bytes)
-        dressed = is_dressed(entry, seen, self._kinds)
+        dressed = is_dressed(entry, seen, self._kinds, self._keeping)
         if entry.kind == "file":
             if seen.stat.st_size != entry.size:
                 findings.add("damaged.file-size", subject, found=seen.stat.st_size, expected=entry.size)
