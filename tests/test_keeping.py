@@ -22,7 +22,7 @@ from world import PROJECT, World
 
 OLD_ENOUGH = seen.RACY_NS / 1e9 + 0.1
 REGULAR = 0o100644
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to others")
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to others")
 
 
 class _Header(ctypes.Structure):
@@ -55,6 +55,7 @@ def give_away(world: World) -> None:
         os.chown(path, 1234, 4321, follow_symlinks=False)
 
 
+@as_root
 @pytest.mark.parametrize("helped", [True, False])
 def test_where_owners_are_refused_files_are_shared_all_the_same(
     world: World, monkeypatch: pytest.MonkeyPatch, helped: bool
@@ -88,6 +89,7 @@ def test_where_owners_are_refused_files_are_shared_all_the_same(
     require_whole(world.stored(two), two)
 
 
+@as_root
 def test_copies_that_another_user_wrote_are_not_called_damaged_by_root(world: World) -> None:
     give_away(world)
     time.sleep(OLD_ENOUGH)
@@ -103,6 +105,7 @@ def test_copies_that_another_user_wrote_are_not_called_damaged_by_root(world: Wo
     assert owners == {1234}
 
 
+@as_root
 def test_a_disk_that_keeps_all_is_known_as_such(tmp_path: Path) -> None:
     assert keeping_of(tmp_path) == WHOLE
     assert keeping_of(tmp_path / "away") == WHOLE

@@ -117,7 +117,7 @@ class Copying:
         """Look at all live paths; about how many bytes have to be copied, and how many names that takes."""
         self._tells_time = has_our_clock(self._stores.settings.working / RESERVED)  # may give the top a new stamp
         self._looking.run(self._draft.rows(0))
-        return self._looking.bytes_needed, self._looking.files_needed + self._looking.others
+        return self._looking.bytes_needed, self._looking.names_needed
 
     def bulk(self) -> None:
         """Copy what has no stored copy; nobody is kept from writing meanwhile."""

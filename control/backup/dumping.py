@@ -72,7 +72,6 @@ class Dumping:
         self._newest = older.newest
         self._damage = older.damage
         self._older = self._entries_of(older.newest)
-        self._closed: dict[int, CollectionEntry] = {}  # by number of those that are read
         self._aside: dict[str, Path] = {}  # capped collections that were read with the gate closed
 
     def read_capped(self, reader: Reader, infos: dict[str, CollectionInfo], limit: Limit) -> None:
@@ -107,10 +106,10 @@ class Dumping:
                 pool = stack.enter_context(JsonPool(helpers_here())) if self._with_json else None
                 means = Means(pool, self._older_dump, self._watch.check)
                 blocks = stack.enter_context(ReadAhead(self._blocks(reader, kept), self._watch.check))
-                self._write(dump, kept, means, iter(blocks))
+                closed = self._write(dump, kept, means, iter(blocks))
                 if self._stores.mongo.collections(self._scope) != infos:
                     return False
-                self._close(dump, kept)
+                self._close(dump, kept, closed)
         except ReadAgainError:
             return False
         for path in self._aside.values():
@@ -157,9 +156,10 @@ class Dumping:
 
     def _write(
         self, dump: Dump, infos: list[CollectionInfo], means: Means, blocks: Iterator[tuple[int, Block]]
-    ) -> None:
+    ) -> dict[int, CollectionEntry]:
+        """What is complete already, by its number: all but collections whose JSON is late."""
         found, late = next(blocks, None), 0
-        self._closed = {}
+        closed: dict[int, CollectionEntry] = {}
         for number, info in enumerate(infos):
             self._watch.check()
             writer = self._draft.collection(info, means)
@@ -175,13 +175,14 @@ class Dumping:
             dump.writers.append(writer)
             late += writer.is_late
             if not writer.is_late or late > _MOST_LATE:
-                self._closed[number] = writer.close(outside_instant=self._is_outside(info))
+                closed[number] = writer.close(outside_instant=self._is_outside(info))
+        return closed
 
-    def _close(self, dump: Dump, infos: list[CollectionInfo]) -> None:
+    def _close(self, dump: Dump, infos: list[CollectionInfo], closed: dict[int, CollectionEntry]) -> None:
         """All has been read: make the JSON that could not keep up."""
         for number, (info, writer) in enumerate(zip(infos, dump.writers, strict=True)):
             told = partial(self._tell_json, writer, info.name)
-            entry = self._closed.get(number) or writer.close(outside_instant=self._is_outside(info), told=told)
+            entry = closed.get(number) or writer.close(outside_instant=self._is_outside(info), told=told)
             dump.entries.append(entry)
 
     def _tell_json(self, writer: CollectionWriter, name: str, done: int) -> None:

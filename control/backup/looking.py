@@ -57,7 +57,7 @@ class Looking:
         self.files_needed = 0  # without a stored copy
         self.bytes_needed = 0  # by those
         self.bytes_to_read = 0
-        self.others = 0  # directories and links
+        self._others = 0  # directories and links
         self.paths = 0
         self.damaged: list[Problem] = []  # stored copies that are not what was written
         self.has_news = False  # whether there is anything that the last make did not know for certain
@@ -70,11 +70,16 @@ class Looking:
                 self._watch.check()
                 out.note(comparing.noted(sheet))
                 self.paths += len(sheet)
-                self.others += len(sheet) - sheet.kinds.count(FILE)
+                self._others += len(sheet) - sheet.kinds.count(FILE)
                 known = max(self.paths, self._newest.files if self._newest is not None else 0)
                 self._watch.progress(Progress("looking at files", 1, 4, self.paths, known, "files"))
             comparing.end()
             self.bytes_needed += shelf.bytes_elsewhere + self.paths * _NOTED
+
+    @property
+    def names_needed(self) -> int:
+        """How many new names a snapshot takes: those of files to be copied, of directories and of links."""
+        return self.files_needed + self._others
 
     def _comparing(self, shelf: Shelf) -> _Comparing:
         older: Iterator[FileLine] = iter(())

@@ -84,11 +84,9 @@ class Shelf:
         wished = (stat.mode, stat.uid, stat.gid, stat.size, stat.mtime_ns)
         if found != wished and self._keeping.pressed(*found) != self._keeping.pressed(*wished):
             others = (found[0], *wished[1:3], *found[3:])
-            return OTHER_OWNER if others == wished else _fault(stored.st_size, stat.size)
+            if others == wished:
+                return OTHER_OWNER
+            return "damaged.file-size" if stored.st_size != stat.size else "noted.attributes"
         if stored.st_dev != self._device:
             self.bytes_elsewhere += room_of(stored)
         return ""
-
-
-def _fault(found: int, wished: int) -> str:
-    return "damaged.file-size" if found != wished else "noted.attributes"

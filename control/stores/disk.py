@@ -37,23 +37,17 @@ def translate(error: OSError, subject: str, state: str) -> KeyframeError:
     )
 
 
-def flush(folder: Path) -> None:
-    """Bring everything written to the file system of `folder` to the disk (syncfs), its names included."""
-    descriptor = opened(folder)
-    try:
-        flush_open(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def opened(folder: Path) -> int:
     """A descriptor for `flush_open`."""
     return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def flush_open(descriptor: int) -> None:
-    """As `flush`, of an open directory. What was lost since it was opened is told, also where another process has been
-    told of it: of what was lost before, only where nobody has (errseq in the kernel's documentation)."""
+    """Bring everything written to the file system of an open directory to the disk (syncfs), its names included.
+
+    What was lost since it was opened is told, also where another process has been told of it: of what was lost before,
+    only where nobody has (errseq in the kernel's documentation).
+    """
     if _libc.syncfs(descriptor) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

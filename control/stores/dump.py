@@ -59,6 +59,10 @@ class Means:
     check: Callable[[], None]
 
 
+def _nothing(_: int) -> None:
+    """Nobody wants to know how far it is."""
+
+
 class CollectionWriter:
     """Writes one collection twice: BSON as mongorestore reads it, and extended JSON, a line per document."""
 
@@ -112,7 +116,7 @@ class CollectionWriter:
             assert self._bson is not None  # noqa: S101  (`_begin` made it)
             self._entry = replace(self._entry, sha256=self._bson.close())
 
-    def close(self, *, outside_instant: bool = False, told: Callable[[int], object] = int) -> CollectionEntry:
+    def close(self, *, outside_instant: bool = False, told: Callable[[int], object] = _nothing) -> CollectionEntry:
         """Make the JSON that is missing, and write what describes the collection; errors as `add`.
 
         Parameters
