@@ -89,9 +89,10 @@ def in_the_middle(monkeypatch: pytest.MonkeyPatch, acts: list[Callable[[], Any]]
 def after_the_last_read(monkeypatch: pytest.MonkeyPatch, acts: list[Callable[[], Any]]) -> None:
     write = Dumping._write
 
-    def changing(dumping: Dumping, *args: Any) -> None:
-        write(dumping, *args)
+    def changing(dumping: Dumping, *args: Any) -> Any:
+        written = write(dumping, *args)
         once(acts)
+        return written
 
     monkeypatch.setattr(Dumping, "_write", changing)
 
