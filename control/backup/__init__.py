@@ -14,13 +14,14 @@ from ..errors import NotFoundError, Problem
 from ..model import Action, Job, Order, Outcome, OutcomeStatus, Permit, Plan, Reason, Scope, Snapshot, Status
 from ..stores.disk import LEAST, require_room
 from ..stores.intents import Intent
-from .compare import Compare, Target
+from .compare import Compare
 from .finishing import Finishing, carried_out
 from .inventory import LiveInventory, StoredInventory
 from .make import Make
 from .restore import Restore, require_whole
 from .staging import sweep_staged
 from .stores import Stores
+from .target import Target
 from .verify import Verify
 from .watches import Watch
 

@@ -24,12 +24,13 @@ from ..model import Order, Outcome, OutcomeStatus, Plan, Progress, Reason, Scope
 from ..patterns import Exclusion
 from ..stores.disk import translate
 from ..stores.intents import Intent
-from .compare import Compare, Target
+from .compare import Compare
 from .edited import edited_in, problems_of, without
 from .inventory import LiveInventory, StoredInventory
 from .records import change_database
 from .staging import Staging
 from .stores import Stores
+from .target import Target
 from .watches import Silent, Unstoppable, Watch
 
 log = structlog.get_logger(__name__)

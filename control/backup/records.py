@@ -18,10 +18,10 @@ from dataclasses import replace
 
 from ..model import BUCKETS, Change, Plan, PlanItem, Progress
 from ..stores.mongo_write import RecordChange
-from .compare import Target
 from .inventory import StoredInventory
 from .stores import Stores
 from .structure import is_view
+from .target import Target
 from .watches import Silent, Watch
 
 _MOST_CHANGES = 50_000

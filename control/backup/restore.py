@@ -22,12 +22,13 @@ from ..errors import DamagedError, KeyframeError, StaleError, UnavailableError
 from ..model import Order, Outcome, Plan, Progress, Reason, RestoreMark, Snapshot, Status
 from ..stores.disk import LEAST, require_room
 from ..stores.intents import Intent
-from .compare import Compare, Target
+from .compare import Compare
 from .finishing import STEPS, Finishing, nothing_to_do
 from .inventory import LiveInventory, StoredInventory
 from .make import Made, Make
 from .staging import Staging
 from .stores import Stores
+from .target import Target
 from .watches import Quiet, Watch, Within
 
 log = structlog.get_logger(__name__)

@@ -36,10 +36,10 @@ from ..stores.files import RESERVED, Descent
 from ..stores.seen import Copy, seen_key
 from ..stores.sparse import room_of
 from ..stores.trees import Tree
-from .compare import Target
 from .edited import is_as_planned
 from .inventory import StoredInventory
 from .stores import Stores
+from .target import Target
 from .watches import Watch
 
 _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)

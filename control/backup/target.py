@@ -1,0 +1,64 @@
+"""What a plan is about: which part of a scope shall be brought to what a snapshot holds.
+
+>>> Target(Scope.site(), snapshot, Selection(projects=("65a1…",)), people=False).owners      # doctest: +SKIP
+(Scope(project_id='65a1…'),)
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from ..errors import Problem
+from ..model import Change, PlanItem, Scope, Selection, Snapshot
+from ..plan import Slice, Tally
+from .inventory import Part
+from .sparing import Sparing
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What shall be brought to what: a scope (or some projects or editions of it) to what a snapshot holds."""
+
+    scope: Scope
+    snapshot: Snapshot
+    selection: Selection
+    people: bool
+
+    @property
+    def owners(self) -> tuple[Scope, ...]:
+        """The projects whose records are meant; none: all of the site."""
+        if not self.scope.is_site:
+            return (self.scope,)
+        return tuple(Scope.project(one) for one in self.selection.projects)
+
+    @property
+    def is_whole_site(self) -> bool:
+        return self.scope.is_site and self.selection.is_empty
+
+    def paths(self, edition_folder: str) -> Slice:
+        if self.scope.is_site:
+            return Slice(tuple(f"project/{one}" for one in self.selection.projects))
+        return Slice(tuple(f"{edition_folder}/{one}" for one in self.selection.editions))
+
+
+@dataclass(slots=True)
+class PlanDraft:
+    """A plan while it is computed, with what will be told about it."""
+
+    part: Part
+    sparing: Sparing
+    tally: Tally = field(default_factory=Tally)
+    needed: int = 0
+    conflicts: list[Problem] = field(default_factory=list)
+    moved: set[str] = field(default_factory=set)  # folders of editions that now belong elsewhere
+    people: Counter[Change] = field(default_factory=Counter)
+    new_projects: dict[str, str] = field(default_factory=dict)  # id -> title, of those that come back
+    new_editions: dict[str, str] = field(default_factory=dict)
+    rewritten: set[str] = field(default_factory=set)  # collections that are dropped and made again
+    whole: set[str] = field(default_factory=set)  # collections without records of their own in the plan
+
+    def add(self, item: PlanItem) -> None:
+        self.tally.add(item)
+        if item.change is not Change.DELETE:
+            self.needed += item.bytes
