@@ -16,7 +16,7 @@ import time
 import structlog
 
 from .errors import CancelledError, KeyframeError, UnavailableError
-from .model import Job, Outcome, Progress
+from .model import Fence, Job, Outcome, Progress
 from .stores.jobs import JobStore
 from .stores.locks import Entry, ScopeLocks
 
@@ -127,6 +127,28 @@ class Claim:
                 subject=f"job {self.job.id}",
                 hint="Order it again.",
             )
+
+    @property
+    def told(self) -> Progress:
+        """How far it was told to be last."""
+        return self._progress
+
+    def confirm(self) -> None:
+        """Ask the server whether the scope is still held: before something is published.
+
+        Raises
+        ------
+        CancelledError: as `check` does. UnavailableError: it does not answer.
+        """
+        self.check()
+        if not self._store.progress(self.job.id, self.job.fence, self._progress):
+            self._lease.lost.set()
+            self.check()
+
+    @property
+    def fence(self) -> Fence:
+        """What a transaction is bound to."""
+        return Fence(self.job.id, self.job.fence)
 
     def stop(self) -> None:
         """Ask the work to stop at its next `check`; from any thread."""

@@ -138,6 +138,26 @@ class StaleError(KeyframeError):
         self.report = report or {}
 
 
+class UnsafeError(KeyframeError):
+    """The state before a restore could not be kept as a whole; `problems` name the gaps, `digest` is of them.
+
+    Whoever gives the digest back (`confirm`) says that they do not matter; `report` is the plan.
+    """
+
+    kind = "unsafe"
+
+    def __init__(self, problems: tuple[Problem, ...], digest: str, report: dict[str, object]) -> None:
+        left_out = "1 thing is left out" if len(problems) == 1 else f"{len(problems)} things are left out"
+        super().__init__(
+            f"The state of now cannot be kept as a whole: {left_out}.",
+            subject="safety snapshot",
+            hint="Mend what is named, or confirm that it does not matter; nothing was changed.",
+        )
+        self.problems = problems
+        self.digest = digest
+        self.report = report
+
+
 class DamagedError(KeyframeError):
     """Bytes and manifest of a snapshot disagree; `damage` names the kind, it is the second half of the code."""
 

@@ -149,12 +149,12 @@ class Jobs:
         """Whether some worker was heard within the last 5 s."""
         return self._store.beats(ALIVE_SECONDS)
 
-    def sweep(self, recovered: Callable[[Job], Outcome | None] = lambda _: None) -> tuple[Job, ...]:
+    def sweep(self, recovered: Callable[[Claim], Outcome | None] = lambda _: None) -> tuple[Job, ...]:
         """End the jobs whose holder is gone: dead on this machine, or elsewhere with a lease that lapsed.
 
         Parameters
         ----------
-        recovered: told each restore and undo among them, while its scope is held; returns how it came out, or None
+        recovered: given each restore and undo among them, as claimed anew; returns how it came out, or None
             when it had not begun to change anything. What it raises goes on to the caller; the job stays as it is, and
             the next sweep meets it again.
 
@@ -168,21 +168,23 @@ class Jobs:
         self._still_held()
         return tuple(job for job in ended if job is not None)
 
-    def _end_lost(self, job: Job, entry: Entry | None, recovered: Callable[[Job], Outcome | None]) -> Job | None:
+    def _end_lost(self, job: Job, entry: Entry | None, recovered: Callable[[Claim], Outcome | None]) -> Job | None:
         if entry is None:  # somebody removed the locks by hand
             held = self._locks.take(job.order.scope, job.id, "recovery", self._seconds)
         else:
             held = self._locks.seize(entry, self._seconds) if self._is_gone(entry) else None
         if held is None:
             return None
-        if self._store.refence(job.id, job.fence, held.fence) is None:  # it ended meanwhile
+        ours = self._store.refence(job.id, job.fence, held.fence)
+        if ours is None:  # it ended meanwhile
             self._locks.free(held)
             return None
         lease = self._lease(held)
+        claim = Claim(ours, self._store, lease)
         try:
             asks = job.order.act in (Action.RESTORE, Action.UNDO)
-            outcome = (recovered(job) if asks else None) or WORKER_LOST
-            ended = self._store.end(job.id, held.fence, outcome, job.progress)
+            outcome = (recovered(claim) if asks else None) or WORKER_LOST
+            ended = self._store.end(job.id, held.fence, outcome, claim.told)
         except BaseException:
             lease.abandon()
             with suppress(UnavailableError):

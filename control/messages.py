@@ -337,6 +337,6 @@ def _untouched(job: Job) -> bool:
     outcome = job.outcome
     if outcome is None or job.order.act in (Action.MAKE, Action.PREVIEW, Action.VERIFY):
         return True
-    if outcome.status is not OutcomeStatus.FAILED or outcome.safety is None:
+    if outcome.safety is None:
         return True
     return outcome.report is None or outcome.problems[0].code == "stale"

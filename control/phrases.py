@@ -40,6 +40,7 @@ _REASONS = {
     "not-found": "it is not there",
     "busy": "something else is running",
     "stale": "something changed since you looked",
+    "unsafe": "the state of now cannot be kept as a whole",
     "damaged": "the snapshot is damaged",
     "no-room": "the disk has no room",
     "unavailable": "the database or a disk did not answer",

@@ -13,7 +13,9 @@ Rules:
 from __future__ import annotations
 
 import itertools
+import re
 from contextlib import suppress
+from dataclasses import dataclass
 
 from .backroom import Backroom
 from .catalogue import Wish, everything
@@ -34,6 +36,19 @@ from .model import (
     Selection,
     Snapshot,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Consent:
+    """What whoever orders a restore has said yes to: a plan, what is newer than it, gaps of the safety snapshot."""
+
+    plan: str = ""
+    newer: bool = False
+    gaps: str = ""
+
+
+_NONE = _Consent()
+_DIGEST = re.compile(r"(?:[0-9a-f]{64})?\Z")
 
 
 class RestoreDesk:
@@ -77,16 +92,28 @@ class RestoreDesk:
         selection: Selection | None = None,
         people: bool | None = None,
         plan: str = "",
+        *,
+        newer: bool = False,
+        confirm: str = "",
     ) -> Job:
-        """Order a restore; `plan` is the digest of the preview that was agreed to.
+        """Order a restore.
+
+        Parameters
+        ----------
+        plan: the digest of the preview that was agreed to. newer: what changes until the restore begins is agreed to
+        as well. confirm: the digest of the gaps that a safety snapshot may have, of the outcome that named them.
 
         Raises
         ------
         NotFoundError: no such snapshot or plan. InvalidError: plan and the rest do not fit each other.
         """
+        consent = _Consent(plan, newer, _digest(confirm))
         if not plan:
+            if newer:
+                what = "Nothing was agreed to, so nothing can be newer than it."
+                raise InvalidError(what, subject="accept", hint="Give a plan, or leave it out; nothing was changed.")
             permit, wish = self._wish(actor, Action.RESTORE, scope, name, everything(selection))
-            return self._submit(permit, wish, self._people(permit, wish, people))
+            return self._submit(permit, wish, self._people(permit, wish, people), consent)
         agreed = self.plan(actor, plan)
         wanted = agreed.selection if selection is None else selection
         if agreed.target != scope and agreed.target.project_id and selection is None:
@@ -101,14 +128,18 @@ class RestoreDesk:
                 subject=f"plan {plan[:12]}",
                 hint="Preview what you want to restore, and give the digest of that plan; nothing was changed.",
             )
-        return self._submit(permit, wish, self._people(permit, wish, agreed.people), plan)
+        return self._submit(permit, wish, self._people(permit, wish, agreed.people), consent)
 
-    def undo(self, actor: Actor, scope: Scope, name: str = "") -> Job:
-        """Order the undo of the restore that the snapshot `name` was made for; no name: of the scope's latest one."""
+    def undo(self, actor: Actor, scope: Scope, name: str = "", *, confirm: str = "") -> Job:
+        """Order the undo of the restore that the snapshot `name` was made for; no name: of the scope's latest one.
+
+        `confirm` as for a restore.
+        """
+        consent = _Consent(gaps=_digest(confirm))
         permit = self._back.reception.permit(actor, Action.UNDO, scope)
         if not name:
             snapshot, mark = self._back.catalogue.latest_mark(permit.scope)
-            return self._submit_undo(permit, snapshot, mark)
+            return self._submit_undo(permit, snapshot, mark, consent)
         snapshot = self._own(permit, name)
         if snapshot.undoable is None:
             raise InvalidError(
@@ -116,10 +147,10 @@ class RestoreDesk:
                 subject=snapshot.name,
                 hint="Restore it instead, if its state is wanted.",
             )
-        return self._submit_undo(permit, snapshot, snapshot.undoable)
+        return self._submit_undo(permit, snapshot, snapshot.undoable, consent)
 
-    def undo_job(self, actor: Actor, job_id: str) -> Job:
-        """Order the undo of the restore that a job carried out."""
+    def undo_job(self, actor: Actor, job_id: str, *, confirm: str = "") -> Job:
+        """Order the undo of the restore that a job carried out; `confirm` as for a restore."""
         job = self.job(actor, job_id)
         permit = self._back.reception.permit(actor, Action.UNDO, job.order.scope)
         outcome = job.outcome
@@ -129,7 +160,29 @@ class RestoreDesk:
         snapshot, mark = self._back.catalogue.mark_of(permit.scope, job.id, outcome.safety or "")
         if mark.state != "done":
             raise InvalidError("This restore is undone already.", subject=f"job {job_id}", hint="Nothing was changed.")
-        return self._submit_undo(permit, snapshot, mark)
+        return self._submit_undo(permit, snapshot, mark, _Consent(gaps=_digest(confirm)))
+
+    def turn_back(self, actor: Actor, scope: Scope) -> None:
+        """Ask for the state before, where a restore has begun and cannot be finished; its job ends with it.
+
+        Raises
+        ------
+        NotFoundError: no restore of this scope is unfinished.
+        """
+        permit = self._back.reception.permit(actor, Action.RESTORE, scope)
+        if permit.scope not in self._back.intents.open():
+            raise NotFoundError("No restore is unfinished here.", subject="restore", hint="Nothing was changed.")
+        self._back.intents.turn_back(permit.scope)
+        self._back.reception.note(actor, "turn back", permit.scope, "done")
+
+    def turn_job_back(self, actor: Actor, job_id: str) -> Job:
+        """The same for the restore that a job is at."""
+        job = self.job(actor, job_id)
+        intent = self._back.intents.read(job.order.scope)
+        if intent is None or intent.job != job.id:
+            raise NotFoundError("This job has no restore to be finished.", subject="job", hint="Nothing was changed.")
+        self.turn_back(actor, job.order.scope)
+        return job
 
     def job(self, actor: Actor, job_id: str) -> Job:
         """A job of a scope that the actor may see; the same NotFoundError where there is none."""
@@ -167,7 +220,7 @@ class RestoreDesk:
             self._back.reception.permit(permit.actor, Action.PEOPLE, permit.scope)
         return people
 
-    def _submit(self, permit: Permit, wish: Wish, people: bool, plan: str = "") -> Job:
+    def _submit(self, permit: Permit, wish: Wish, people: bool, consent: _Consent = _NONE) -> Job:
         return self._back.jobs.submit(
             Order(
                 permit.action,
@@ -177,11 +230,13 @@ class RestoreDesk:
                 snapshot=wish.snapshot.name,
                 selection=wish.selection,
                 people=people,
-                plan=plan,
+                plan=consent.plan,
+                takes_newer=consent.newer,
+                accepted=consent.gaps,
             )
         )
 
-    def _submit_undo(self, permit: Permit, snapshot: Snapshot, mark: RestoreMark) -> Job:
+    def _submit_undo(self, permit: Permit, snapshot: Snapshot, mark: RestoreMark, consent: _Consent) -> Job:
         """An undo brings back exactly what the restore was about, nothing beside it."""
         redo = False
         with suppress(NotFoundError):  # the history of jobs may be lost; it only serves the words here
@@ -200,5 +255,14 @@ class RestoreDesk:
                 people=mark.people,
                 mark_job=mark.job,
                 redo=redo,
+                accepted=consent.gaps,
             )
         )
+
+
+def _digest(text: str) -> str:
+    """What confirms gaps; empty: nothing does."""
+    if not _DIGEST.match(text):
+        what = "This confirms nothing: it is not the digest that the refusal named."
+        raise InvalidError(what, subject="confirm", hint="Copy it from there; nothing was changed.")
+    return text

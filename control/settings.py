@@ -92,6 +92,15 @@ class EngineSettings(_Part):
     fresh_copy_after: Annotated[int, Field(ge=0, le=36_500)] = 90
 
 
+class RestoreSettings(_Part):
+    """How a restore changes over: up to so many records, and megabytes of them, in one transaction; whether readers
+    wait meanwhile, too."""
+
+    transaction_records: Annotated[int, Field(ge=1, le=1_000_000)] = 50_000
+    transaction_megabytes: Annotated[int, Field(ge=1, le=1_000)] = 64
+    readers_wait: bool = False
+
+
 class ExcludeSettings(_Part):
     """What is left out of snapshots: gitignore patterns for the folder of a project, and for all that is in none."""
 
@@ -183,6 +192,7 @@ class Settings(BaseSettings):
     jobs: JobSettings = JobSettings()
     gate: GateSettings = GateSettings()
     engine: EngineSettings = EngineSettings()
+    restore: RestoreSettings = RestoreSettings()
     files: FileSettings = FileSettings()
     scopes: ScopeSettings = ScopeSettings()
     rights: RightsSettings = RightsSettings()

@@ -38,6 +38,7 @@ from .stores.mongo_write import MongoWriter
 from .stores.people import People, StoredPeople
 from .stores.plans import Plans
 from .stores.repository import Repository
+from .stores.scope_files import ScopeFiles
 from .stores.seen import Seen
 from .stores.tokens import Tokens
 from .stores.verdicts import Verdicts
@@ -73,7 +74,8 @@ def build(settings: Settings, people: People | None = None, now: Callable[[], da
     plans, intents, gate = Plans(own / "plans"), Intents(own / "intents"), Gate(own, settings.gate)
     verdicts = Verdicts(control, settings.run_mode)
     seen = Seen(own / "seen.sqlite")
-    stores = Stores(settings, repository, mongo, MongoWriter(mongo), plans, intents, gate, seen, people, verdicts, now)
+    writer, scope_files = MongoWriter(mongo), ScopeFiles(own / "scopes")
+    stores = Stores(settings, repository, mongo, writer, plans, intents, gate, seen, people, verdicts, scope_files, now)
 
     tokens, audit = Tokens(control), Audit(control)
     auth = Auth(people, mongo, settings.rights, settings.run_mode)

@@ -22,12 +22,22 @@ from .auth import Auth
 from .backup import Backup
 from .backup.watches import Until, Watch
 from .claims import Claim
-from .errors import BusyError, CancelledError, KeyframeError, NotFoundError, Problem, StaleError
+from .errors import (
+    BusyError,
+    CancelledError,
+    KeyframeError,
+    NotFoundError,
+    Problem,
+    RefusedError,
+    StaleError,
+    UnsafeError,
+)
 from .jobs import Jobs
-from .model import Action, Job, JobState, Outcome, OutcomeStatus, Permit, Scope
+from .model import Action, Job, JobState, Outcome, OutcomeStatus, Permit, Progress, Scope
 from .reception import Reception
 
 log = structlog.get_logger(__name__)
+_REFUSALS = (RefusedError.kind, UnsafeError.kind)
 _LOOK_AGAIN = 0.1  # seconds between tries to claim
 
 
@@ -67,7 +77,7 @@ class Work:
             raise
         except KeyframeError as error:
             log.info("job.failed", job=job.id, code=error.code, what=error.what, subject=error.subject)
-            status = OutcomeStatus.REFUSED if error.code == "refused" else OutcomeStatus.FAILED
+            status = OutcomeStatus.REFUSED if error.code in _REFUSALS else OutcomeStatus.FAILED
             return _ended(status, error, job)
         except Exception as error:
             log.exception("job.crashed", job=job.id, act=job.order.act.value, scope=job.order.scope.key)
@@ -115,23 +125,29 @@ class Work:
 
     # --- after a crash
 
-    def recover(self, is_ending: Callable[[], bool] = lambda: False) -> int:
+    def recover(
+        self, is_ending: Callable[[], bool] = lambda: False, told: Callable[[Progress], None] = lambda _: None
+    ) -> int:
         """End the jobs whose worker was lost and finish the restores they had begun.
 
         Parameters
         ----------
-        is_ending: asked while a restore waits for disk or server; True leaves it for the next start.
+        is_ending: asked while a restore waits for disk or server; True leaves it for the next start. told: how far it
+        is, and what it waits for.
 
         Returns
         -------
         How many restores are still unfinished.
         """
-        watch = Until(is_ending)
+
+        def recovered(claim: Claim) -> Outcome | None:
+            return self._backup.outcome_of(claim.job, Until(is_ending, claim, told))
+
         with contextlib.suppress(CancelledError):
-            for job in self._jobs.sweep(lambda job: self._backup.outcome_of(job, watch)):
+            for job in self._jobs.sweep(recovered):
                 self._note(job)
             for scope in self._backup.unfinished():
-                self._finish_ownerless(scope, watch)
+                self._finish_ownerless(scope, Until(is_ending, None, told))
         return len(self._backup.unfinished())
 
     def _finish_ownerless(self, scope: Scope, watch: Watch) -> None:
@@ -172,6 +188,9 @@ class Work:
 
 
 def _ended(status: OutcomeStatus, error: KeyframeError, job: Job) -> Outcome:
-    report = error.report if isinstance(error, StaleError) and error.report else None
-    problem: Problem = error.problem()
-    return Outcome(status, job.order.snapshot or None, problems=(problem,), report=report)
+    report = error.report if isinstance(error, (StaleError, UnsafeError)) and error.report else None
+    problems: tuple[Problem, ...] = (error.problem(),)
+    confirm = ""
+    if isinstance(error, UnsafeError):
+        problems, confirm = (*problems, *error.problems), error.digest
+    return Outcome(status, job.order.snapshot or None, problems=problems, report=report, confirm=confirm)

@@ -62,9 +62,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Faults:
     monkeypatch.setattr(finishing, "_LONGEST_PAUSE", 0.05)
     began, wait = time.monotonic(), finishing.Finishing._wait
 
-    def bounded(restore: finishing.Finishing, seconds: float) -> None:
+    def bounded(restore: finishing.Finishing, seconds: float, *more: Any, **named: Any) -> None:
         assert time.monotonic() - began < _LONGEST_WAIT, "the restore waits for ever"
-        wait(restore, seconds)
+        wait(restore, seconds, *more, **named)
 
     monkeypatch.setattr(finishing.Finishing, "_wait", bounded)
     return Faults(monkeypatch)

@@ -384,6 +384,13 @@ class Stopping:
         if self.asked:
             raise CancelledError("stopped")
 
+    def confirm(self) -> None:
+        """It is always ours."""
+
+    @property
+    def fence(self) -> None:
+        return None
+
 
 def test_a_dump_that_is_stopped_ends_at_once_and_leaves_nothing(world: World, no_small: None) -> None:
     for start in range(0, 20_000, 2000):

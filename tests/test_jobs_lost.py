@@ -13,9 +13,10 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
+from keyframe.claims import Claim
 from keyframe.errors import BusyError, CancelledError, UnavailableError
 from keyframe.jobs import WORKER_LOST, Jobs
-from keyframe.model import Action, Job, JobState, Outcome, OutcomeStatus, Progress, Scope
+from keyframe.model import Action, JobState, Outcome, OutcomeStatus, Progress, Scope
 from keyframe.stores.jobs import JobStore
 from keyframe.stores.locks import Holder, ScopeLocks
 from pymongo import MongoClient
@@ -146,8 +147,8 @@ def test_a_job_whose_worker_was_killed_fails_at_once(jobs: Jobs, start: Start, a
         pass
 
 
-def never_asked(job: Job) -> Outcome | None:
-    raise AssertionError(f"asked about {job.order.act}")
+def never_asked(claim: Claim) -> Outcome | None:
+    raise AssertionError(f"asked about {claim.job.order.act}")
 
 
 @pytest.mark.parametrize("act", [Action.RESTORE, Action.UNDO])
@@ -156,10 +157,10 @@ def test_how_a_restore_of_a_killed_worker_came_out_is_asked(jobs: Jobs, start: S
     start(claim_until_killed).kill()
     outcome = Outcome(OutcomeStatus.DONE, snapshot="s", safety="t")
 
-    def recovered(lost: Job) -> Outcome:
+    def recovered(lost: Claim) -> Outcome:
         with pytest.raises(BusyError), jobs.hold(FIRST, "deletion"):
             pass
-        return outcome if lost.id == job.id else DONE
+        return outcome if lost.job.id == job.id else DONE
 
     assert [one.outcome for one in jobs.sweep(recovered)] == [outcome]
     assert jobs.get(job.id).outcome == outcome
@@ -179,7 +180,7 @@ def test_a_restore_that_cannot_be_recovered_now_is_met_again_and_keeps_its_scope
     jobs.submit(order(scope=FIRST))
     start(claim_until_killed).kill()
 
-    def not_now(_: Job) -> Outcome:
+    def not_now(_: Claim) -> Outcome:
         raise UnavailableError("the database is away.")
 
     for _ in range(2):
@@ -300,8 +301,8 @@ def test_of_many_that_sweep_one_ends_a_lost_job(jobs: Jobs, start: Start, contro
     start(claim_until_killed).kill()
     asked: list[str] = []
 
-    def recovered(job: Job) -> Outcome:
-        asked.append(job.id)
+    def recovered(claim: Claim) -> Outcome:
+        asked.append(claim.job.id)
         assert jobs_in(control_database).sweep(never_asked) == ()
         return DONE
 

@@ -136,8 +136,15 @@ class World:
         selection: Selection | None = None,
         people: bool | None = None,
         plan: str = "",
+        **more: Any,
     ) -> Outcome:
-        return self.done(self.office.desk.restore(self.ask, scope, snapshot.name, selection, people, plan))
+        return self.done(self.office.desk.restore(self.ask, scope, snapshot.name, selection, people, plan, **more))
+
+    def restore_anyway(self, snapshot: Snapshot, scope: Scope = PROJECT, **more: Any) -> Outcome:
+        """Where the state before cannot be kept as a whole: who confirms what the refusal says goes on."""
+        refused = self.restore(snapshot, scope, **more)
+        assert (refused.status, refused.problems[0].code) == ("refused", "unsafe"), refused
+        return self.restore(snapshot, scope, confirm=refused.confirm, **more)
 
     def stored(self, snapshot: Snapshot) -> Path:
         return snapshot.scope.stored_folder(self.settings.repository) / snapshot.name

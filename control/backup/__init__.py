@@ -86,8 +86,11 @@ class Backup:
 
         None: there is nothing (any more) to be finished.
         """
-        intent = self.intent(scope)
-        return None if intent is None else Finishing(self._stores, watch).finish(intent)
+        if self.intent(scope) is None:
+            return None
+        with self._stores.scope_files.held(scope, watch.check):
+            intent = self.intent(scope)  # whoever held the lock may have finished it
+            return None if intent is None else Finishing(self._stores, watch).finish(intent)
 
     def outcome_of(self, job: Job, watch: Watch) -> Outcome | None:
         """How a restore came out whose worker was lost; finishes it first where it had begun to change something.

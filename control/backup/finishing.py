@@ -20,7 +20,7 @@ from typing import Any
 import structlog
 
 from ..errors import CancelledError, DamagedError, KeyframeError, NoRoomError, NotFoundError, Problem, UnavailableError
-from ..model import Order, Outcome, OutcomeStatus, Plan, Progress, Reason, Scope
+from ..model import Instant, Order, Outcome, OutcomeStatus, Plan, Progress, Reason, Scope
 from ..patterns import Exclusion
 from ..stores.disk import translate
 from ..stores.intents import Intent
@@ -28,15 +28,21 @@ from .compare import Compare
 from .edited import edited_in, problems_of, without
 from .inventory import LiveInventory, StoredInventory
 from .records import change_database
-from .staging import Staging
+from .staging import Staging, forget_kept
 from .stores import Stores
 from .target import Target
-from .watches import Silent, Unstoppable, Watch
+from .touched import Touched
+from .watches import Quiet, Silent, Unstoppable, Watch
 
 log = structlog.get_logger(__name__)
 
 STEPS = 5
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds between tries to finish
+_ASKED_BACK = Problem(
+    "cancelled", "Somebody asked for the state before the restore, which could not be finished; it is live again."
+)
+_WHOLE_TRIES = 2  # with all records in one transaction; a server may not have the memory for it
+_NAMED = 3
 _PATIENCE = 5  # tries while the disk refuses: half a minute
 _LASTING = (errno.EACCES, errno.EPERM, errno.EXDEV, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.ELOOP)
 
@@ -48,16 +54,21 @@ class Finishing:
         self._stores = stores
         self._watch = watch
 
-    def change_over(self, intent: Intent, target: Target, other: Target, plan: Plan, staging: Staging) -> Outcome:
+    def change_over(
+        self, intent: Intent, target: Target, other: Target, plan: Plan, staging: Staging, since: Instant
+    ) -> Outcome:
         """Carry out a plan whose files are staged. Never fails: what goes wrong is finished, or turned round.
 
         Parameters
         ----------
-        other: the state before, as the safety snapshot holds it.
+        other: the state before, as the safety snapshot holds it. since: up to when nothing had changed since then.
         """
         try:
-            self._change(target, plan, staging, Unstoppable(self._watch))
-            return self._conclude(intent, edited=self._verify(target, other, intent))
+            watch = Unstoppable(self._watch)
+            self._change(target, plan, staging, watch)
+            watch.progress(Progress("checking", 5, STEPS))
+            is_as_planned = Touched(self._stores, target, plan, watch).is_as_planned(since)
+            return self._conclude(intent, edited=() if is_as_planned else self._verify(target, other, intent))
         except Exception as error:
             # Whatever it was, the intent stands: work out what is left to do, and do it.
             unforeseen = not isinstance(error, (KeyframeError, OSError))
@@ -76,32 +87,63 @@ class Finishing:
         turned: Problem | None = None
         while True:
             tries += 1
+            if turned is None and self._stores.intents.is_turned_back(intent.scope):
+                turned = _ASKED_BACK
             try:
-                edited = self._finish_once(intent, back=turned is not None)
-                return self._conclude(intent, turned, edited)
+                edited = self._finish_once(intent, back=turned is not None, in_batches=tries > _WHOLE_TRIES)
+                outcome = self._conclude(intent, turned, edited)
+                forget_kept(self._stores, intent.scope, intent.job)
+                return outcome
             except CancelledError:
                 raise
             except Exception as error:
                 known = _known(error)
                 log.warning("restore.waits", job=intent.job, why=str(error), exc_info=known is not error)
                 problem = known.problem()
+                if isinstance(known, NoRoomError):
+                    forget_kept(self._stores, intent.scope, intent.job)
                 if turned is None and _is_lasting(known, tries):
                     turned = problem
                     continue
             self._watch.progress(Progress(f"waiting to finish: {problem.what}", 4, STEPS, item=problem.subject))
-            self._wait(pause)
+            self._wait(pause, intent, is_turned=turned is not None)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
-    def _wait(self, seconds: float) -> None:
+    def compared(self, order: Order, target: Target, plan: Plan) -> tuple[Problem, ...]:
+        """Compare all of snapshot and live state, with the gate open: what has become different again is told.
+
+        It says nothing about the restore, which is verified; but who looks at its report should know.
+        """
+        watch = Quiet(self._watch)
+        self._watch_quietly(Progress("comparing once more", 5, STEPS))
+        try:
+            with self._stores.mongo.pinned() as reader:
+                want = StoredInventory(self._stores, target.snapshot, target.scope, watch)
+                have = LiveInventory(self._stores, reader, watch, self._stores.excluded(order.scope))
+                left = Compare(self._stores, target, watch).run(want, have)
+        except KeyframeError as error:  # also that it shall stop: the restore is done all the same
+            log.info("restore.not-compared", plan=plan.digest, why=str(error))
+            return ()
+        if left.is_empty:
+            return ()
+        names = [item.name for item in self._stores.plans.items(left.digest, limit=_NAMED)]
+        count = left.creates.items + left.replaces.items + left.deletes.items
+        more = f" and {count - len(names)} more" if count > len(names) else ""
+        what = "is different from the snapshot again: somebody has gone on working since."
+        return (Problem("newer", what, ", ".join(names) + more, "Nothing has to be done."),)
+
+    def _wait(self, seconds: float, intent: Intent, *, is_turned: bool) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self._watch.check()
+            if not is_turned and self._stores.intents.is_turned_back(intent.scope):
+                return
             time.sleep(0.1)
 
     def _target_at(self, order: Order, scope: Scope, name: str) -> Target:
         return Target(order.scope, self._stores.repository.get(scope, name), order.selection, order.people)
 
-    def _finish_once(self, intent: Intent, *, back: bool) -> tuple[Problem, ...]:
+    def _finish_once(self, intent: Intent, *, back: bool, in_batches: bool) -> tuple[Problem, ...]:
         stores, order = self._stores, intent.order
         places = [(order.source or order.scope, order.snapshot), (order.scope, intent.safety)]
         place, elsewhere = reversed(places) if back else places
@@ -114,7 +156,7 @@ class Finishing:
         plan = without(stores, plan, self._edited(plan, other, intent))
         with Staging(stores, target, intent.job) as staging:
             staging.fill(plan, Unstoppable(self._watch), (4, STEPS))
-            self._change(target, plan, staging, Unstoppable(self._watch))
+            self._change(target, plan, staging, Unstoppable(self._watch), in_batches=in_batches)
         return self._verify(target, other, intent)
 
     def _conclude(self, intent: Intent, turned: Problem | None = None, edited: tuple[Problem, ...] = ()) -> Outcome:
@@ -131,8 +173,11 @@ class Finishing:
         stores.intents.remove(order.scope)
         if turned is not None:
             what = f"The restore could not be completed ({turned.what}); the state before it is live again."
+            status = OutcomeStatus.FAILED
+            if turned is _ASKED_BACK:
+                what, status = turned.what, OutcomeStatus.CANCELLED
             back = Problem(turned.code, what, turned.subject, "Nothing is lost. Restore another snapshot.")
-            return Outcome(OutcomeStatus.FAILED, order.snapshot, intent.safety, (back,), intent.report)
+            return Outcome(status, order.snapshot, intent.safety, (back,), intent.report)
         return carried_out(order.snapshot, intent.safety, intent.report, edited)
 
     def _mark_undone(self, order: Order) -> None:
@@ -144,9 +189,9 @@ class Finishing:
             if mark.job == order.mark_job:
                 repository.mark(order.source, order.snapshot, replace(mark, state="undone"))
 
-    def _change(self, target: Target, plan: Plan, staging: Staging, watch: Watch) -> None:
+    def _change(self, target: Target, plan: Plan, staging: Staging, watch: Watch, *, in_batches: bool = False) -> None:
         try:
-            change_database(self._stores, target, plan, watch, (4, STEPS))
+            change_database(self._stores, target, plan, watch, (4, STEPS), in_batches=in_batches)
             staging.move(plan, watch, (4, STEPS))
             staging.flush()
         except OSError as error:

@@ -13,7 +13,6 @@ Rules:
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -24,6 +23,7 @@ from ..patterns import Exclusion
 from ..plan import Record, Slice
 from ..stores.attributes import kept_at, only
 from ..stores.files import with_content
+from ..stores.keeping import WHOLE, keeping_of
 from ..stores.mongo import CollectionInfo
 from ..stores.raw import NotBsonError, id_bytes, id_text, title_of
 from ..stores.reader import Reader
@@ -250,17 +250,21 @@ class StoredInventory:
 
 
 class Owned:
-    """Entries with what can be brought back here: for anybody but root another owner is no difference, nor is an
-    attribute that the disk of the live files does not take."""
+    """Entries with what can be brought back here: what the disk of the live files does not keep of owner, mode, time
+    and attributes is no difference; nor is, for anybody but root, another owner."""
 
     def __init__(self, stores: Stores) -> None:
-        self._is_root = os.geteuid() == 0
+        self._keeping = keeping_of(stores.settings.working)
         self._kinds = kept_at(str(stores.settings.working))
 
     def __call__(self, entry: FileEntry) -> FileEntry:
         if entry.attributes:
             entry = replace(entry, attributes=only(entry.attributes, self._kinds))
-        return entry if self._is_root else replace(entry, uid=0, gid=0)
+        if self._keeping == WHOLE:
+            return entry
+        uid, gid = (entry.uid, entry.gid) if self._keeping.owners else (0, 0)
+        mode = entry.mode if self._keeping.modes else 0
+        return replace(entry, uid=uid, gid=gid, mode=mode, mtime_ns=self._keeping.cut(entry.mtime_ns))
 
 
 def _record(raw: bytes, owner: str | None, offset: int) -> Record:

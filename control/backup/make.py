@@ -144,7 +144,9 @@ class Make:
         except OSError as error:
             raise translate(error, "the snapshot's draft", "nothing was stored") from error
         self._watch.progress(Progress("committing", 4, STEPS))
-        made = self._stores.repository.commit(draft, self._scope, made_at)
+        with self._stores.scope_files.held(self._scope, self._watch.check):
+            self._watch.confirm()
+            made = self._stores.repository.commit(draft, self._scope, made_at)
         copying.committed(self._stores.repository.place_of(self._scope, made.name), made.manifest_sha256)
         return made
 

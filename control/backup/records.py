@@ -2,8 +2,8 @@
 
 Rules:
 
-- Up to 50,000 changes and 16 MB travel in one transaction: readers see all of it or nothing. More go in batches,
-  deletions first (unique values may swap between records); who finds an intent computes what is left.
+- Up to 50,000 changes and 64 MB (settings) travel in one transaction: readers see all of it or nothing. More go in
+  batches, deletions first (unique values may swap between records); who finds an intent computes what is left.
 - Ids count as much as records: they may be as large, and stand in the filters of what is deleted.
 - Structure that would stand in the way of records goes before them, what needs them comes after.
 
@@ -24,20 +24,25 @@ from .structure import is_view
 from .target import Target
 from .watches import Silent, Watch
 
-_MOST_CHANGES = 50_000
-_MOST_BYTES = 16_000_000
-_BATCH = 2_000
+_BATCH, _BATCH_BYTES = 2_000, 16_000_000
 _STRUCTURE = ("collection", "options", "index")
 
 
-def change_database(stores: Stores, target: Target, plan: Plan, watch: Watch, step: tuple[int, int]) -> None:
-    """Carry out what a plan says about the database; can be repeated."""
+def change_database(
+    stores: Stores, target: Target, plan: Plan, watch: Watch, step: tuple[int, int], *, in_batches: bool = False
+) -> None:
+    """Carry out what a plan says about the database; can be repeated.
+
+    Parameters
+    ----------
+    in_batches: the server does not take all of it in one transaction.
+    """
     stored = StoredInventory(stores, target.snapshot, target.scope, Silent())
     for item in _items(stores, plan, _STRUCTURE):
         _make_way(stores, item)
     for item in _items(stores, plan, _STRUCTURE):
         _before_records(stores, item, stored)
-    _change_records(stores, target, plan, watch, step)
+    _change_records(stores, target, plan, watch, step, in_batches=in_batches)
     for item in _items(stores, plan, _STRUCTURE):
         _after_records(stores, item)
 
@@ -79,21 +84,24 @@ def _after_records(stores: Stores, item: PlanItem) -> None:
         writer.create_index(item.detail["collection"], item.detail["index"])
 
 
-def _change_records(stores: Stores, target: Target, plan: Plan, watch: Watch, step: tuple[int, int]) -> None:
+def _change_records(
+    stores: Stores, target: Target, plan: Plan, watch: Watch, step: tuple[int, int], *, in_batches: bool
+) -> None:
     total = plan.creates.records + plan.replaces.records + plan.deletes.records
     if not total:
         return
     watch.progress(Progress("changing over", *step, 0, total, "records"))
     size = sum(item.detail["size"] + len(item.detail["id"]) // 2 for item in _items(stores, plan, ("record",)))
-    if total <= _MOST_CHANGES and size <= _MOST_BYTES:
-        stores.writer.write(_changes(stores, target, plan), target.owners)
+    limits = stores.settings.restore
+    if not in_batches and total <= limits.transaction_records and size <= limits.transaction_megabytes * 1_000_000:
+        stores.writer.write(_changes(stores, target, plan), target.owners, watch.fence)
         return
     deletions = (replace(one, raw=None) for one in _changes(stores, target, plan, with_bytes=False) if one.have)
     insertions = (replace(one, have=b"") for one in _changes(stores, target, plan) if one.raw is not None)
     done = 0
     for changes in (deletions, insertions):
         for batch in _batches(changes):
-            stores.writer.write(batch, target.owners)
+            stores.writer.write(batch, target.owners, watch.fence)
             done += len(batch)
             watch.progress(Progress("changing over", *step, min(done, total), total, "records"))
 
@@ -104,7 +112,7 @@ def _batches(changes: Iterator[RecordChange]) -> Iterator[list[RecordChange]]:
     size = 0
     for change in changes:
         length = len(change.id) + len(change.raw or b"")
-        if batch and (len(batch) >= _BATCH or size + length > _MOST_BYTES):
+        if batch and (len(batch) >= _BATCH or size + length > _BATCH_BYTES):
             yield batch
             batch, size = [], 0
         batch.append(change)

@@ -4,6 +4,7 @@ Rules:
 
 - Staged on the file system of the live files, copied (never linked) from the stored ones, hashed after the manifest.
 - Nothing live is touched while staging. Moving is by rename below open directories; no link is ever followed.
+- Live files that are replaced or removed are kept beside the staged ones until the end is verified (`forget`).
 - Every step can be repeated: what is there already, or gone already, is fine.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import stat as modes
 import time
 from collections.abc import Iterator
@@ -33,6 +35,7 @@ from ..stores.disk import (
     translate,
 )
 from ..stores.files import RESERVED, Descent
+from ..stores.keeping import WHOLE, keeping_of
 from ..stores.seen import Copy, seen_key
 from ..stores.sparse import room_of
 from ..stores.trees import Tree
@@ -42,6 +45,7 @@ from .stores import Stores
 from .target import Target
 from .watches import Watch
 
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)  # as where the disk knows no second names
 _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _KINDS = {modes.S_IFREG: "file", modes.S_IFLNK: "link", modes.S_IFDIR: "directory"}
 _FILE_KINDS = ("file", "link", "directory")
@@ -52,20 +56,35 @@ def sweep_staged(stores: Stores, scope: Scope) -> None:
     sweep_scratch(stores.settings.working / RESERVED, scope)
 
 
+def kept_folder(stores: Stores, scope: Scope, key: str) -> Path:
+    """Where a restore keeps the live files that it replaces or removes."""
+    return stores.settings.working / RESERVED / f"{scratch_name(scope, key)}.kept"
+
+
+def forget_kept(stores: Stores, scope: Scope, key: str) -> None:
+    """The end is verified, or their room is needed: they are in the safety snapshot."""
+    remove_tree(kept_folder(stores, scope, key))
+
+
 class Staging:
-    """The staged files of one restore; use it with `with`, it is cleared away at the end."""
+    """The staged files of one restore; use it with `with`, it is cleared away at the end. `key` is the job's id."""
 
     def __init__(self, stores: Stores, target: Target, key: str) -> None:
         self._stores = stores
         self._target = target
         self._live = stores.live_tree(target.scope)
         self._folder = stores.settings.working / RESERVED / scratch_name(target.scope, key)
+        self._kept = kept_folder(stores, target.scope, key)
+        self._take = secrets.token_hex(4)  # a restore that was interrupted has kept some, too
+        self._keeping = WHOLE
         self._open = -1  # before anything is written: else another's flush may be told of what is lost
 
     def __enter__(self) -> Staging:
         try:
-            sweep_staged(self._stores, self._target.scope)
+            sweep_scratch(self._folder.parent, self._target.scope, but=self._kept.name)
             self._folder.mkdir(parents=True, mode=0o700)
+            self._kept.mkdir(exist_ok=True, mode=0o700)
+            self._keeping = keeping_of(self._stores.settings.working)
             self._open = opened(self._stores.settings.working)
         except OSError as error:
             raise translate(error, str(self._folder), "nothing was changed") from error
@@ -132,7 +151,7 @@ class Staging:
         copied, _ = copy_file(source, path, target)
         if copied.sha256 != entry.sha256:
             raise self._damage("file-bytes", entry, "is not as it was written.")
-        _dress(target, entry)
+        self._dress(target, entry)
 
     def _damage(self, damage: str, entry: FileEntry, what: str) -> DamagedError:
         return DamagedError(
@@ -151,14 +170,14 @@ class Staging:
 
     def move(self, plan: Plan, watch: Watch, step: tuple[int, int]) -> None:
         """Bring the live files to what the plan says: away first, then directories, then files, then modes."""
-        for _, item in self._items(plan):
+        for number, item in self._items(plan):
             if item.change is Change.DELETE and item.kind != "directory" and self._is_as_planned(item):
-                self._remove(item.name, is_folder=False)
-        for _, item in self._items(plan):
+                self._remove(number, item.name, is_folder=False)
+        for number, item in self._items(plan):
             have, want = item.detail["have"], item.detail["want"]
             goes = have is not None and (want is None or want[0] != have[0]) and (want or have[0] == "directory")
             if goes and self._is_as_planned(item):
-                self._remove(item.name, is_folder=have[0] == "directory")
+                self._remove(number, item.name, is_folder=have[0] == "directory")
         folders = []
         for _, item in self._items(plan):
             if item.change is not Change.DELETE and item.kind == "directory":
@@ -207,7 +226,10 @@ class Staging:
         size = stat.st_size if kind == "file" else 0
         return kind is not None and is_as_planned(item, (kind, size, stat.st_mtime_ns))
 
-    def _remove(self, path: str, *, is_folder: bool) -> None:
+    def _kept_as(self, number: int) -> Path:
+        return self._kept / f"{number}-{self._take}"
+
+    def _remove(self, number: int, path: str, *, is_folder: bool) -> None:
         with contextlib.suppress(FileNotFoundError):
             if path == ".":
                 self._remove_folder(str(self._live.root), None, path)
@@ -216,7 +238,7 @@ class Staging:
                 if is_folder:
                     self._remove_folder(name, folder, path)
                 else:
-                    os.unlink(name, dir_fd=folder)
+                    os.rename(name, self._kept_as(number), src_dir_fd=folder)
 
     def _remove_folder(self, name: str, folder: int | None, path: str) -> None:
         """Away with a folder, unless something excluded came into it since the plan was made."""
@@ -249,15 +271,28 @@ class Staging:
             self._dress_live(entry)
             return
         with self._live.parent(entry.path) as (folder, name):
+            self._keep(number, folder, name)
             os.rename(self._staged(number), name, dst_dir_fd=folder)
+
+    def _keep(self, number: int, folder: int, name: str) -> None:
+        """Keep what a rename is about to replace; by a second name, so that at no moment there is nothing."""
+        with contextlib.suppress(FileNotFoundError):
+            try:
+                os.link(name, self._kept_as(number), src_dir_fd=folder, follow_symlinks=False)
+            except FileExistsError:
+                return
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                os.rename(name, self._kept_as(number), src_dir_fd=folder)
 
     def _dress_live(self, entry: FileEntry) -> None:
         """Give a live path owner (as root), attributes, mode and time of `entry`, below open directories."""
         if entry.path == ".":
-            _dress(self._live.root, entry)
+            self._dress(self._live.root, entry)
             return
         with self._live.parent(entry.path) as (folder, name):
-            if os.geteuid() == 0:
+            if self._keeping.owners:
                 os.chown(name, entry.uid, entry.gid, dir_fd=folder, follow_symlinks=False)
             if entry.kind == "link":
                 give(place_of(folder, name), entry.attributes)
@@ -265,11 +300,32 @@ class Staging:
                 descriptor = _opened(folder, name, entry)
                 try:
                     give(descriptor, entry.attributes)
-                    os.fchmod(descriptor, entry.mode)
+                    with self._bearing_modes():
+                        os.fchmod(descriptor, entry.mode)
                 finally:
                     os.close(descriptor)
             if entry.kind != "directory":
                 os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=folder, follow_symlinks=False)
+
+    def _dress(self, target: Path, entry: FileEntry) -> None:
+        if self._keeping.owners:
+            os.chown(target, entry.uid, entry.gid, follow_symlinks=False)
+        elif entry.attributes:
+            target.chmod(entry.mode | 0o600)
+        give(str(target), entry.attributes)
+        with self._bearing_modes():
+            target.chmod(entry.mode)
+        if entry.kind == "file":
+            os.utime(target, ns=(entry.mtime_ns, entry.mtime_ns))
+
+    @contextlib.contextmanager
+    def _bearing_modes(self) -> Iterator[None]:
+        """A disk that keeps no modes may refuse to be given some."""
+        try:
+            yield
+        except OSError:
+            if self._keeping.modes:
+                raise
 
 
 def _is_staged(item: PlanItem) -> bool:
@@ -290,14 +346,3 @@ def _opened(folder: int, name: str, entry: FileEntry) -> int:
     if entry.attributes and os.geteuid() != 0:
         os.fchmod(descriptor, entry.mode | 0o600)
     return descriptor
-
-
-def _dress(target: Path, entry: FileEntry) -> None:
-    if os.geteuid() == 0:
-        os.chown(target, entry.uid, entry.gid, follow_symlinks=False)
-    elif entry.attributes:
-        target.chmod(entry.mode | 0o600)
-    give(str(target), entry.attributes)
-    target.chmod(entry.mode)
-    if entry.kind == "file":
-        os.utime(target, ns=(entry.mtime_ns, entry.mtime_ns))

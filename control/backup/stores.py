@@ -17,6 +17,7 @@ from ..stores.mongo_write import MongoWriter
 from ..stores.people import People
 from ..stores.plans import Plans
 from ..stores.repository import Repository
+from ..stores.scope_files import ScopeFiles
 from ..stores.seen import Seen
 from ..stores.trees import Tree
 from ..stores.verdicts import Verdicts
@@ -41,6 +42,7 @@ class Stores:
     seen: Seen
     people: People
     verdicts: Verdicts
+    scope_files: ScopeFiles
     now: Callable[[], datetime] = server_now
 
     def patterns(self, scope: Scope) -> Patterns:

@@ -36,6 +36,11 @@ class Target:
     def is_whole_site(self) -> bool:
         return self.scope.is_site and self.selection.is_empty
 
+    @property
+    def records(self) -> Part:
+        """What an inventory is asked for where no files are meant."""
+        return Part(self.scope, Slice(), self.owners)
+
     def paths(self, edition_folder: str) -> Slice:
         if self.scope.is_site:
             return Slice(tuple(f"project/{one}" for one in self.selection.projects))

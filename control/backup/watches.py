@@ -1,6 +1,9 @@
 """Whom the parts of Backup tell how far they are, and who may stop them.
 
-Rule: `check` and `progress` raise `CancelledError` when the work shall stop, unless it is past the point of no return.
+Rules:
+
+- `check` and `progress` raise `CancelledError` when the work shall stop, unless it is past the point of no return.
+- `confirm` asks the server whether the job is still ours; whoever publishes something asks first.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from ..errors import CancelledError, KeyframeError
-from ..model import Progress
+from ..model import Fence, Progress
 
 
 class Watch(Protocol):
@@ -20,6 +23,11 @@ class Watch(Protocol):
     def progress(self, progress: Progress) -> None: ...
 
     def check(self) -> None: ...
+
+    def confirm(self) -> None: ...
+
+    @property
+    def fence(self) -> Fence | None: ...
 
 
 class Quiet:
@@ -33,6 +41,13 @@ class Quiet:
 
     def check(self) -> None:
         self._watch.check()
+
+    def confirm(self) -> None:
+        self._watch.confirm()
+
+    @property
+    def fence(self) -> Fence | None:
+        return self._watch.fence
 
 
 class Within:
@@ -51,6 +66,13 @@ class Within:
     def check(self) -> None:
         self._watch.check()
 
+    def confirm(self) -> None:
+        self._watch.confirm()
+
+    @property
+    def fence(self) -> Fence | None:
+        return self._watch.fence
+
 
 class Unstoppable:
     """For what must be finished once it has begun: shown, but not asked whether to stop."""
@@ -65,19 +87,46 @@ class Unstoppable:
     def check(self) -> None:
         """Goes on."""
 
+    def confirm(self) -> None:
+        self._watch.confirm()
+
+    @property
+    def fence(self) -> Fence | None:
+        return self._watch.fence
+
 
 class Until:
-    """For recovery: nobody looks, but the process may be ending."""
+    """For recovery, which the end of the process stops: `job` is the claim of the lost job, `told` whoever looks on."""
 
-    def __init__(self, is_ending: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        is_ending: Callable[[], bool],
+        job: Watch | None = None,
+        told: Callable[[Progress], None] = lambda _: None,
+    ) -> None:
         self._is_ending = is_ending
+        self._job = job
+        self._told = told
 
-    def progress(self, progress: Progress) -> None:  # noqa: ARG002  (not shown)
+    def progress(self, progress: Progress) -> None:
         self.check()
+        self._told(progress)
+        if self._job is not None:
+            self._job.progress(progress)
 
     def check(self) -> None:
         if self._is_ending():
             raise CancelledError("The program is ending.", hint="The next start goes on.")
+        if self._job is not None:
+            self._job.check()
+
+    def confirm(self) -> None:
+        if self._job is not None:
+            self._job.confirm()
+
+    @property
+    def fence(self) -> Fence | None:
+        return None if self._job is None else self._job.fence
 
 
 class Silent:
@@ -88,3 +137,10 @@ class Silent:
 
     def check(self) -> None:
         """Goes on."""
+
+    def confirm(self) -> None:
+        """There is no job that could be another's."""
+
+    @property
+    def fence(self) -> Fence | None:
+        return None

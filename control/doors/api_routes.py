@@ -26,6 +26,7 @@ from .api_door import (
     takes_query,
 )
 from .api_schemas import (
+    ConfirmSchema,
     JobAnswer,
     JobSchema,
     MadeAnswer,
@@ -76,7 +77,7 @@ def _bad_end(waited: Waited) -> Response | None:
         return None
     problem: Problem = outcome.problems[0]
     headers = {"Location": _where("job", job_id=waited.job.id), **waited.headers}
-    plan = outcome.report if problem.code == "stale" else None
+    plan = outcome.report if problem.code in ("stale", "unsafe") else None
     return answer_problem(problem, headers=headers, job=waited.job.as_dict(), plan=plan)
 
 
@@ -182,18 +183,27 @@ class Restore(ScopedDoor):
     def post(self, body: dict[str, Any], actor: Actor, scope: Scope, name: str) -> Response:
         """Bring the snapshot back, as the plan that was agreed to says."""
         selection: Selection | None = None if body["selection"] is None else selection_of(body["selection"])
-        job = office().desk.restore(actor, scope, name, selection, body["people"], body["plan"] or "")
+        job = office().desk.restore(
+            actor,
+            scope,
+            name,
+            selection,
+            body["people"],
+            body["plan"] or "",
+            newer=body["accept"] == "newer",
+            confirm=body["confirm"] or "",
+        )
         return _carried_out(actor, job)
 
 
 class Undo(ScopedDoor):
     @may_wait
-    @takes_body(NothingSchema)
+    @takes_body(ConfirmSchema)
     @answers(202, JobAnswer, "The job was accepted")
     @answers(200, JobAnswer, "With Prefer: wait, and done in time")
-    def post(self, _body: dict[str, Any], actor: Actor, scope: Scope, name: str) -> Response:
+    def post(self, body: dict[str, Any], actor: Actor, scope: Scope, name: str) -> Response:
         """Undo the latest restore that this safety snapshot served and that is not undone yet."""
-        return _carried_out(actor, office().desk.undo(actor, scope, name))
+        return _carried_out(actor, office().desk.undo(actor, scope, name, confirm=body["confirm"] or ""))
 
 
 class Verify(ScopedDoor):
@@ -234,12 +244,21 @@ class OneJob(Door):
 
 class UndoJob(Door):
     @may_wait
-    @takes_body(NothingSchema)
+    @takes_body(ConfirmSchema)
     @answers(202, JobAnswer, "The job was accepted")
     @answers(200, JobAnswer, "With Prefer: wait, and done in time")
-    def post(self, _body: dict[str, Any], actor: Actor, job_id: str) -> Response:
+    def post(self, body: dict[str, Any], actor: Actor, job_id: str) -> Response:
         """Undo that restore."""
-        return _carried_out(actor, office().desk.undo_job(actor, _job_id(job_id)))
+        return _carried_out(actor, office().desk.undo_job(actor, _job_id(job_id), confirm=body["confirm"] or ""))
+
+
+class TurnBack(Door):
+    @takes_body(NothingSchema)
+    @answers(202, JobAnswer, "The state before will be live when the job has ended")
+    def post(self, _body: dict[str, Any], actor: Actor, job_id: str) -> Response:
+        """Bring back the state before, where a restore has begun and cannot be finished."""
+        job = office().desk.turn_job_back(actor, _job_id(job_id))
+        return answer({"job": job.as_dict()}, 202, {"Location": _where("job", job_id=job.id)})
 
 
 def _job_id(text: str) -> str:
@@ -255,6 +274,7 @@ def _route(path: str, view: type[Door], endpoint: str, tag: str) -> None:
 _route("/scopes", Scopes, "scopes", "scopes")
 _route("/jobs/<job_id>", OneJob, "job", "jobs")
 _route("/jobs/<job_id>/undo", UndoJob, "undo_job", "jobs")
+_route("/jobs/<job_id>/back", TurnBack, "turn_back", "jobs")
 _route("/plans/<digest>", PlanItems, "plan", "plans")
 for _scope, _path in (("site", "/site/snapshots"), ("project", "/projects/<project_id>/snapshots")):
     _route(_path, Snapshots, f"{_scope}_snapshots", _scope)

@@ -100,8 +100,21 @@ class PreviewSchema(_Strict):
     people = Truth(load_default=None, allow_none=True)
 
 
-class RestoreSchema(_Strict):
+class ConfirmSchema(_Strict):
+    """`confirm` gives back what a refused restore named: the gaps of its safety snapshot do not matter."""
+
+    confirm = Text(load_default="", allow_none=True, validate=validate.Length(max=NOTE_LENGTH))
+
+
+class RestoreSchema(ConfirmSchema):
     """Without `selection` and `people` those of the plan count; without a plan, as in a preview."""
+
+    accept = fields.String(
+        load_default=None,
+        allow_none=True,
+        validate=validate.OneOf(("newer",)),
+        metadata={"description": "newer: what changes until the restore begins is agreed to as well"},
+    )
 
     plan = Text(load_default="", allow_none=True, validate=validate.Length(max=NOTE_LENGTH))
     selection = fields.Nested(SelectionSchema, load_default=None, allow_none=True)
@@ -240,6 +253,9 @@ class OutcomeSchema(Schema):
     problems = fields.List(fields.Nested(ProblemSchema))
     report = fields.Dict(allow_none=True)
     warnings = fields.List(fields.Nested(ProblemSchema), metadata={"description": "worth a look, and no problem"})
+    confirm = fields.String(
+        metadata={"description": "of a job refused as unsafe: given back, it says that what was named does not matter"}
+    )
 
 
 class JobSchema(Schema):

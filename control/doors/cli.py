@@ -23,7 +23,7 @@ import click
 from ..errors import UnavailableError
 from ..model import Job, Scope, Snapshot, Undos
 from ..version import VERSION
-from . import cli_restore, cli_tokens, cli_verify
+from . import cli_recover, cli_restore, cli_tokens, cli_verify
 from .cli_frame import Group, Opener, json_option, named, print_document, print_end, scoped
 from .cli_jobs import wait_for
 from .cli_words import describe, rows_of, table
@@ -180,6 +180,7 @@ def worker(opener: Opener) -> None:
             stop.wait(2)
 
 
+cli_recover.add_to(cli)
 cli_restore.add_to(cli)
 cli_tokens.add_to(cli)
 cli_verify.add_to(cli)

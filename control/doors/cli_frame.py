@@ -44,6 +44,7 @@ EXIT_CODES: Mapping[str, int] = {
     "changed": 9,
     "cancelled": 10,
     "sign-in": 12,
+    "unsafe": 13,
 }
 EXIT_PARTIAL = 11
 EXIT_INTERRUPTED = 130
@@ -62,6 +63,7 @@ _EXIT_WORDS = (
     (10, "stopped"),
     (11, "partial: done, but with problems"),
     (12, "not signed in"),
+    (13, "the state before cannot be kept as a whole"),
     (130, "Ctrl-C"),
 )
 
@@ -205,7 +207,7 @@ def print_end(office: Office, job: Job, as_json: bool, document: Callable[[Job],
     outcome = job.outcome
     good = outcome.status in (OutcomeStatus.DONE, OutcomeStatus.UNCHANGED, OutcomeStatus.PARTIAL)
     if as_json and not good:
-        plan = outcome.report if outcome.problems[0].code == "stale" else None
+        plan = outcome.report if outcome.problems[0].code in ("stale", "unsafe") else None
         return tell_problem(outcome.problems[0], True, job=job.as_dict(), plan=plan)
     if as_json:
         print_document(document(job))
@@ -215,6 +217,8 @@ def print_end(office: Office, job: Job, as_json: bool, document: Callable[[Job],
         for line in (words.text, *(office.messages.problem(problem) for problem in words.problems)):
             if line:
                 click.echo(line, err=not good)
+        if outcome.confirm:
+            click.echo(f"To go on all the same, say it again with --confirm {outcome.confirm}", err=True)
     if not good:
         return exit_code(outcome.problems[0].code)
     return EXIT_PARTIAL if outcome.status is OutcomeStatus.PARTIAL else 0

@@ -42,6 +42,13 @@ def _selecting(command: _Command) -> _Command:
     return command
 
 
+def _confirming(command: _Command) -> _Command:
+    """Gives a command `confirm`."""
+    words = "What a refused call named: what its safety snapshot cannot keep does not matter."
+    option = click.option("--confirm", default="", metavar="DIGEST", help=words)
+    return option(command)
+
+
 def _selection(scope: Scope, projects: Sequence[str], editions: Sequence[str], people: bool) -> Selection:
     """What the options select; what makes no sense together is said of the options."""
     try:
@@ -99,6 +106,8 @@ def preview(
 @named
 @_selecting
 @click.option("--plan", "digest", default="", metavar="DIGEST", help="Only if the plan is still the one of a preview.")
+@click.option("--newer", is_flag=True, help="With --plan: what changes until it begins is agreed to as well.")
+@_confirming
 @click.option("--yes", is_flag=True, help="Do not ask. Needed where nobody can be asked.")
 @json_option
 @click.pass_obj
@@ -110,6 +119,8 @@ def restore(
     editions: Sequence[str],
     people: bool,
     digest: str,
+    newer: bool,
+    confirm: str,
     yes: bool,
     as_json: bool,
 ) -> int:
@@ -136,7 +147,7 @@ def restore(
             digest = digest or plan.digest
         # A plan knows what was selected and whether people come along; without one it is said here.
         chosen, along = (None, None) if digest and selection.is_empty and not people else (selection, people or None)
-        job = office.desk.restore(actor, scope, name, chosen, along, digest)
+        job = office.desk.restore(actor, scope, name, chosen, along, digest, newer=newer, confirm=confirm)
         if yes and not as_json and name == LATEST:
             click.echo(f"latest is {job.order.snapshot}", err=True)
         return print_end(office, wait_for(office, actor, job), as_json, _job_of)
@@ -145,10 +156,11 @@ def restore(
 @click.command("undo", short_help="Take a restore back.")
 @scoped
 @maybe_named
+@_confirming
 @click.option("--yes", is_flag=True, help="Do not ask. Where nobody can be asked, it does not ask anyway.")
 @json_option
 @click.pass_obj
-def undo(opener: Opener, scope: Scope, name: str | None, yes: bool, as_json: bool) -> int:
+def undo(opener: Opener, scope: Scope, name: str | None, confirm: str, yes: bool, as_json: bool) -> int:
     """Take a restore back: the latest one, or that of the safety snapshot NAME. An undo can be undone, too.
 
     On a terminal it shows what it would do, and asks.
@@ -166,7 +178,7 @@ def undo(opener: Opener, scope: Scope, name: str | None, yes: bool, as_json: boo
             if not _agreed(office, actor, plan):
                 return 0
             name = served.name
-        job = office.desk.undo(actor, scope, name or "")
+        job = office.desk.undo(actor, scope, name or "", confirm=confirm)
         return print_end(office, wait_for(office, actor, job), as_json, _job_of)
 
 

@@ -69,6 +69,7 @@ def _routes(blueprint: Blueprint, lists: ListPages, jobs: JobPages, tokens: Toke
     get("/", lists.index)
     get("/jobs/<job_id>", jobs.job)
     post("/jobs/<job_id>/undo", jobs.undo_job)
+    post("/jobs/<job_id>/back", jobs.turn_back)
     get("/plans/<digest>", jobs.plan)
     get("/me", tokens.me)
     post("/me/tokens", tokens.create)

@@ -77,12 +77,19 @@ class JobPages:
         digest = request.form.get("plan", "")
         if not digest:
             raise InvalidError("The form names no plan.", hint="Look at what the restore would do first.")
-        job = self.desk.restore(self.frame.actor(), scope, name, plan=self.frame.identifier(digest))
+        job = self.desk.restore(
+            self.frame.actor(),
+            scope,
+            name,
+            plan=self.frame.identifier(digest),
+            newer=request.form.get("accept") == "newer",
+            confirm=_confirmed(),
+        )
         return self._to_job(job)
 
     def undo(self, name: str, project_id: str | None = None) -> AnyResponse:
         scope, name = self.frame.scope(project_id), self.frame.snapshot_name(name)
-        return self._to_job(self.desk.undo(self.frame.actor(), scope, name))
+        return self._to_job(self.desk.undo(self.frame.actor(), scope, name, confirm=_confirmed()))
 
     def verify(self, name: str, project_id: str | None = None) -> AnyResponse:
         """Compare a snapshot with what was written; its page tells what that came to."""
@@ -91,7 +98,10 @@ class JobPages:
         return self._to_job(job)
 
     def undo_job(self, job_id: str) -> AnyResponse:
-        return self._to_job(self.desk.undo_job(self.frame.actor(), self.frame.identifier(job_id)))
+        return self._to_job(self.desk.undo_job(self.frame.actor(), self.frame.identifier(job_id), confirm=_confirmed()))
+
+    def turn_back(self, job_id: str) -> AnyResponse:
+        return self._to_job(self.desk.turn_job_back(self.frame.actor(), self.frame.identifier(job_id)))
 
     # What they show
 
@@ -148,7 +158,7 @@ class JobPages:
             undone = mark is not None and mark.state == "undone"
             undoable = mark is not None and mark.state == "done" and may_undo(mark, view)
         digest = ""
-        overtaken = bool(outcome.problems) and outcome.problems[0].code == "stale"
+        overtaken = bool(outcome.problems) and outcome.problems[0].code in ("stale", "unsafe")
         if outcome.report and (carried_out or overtaken or job.order.act is Action.PREVIEW):
             digest = self._known(actor, str(outcome.report["digest"]))
         return {
@@ -246,6 +256,11 @@ def _selection() -> Selection:
         return Selection(chosen("projects"), chosen("editions"))
     except ValueError as error:
         raise InvalidError("What was chosen is not the id of a project or edition.", hint="Choose again.") from error
+
+
+def _confirmed() -> str:
+    """What a refused restore named, and the person says does not matter."""
+    return request.form.get("confirm", "")
 
 
 def _people() -> bool | None:

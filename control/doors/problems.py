@@ -43,6 +43,7 @@ HTTP_STATUS: Mapping[str, int] = {
     "not-found": 404,
     "busy": 409,
     "stale": 409,
+    "unsafe": 409,
     "damaged": 422,  # and each damaged.<what>
     "no-room": 507,
     "unavailable": 503,
@@ -65,6 +66,7 @@ TITLES: Mapping[str, str] = {
     "not-found": "Not found",
     "busy": "Busy",
     "stale": "The plan was overtaken",
+    "unsafe": "The state before cannot be kept as a whole",
     "damaged": "Damaged snapshot",
     "no-room": "No room",
     "unavailable": "Not available at the moment",

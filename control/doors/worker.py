@@ -81,7 +81,7 @@ class _Worker:
 
     def _care(self) -> None:
         try:
-            self._office.work.recover()
+            self._office.work.recover(self._stop.is_set)
         finally:  # one broken scope must not hold up the others; work begins nothing where a restore is unfinished
             self._recovered.set()
 

@@ -7,7 +7,8 @@ Rules:
 - Keyframe's own routes never take it, nor do the endpoints the host exempts (signing in and out). No request may wait
   for a job while it holds it.
 - At most half of the process's threads wait; the next request is answered 503 at once, so that readers find a thread.
-- While a restore has begun and not finished (an intent lies on disk), nobody writes.
+- While a restore has begun and not finished (an intent lies on disk), nobody writes; nor does anybody read, where
+  `restore.readers_wait` says so.
 
 >>> gate_requests(app, office, frozenset({"auth.sign_in", "auth.sign_out"}))  # doctest: +SKIP
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import IO, cast
@@ -31,6 +33,7 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 _IN_MEMORY = 2**20  # bytes of a body that is no form; a longer one goes to a temporary file
 _CHUNK = 2**16  # bytes
+_LOOK_AGAIN = 0.02  # seconds
 _HELD = "keyframe.gate"  # in the request's WSGI environment
 
 
@@ -56,8 +59,10 @@ def gate_requests(
 
     def take() -> Response | None:
         endpoint = request.endpoint
-        if request.method in SAFE or endpoint is None or endpoint in exempt or own(endpoint):
+        if endpoint is None or endpoint in exempt or own(endpoint):
             return None
+        if request.method in SAFE:
+            return _until_restored(office, waiting) if office.settings.restore.readers_wait else None
         held = request.environ[_HELD] = ExitStack()
         try:
             _refuse_while_restoring(office)
@@ -76,6 +81,24 @@ def gate_requests(
 
     app.before_request(take)
     app.teardown_request(release)
+
+
+def _until_restored(office: Office, waiting: threading.BoundedSemaphore) -> Response | None:
+    """Let a reader wait while a restore changes over; the answer 503 where that takes too long, or too many wait."""
+    deadline = time.monotonic() + office.settings.gate.wait
+    if not office.intents.open():
+        return None
+    if waiting.acquire(blocking=False):
+        try:
+            while office.intents.open() and time.monotonic() < deadline:
+                time.sleep(_LOOK_AGAIN)
+        finally:
+            waiting.release()
+    try:
+        _refuse_while_restoring(office)
+    except UnavailableError as error:
+        return busy(error)
+    return None
 
 
 def busy(error: UnavailableError) -> Response:

@@ -7,7 +7,19 @@ Rules:
 """
 
 from .excluded import Excluded, Patterns
-from .jobs import CONFIRMABLE, Health, Job, JobState, Order, Outcome, OutcomeStatus, Page, Progress, found_unchanged
+from .jobs import (
+    CONFIRMABLE,
+    Fence,
+    Health,
+    Job,
+    JobState,
+    Order,
+    Outcome,
+    OutcomeStatus,
+    Page,
+    Progress,
+    found_unchanged,
+)
 from .plans import Change, Counts, Plan, PlanItem
 from .scopes import EVERYTHING, Action, Actor, Permit, Person, Scope, ScopeView, Selection, is_id
 from .snapshots import (
@@ -48,6 +60,7 @@ __all__ = [
     "CollectionEntry",
     "Counts",
     "Excluded",
+    "Fence",
     "FileEntry",
     "Health",
     "Inexact",

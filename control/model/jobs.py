@@ -64,6 +64,8 @@ class Outcome:
     `snapshot` is the one made or restored, `safety` the safety snapshot's name; `report` is the plan that was carried
     out (restore, undo), found (preview) or that overtook the agreed one (stale), in the shape of `Plan.as_dict`; of a
     verification it is its verdict, in the shape of `Verdict.as_dict`. `warnings` are worth a look and no problem.
+    `confirm` is what has to be given back where a restore was refused because the state before could not be kept as a
+    whole, and its gaps do not matter.
     """
 
     status: OutcomeStatus
@@ -72,6 +74,7 @@ class Outcome:
     problems: tuple[Problem, ...] = ()
     report: Mapping[str, Any] | None = None
     warnings: tuple[Problem, ...] = ()
+    confirm: str = ""
 
     def __post_init__(self) -> None:
         clean = self.status in (OutcomeStatus.DONE, OutcomeStatus.UNCHANGED)
@@ -91,6 +94,7 @@ class Outcome:
             "problems": [problem.as_dict() for problem in self.problems],
             "report": self.report,
             "warnings": [problem.as_dict() for problem in self.warnings],
+            "confirm": self.confirm,
         }
 
     @classmethod
@@ -102,6 +106,7 @@ class Outcome:
             tuple(Problem.from_dict(problem) for problem in doc["problems"]),
             doc["report"],
             tuple(Problem.from_dict(problem) for problem in doc.get("warnings", ())),
+            doc.get("confirm", ""),
         )
 
 
@@ -126,6 +131,8 @@ class Order:
     quick: bool = False  # verify: names and sizes only
     redo: bool = False
     confirm: tuple[str, ...] = ()  # make: problems that are said to be right, of `CONFIRMABLE`
+    accepted: str = ""  # restore: the digest of the gaps of its safety snapshot that do not matter
+    takes_newer: bool = False  # restore: what changes between preview and restore is agreed to as well
 
     def __post_init__(self) -> None:
         if set(self.confirm) - set(CONFIRMABLE):
@@ -146,6 +153,8 @@ class Order:
             "quick": self.quick,
             "redo": self.redo,
             "confirm": list(self.confirm),
+            "accepted": self.accepted,
+            "takes_newer": self.takes_newer,
         }
 
     @classmethod
@@ -164,7 +173,17 @@ class Order:
             quick=doc.get("quick", False),
             redo=doc.get("redo", False),
             confirm=tuple(doc.get("confirm", ())),
+            accepted=doc.get("accepted", ""),
+            takes_newer=doc.get("takes_newer", False),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """What tells the holder of a job from one who held it before: its number grows with every claim."""
+
+    job: str
+    number: int
 
 
 @dataclass(frozen=True, slots=True)

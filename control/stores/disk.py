@@ -58,9 +58,11 @@ def scratch_name(scope: Scope, key: str) -> str:
     return f"{scope.key.replace(':', '.')}-{key}"
 
 
-def sweep_scratch(folder: Path, scope: Scope) -> None:
-    """Remove what interrupted jobs of this very scope left in `folder`; call it with the scope's lock held."""
+def sweep_scratch(folder: Path, scope: Scope, but: str = "") -> None:
+    """Remove what interrupted jobs of this very scope left in `folder`, `but` that name; call it with its lock held."""
     for name in names_in(folder):
+        if name == but:
+            continue
         # The whole name up to the key: "project.a-b-1" is no leftover of the project "a".
         if name.rpartition("-")[0] == scratch_name(scope, "").removesuffix("-"):
             remove_tree(folder / name)

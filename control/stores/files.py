@@ -12,6 +12,7 @@ Rules:
 
 from __future__ import annotations
 
+import errno
 import os
 import stat as modes
 from dataclasses import dataclass, replace
@@ -118,6 +119,26 @@ class Descent:
                 if attempt == TRIES - 1:
                     raise
         raise AssertionError("unreachable")
+
+    def entry(self, path: str) -> FileEntry | None:
+        """What lies at a path, with what only reading it tells; None: nothing.
+
+        Raises
+        ------
+        ChangedError: it would not hold still. OSError: as the system says.
+        """
+        try:
+            folder, name = self.parent(path)
+            stat = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            if modes.S_ISREG(stat.st_mode):
+                stat, sha256, attributes = self.digest(path)
+                return entry_of_stat(path, stat, attributes=attributes, sha256=sha256)
+            target = os.readlink(name, dir_fd=folder) if modes.S_ISLNK(stat.st_mode) else ""
+            return entry_of_stat(path, stat, target, xattrs.read(xattrs.place_of(folder, name)))
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                return None
+            raise
 
     def close(self) -> None:
         """Let go of the directory that is open."""

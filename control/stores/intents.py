@@ -4,6 +4,7 @@ Rules:
 
 - While an intent lies here, its scope counts as closed to writers, and nothing but its completion may begin there.
 - Written durably before the first live change, removed durably after the last was verified.
+- Somebody may ask for the state before instead, as long as it is not finished (`turn_back`).
 - It says what shall be (snapshot, selection), not the steps: whoever finds it computes the difference that is left and
   carries that out, as often as it takes.
 
@@ -100,14 +101,29 @@ class Intents:
                 self._path(intent.scope).unlink()
             raise translate(error, "the record of the restore", "nothing was changed") from error
 
+    def turn_back(self, scope: Scope) -> None:
+        """Ask whoever finishes the restore to bring back the state before instead; at his next try he does."""
+        try:
+            self._back(scope).touch()
+        except OSError as error:
+            raise translate(error, "the record of the restore", "it goes on as it was") from error
+
+    def is_turned_back(self, scope: Scope) -> bool:
+        return self._back(scope).exists()
+
     def remove(self, scope: Scope) -> None:
         """The restore is complete and verified."""
         try:
             with contextlib.suppress(FileNotFoundError):
                 self._path(scope).unlink()
                 sync_folder(self._folder)
+            with contextlib.suppress(FileNotFoundError):
+                self._back(scope).unlink()
         except OSError as error:
             raise translate(error, "the record of the restore", "the restore is complete but for this") from error
+
+    def _back(self, scope: Scope) -> Path:
+        return self._folder / f".{scope.key.replace(':', '.')}.back"
 
     def _path(self, scope: Scope) -> Path:
         return self._folder / f"{scope.key.replace(':', '.')}.json"

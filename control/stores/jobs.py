@@ -15,10 +15,11 @@ from typing import Any
 
 from bson import ObjectId
 from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
+from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
 from ..errors import no_such_job
-from ..model import Action, Job, JobState, Order, Outcome, OutcomeStatus, Progress, Scope
+from ..model import Action, Fence, Job, JobState, Order, Outcome, OutcomeStatus, Progress, Scope
 from .control import Document, answering, collection, storable
 
 _JOB_ID = re.compile(r"[0-9a-f]{24}\Z")
@@ -163,6 +164,16 @@ class JobStore:
         since = {"$subtract": ["$$NOW", int(seconds * 1000)]}
         with answering():
             return self._workers.find_one({"$expr": {"$gt": ["$beat_at", since]}}, {"_id": 1}) is not None
+
+    @staticmethod
+    def touch(database: Database[Document], fence: Fence, session: ClientSession) -> bool:
+        """Within a transaction: bind it to a job that runs under this fence; False when it does not any more.
+
+        Whoever takes the job over writes the same document, so that only one of the two can commit.
+        """
+        jobs = database["jobs"]
+        update = {"$inc": {"touched": 1}}
+        return jobs.update_one(_running(fence.job, fence.number), update, session=session).matched_count == 1
 
     def _step(self, condition: Document, update: Document) -> Job | None:
         with answering():

@@ -49,6 +49,10 @@ class Holder:
         """Whether the process certainly no longer runs; of another machine that is never certain."""
         return self.host == _host() and _started(self.pid) != self.started
 
+    def is_stopped(self) -> bool:
+        """Whether the process runs on this machine and is stopped, as by SIGSTOP."""
+        return self.host == _host() and _started(self.pid) == self.started and _state(self.pid) in "Tt"
+
     def as_dict(self) -> dict[str, Any]:
         return {"host": self.host, "pid": self.pid, "started": self.started}
 
@@ -188,9 +192,19 @@ def _host() -> str:
 
 def _started(pid: int) -> int | None:
     """When the process started; None when there is none, or only its remains."""
+    fields = _stat(pid)
+    return None if not fields or fields[0] in "ZX" else int(fields[19])
+
+
+def _state(pid: int) -> str:
+    """The letter that the kernel has for what a process does; `X` when there is none."""
+    return (_stat(pid) or ["X"])[0]
+
+
+def _stat(pid: int) -> list[str]:
+    """What the kernel tells of a process, from its state on; nothing when there is none."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return None
-    fields = stat.rpartition(")")[2].split()  # the name before it may hold spaces and brackets
-    return None if fields[0] in "ZX" else int(fields[19])
+        return []
+    return stat.rpartition(")")[2].split()  # the name before it may hold spaces and brackets

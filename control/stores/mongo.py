@@ -16,6 +16,7 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,18 +26,20 @@ from bson.errors import InvalidId
 from bson.int64 import Int64
 from bson.objectid import ObjectId
 from bson.raw_bson import RawBSONDocument
+from bson.timestamp import Timestamp
 from pymongo import MongoClient, WriteConcern
+from pymongo.client_session import ClientSession
 from pymongo.database import Database
 from pymongo.errors import OperationFailure, PyMongoError
 
 from ..errors import NotFoundError, UnavailableError
-from ..model import BUCKETS, SYSTEM_JS, Scope, is_capped
+from ..model import BUCKETS, SYSTEM_JS, Instant, Scope, is_capped
 from ..settings import MongoSettings, ProjectSettings, ScopeSettings
 from .blocks import batch_of
 from .json_lines import lines_of
 from .mongo_errors import translated
 from .raw import LENIENT, field, id_bytes, id_text, is_in
-from .reader import RAW, SIMPLE, Reader
+from .reader import RAW, SIMPLE, Reader, instant_of
 
 _KINDS_OF_ID = {"objectid": (0x07,), "string": (0x02,), "int": (0x10, 0x12)}  # BSON types
 _OF_SOME = {"partialFilterExpression", "sparse", "hidden"}  # options of indexes that a query may not use
@@ -96,6 +99,11 @@ class Mongo:
     def name(self) -> str:
         return self.database.name
 
+    @property
+    def control(self) -> Database[Any]:
+        """Keyframe's own memory, on the same server."""
+        return self._control
+
     def version(self) -> str:
         """The server's version."""
         with translated("server"):
@@ -115,17 +123,24 @@ class Mongo:
     def pinned(self) -> Iterator[Reader]:
         """Fix one instant, not before any write acknowledged until now, and read at it."""
         with self.client.start_session(causal_consistency=False) as session:
-            with translated("database"):
-                marker = self._control.get_collection("marker", write_concern=DURABLE)
-                marker.update_one({"_id": "pin"}, {"$inc": {"count": 1}}, upsert=True, session=session)
-                at = session.operation_time
-            if at is None:
-                raise UnavailableError(
-                    "is a standalone server; snapshots need a replica set.",
-                    subject="MongoDB",
-                    hint="Start it with --replSet rs0, then run once: mongosh --eval 'rs.initiate()'.",
-                )
-            yield Reader(self.database, session, at)
+            yield Reader(self.database, session, self._marked(session))
+
+    def mark(self) -> Instant:
+        """Write a marker: its instant is behind all that was acknowledged before."""
+        with self.client.start_session(causal_consistency=False) as session:
+            return instant_of(self._marked(session))
+
+    def _marked(self, session: ClientSession) -> Timestamp:
+        with translated("database"):
+            marker = self._control.get_collection("marker", write_concern=DURABLE)
+            marker.update_one({"_id": "pin"}, {"$inc": {"count": 1}}, upsert=True, session=session)
+        if session.operation_time is None:
+            raise UnavailableError(
+                "is a standalone server; snapshots need a replica set.",
+                subject="MongoDB",
+                hint="Start it with --replSet rs0, then run once: mongosh --eval 'rs.initiate()'.",
+            )
+        return session.operation_time
 
     def collections(self, scope: Scope) -> dict[str, CollectionInfo]:
         """The collections that belong to a scope, as they are now, by name."""
@@ -264,6 +279,19 @@ class Mongo:
         with translated(f"collection {collection}"):
             rows = self.database.get_collection(collection, codec_options=RAW).find(taken, {"_id": 1}, collation=SIMPLE)
             return {id_bytes(bytes(row.raw)) for row in rows}
+
+    def digests(self, collection: str, ids: Iterable[bytes]) -> dict[bytes, str]:
+        """The SHA-256 of each record with one of these `_id`s (as `id_bytes`), as it is now."""
+        with translated(f"collection {collection}"):
+            found = self.database.get_collection(collection, codec_options=RAW).find(is_in(ids), collation=SIMPLE)
+            return {id_bytes(bytes(one.raw)): hashlib.sha256(one.raw).hexdigest() for one in found}
+
+    def owned(self, owners: Sequence[Scope], collection: str, ids: Iterable[bytes]) -> bool:
+        """Whether any of these `_id`s (as `id_bytes`) is that of a record of the projects."""
+        mine = {"$and": [is_in(ids), self.where(owners, collection)]}
+        with translated(f"collection {collection}"):
+            found = self.database.get_collection(collection, codec_options=RAW).find(mine, {"_id": 1}, collation=SIMPLE)
+            return next(iter(found.limit(1)), None) is not None
 
     def extent(self, scope: Scope, info: CollectionInfo) -> tuple[int, int]:
         """How many documents of a scope a collection has, and about how many bytes they are."""

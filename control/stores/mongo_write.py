@@ -22,7 +22,9 @@ from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
-from ..model import SYSTEM_JS, Scope
+from ..errors import CancelledError
+from ..model import SYSTEM_JS, Fence, Scope
+from .jobs import JobStore
 from .json_lines import document_of_line
 from .mongo import DURABLE, Mongo
 from .mongo_errors import translated
@@ -138,16 +140,28 @@ class MongoWriter:
             command = {"createIndexes": collection, "indexes": [wanted], "writeConcern": DURABLE.document}
             self._mongo.database.command(command)
 
-    def write(self, changes: Iterable[RecordChange], owners: Sequence[Scope]) -> None:
+    def write(self, changes: Iterable[RecordChange], owners: Sequence[Scope], fence: Fence | None = None) -> None:
         """Bring records to the bytes given: all deletions first, then all insertions, in one transaction.
 
         The scope's field stands in every filter, so that a record that now belongs to another project is never touched.
+
+        Raises
+        ------
+        CancelledError: the job of `fence` has been taken over by another worker; nothing was written.
         """
         changes = list(changes)
+
+        def within(session: ClientSession) -> None:
+            if fence is not None and not JobStore.touch(self._mongo.control, fence, session):
+                raise CancelledError(
+                    "was taken over by another worker.",
+                    subject=f"job {fence.job}",
+                    hint="That one finishes it; nothing was changed here.",
+                )
+            self._write(changes, owners, session)
+
         with translated("records"), self._mongo.client.start_session() as session:
-            session.with_transaction(
-                lambda within: self._write(changes, owners, within), write_concern=DURABLE, max_commit_time_ms=60_000
-            )
+            session.with_transaction(within, write_concern=DURABLE, max_commit_time_ms=60_000)
 
     @staticmethod
     def _as_planned(

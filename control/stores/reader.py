@@ -41,7 +41,7 @@ class Reader:
         self._database = database
         self._session = session
         self._at = at
-        self.instant = Instant(at.time, at.inc, datetime.fromtimestamp(at.time, UTC))
+        self.instant = instant_of(at)
 
     def blocks(self, collection: str, where: Mapping[str, Any]) -> Iterator[Block]:
         """The documents that match, in stretches, in `_id` order.
@@ -108,3 +108,8 @@ class Reader:
         with translated(f"collection {collection}"):
             reply: Any = self._database.command(command, codec_options=RAW, session=self._session)
         return batch_of(reply.raw)
+
+
+def instant_of(at: Timestamp) -> Instant:
+    """A cluster time as a snapshot has it."""
+    return Instant(at.time, at.inc, datetime.fromtimestamp(at.time, UTC))

@@ -1,0 +1,195 @@
+"""The verification of a change-over, with the gate still closed: what was touched is read back, nothing else.
+
+Rules:
+
+- Every file of the plan is read and hashed, every record is read back, collections with options and indexes are
+  compared with what shall be; and the change stream since the last look holds what the plan says, and nothing else.
+- It says yes or no. After a no all is compared, byte for byte (`finishing.py`), which names what is different.
+
+>>> Touched(stores, target, plan, watch).is_as_planned(since)       # doctest: +SKIP
+True
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import chain
+
+import structlog
+
+from ..errors import ChangedError, UnavailableError
+from ..model import BUCKETS, SYSTEM_JS, Change, Instant, Plan, PlanItem
+from ..plan import entry_of
+from ..stores.changes import Changes, is_told
+from ..stores.files import Descent
+from ..stores.mongo import CollectionInfo
+from .inventory import LiveInventory, Owned, StoredInventory, is_left
+from .stores import Stores
+from .structure import Content, structure_items
+from .target import Target
+from .watches import Quiet, Watch
+
+log = structlog.get_logger(__name__)
+
+_FILES = ("file", "link", "directory")
+_TOGETHER, _TOGETHER_BYTES = 500, 4_000_000  # records that are asked for at once: how many, and their bytes
+
+
+class Touched:
+    """Checks one plan that was just carried out."""
+
+    def __init__(self, stores: Stores, target: Target, plan: Plan, watch: Watch) -> None:
+        self._stores = stores
+        self._target = target
+        self._plan = plan
+        self._watch = watch
+
+    def is_as_planned(self, since: Instant) -> bool:
+        """Whether all that the plan names is as it says, and nothing else was changed in the database since."""
+        for what, holds in (
+            ("files", self._has_files),
+            ("collections", self._has_structure),
+            ("records", self._has_records),
+            ("other changes", lambda: self._has_nothing_else(since)),
+        ):
+            if not holds():
+                log.warning("restore.not-as-planned", what=what, plan=self._plan.digest)
+                return False
+        return True
+
+    def _items(self, *kinds: str) -> Iterator[PlanItem]:
+        return (item for item in self._stores.plans.items(self._plan.digest) if item.kind in kinds)
+
+    def _has_files(self) -> bool:
+        owned = Owned(self._stores)
+        with self._stores.live_tree(self._target.scope).descent() as live:
+            for item in self._items(*_FILES):
+                self._watch.check()
+                if not _is_as_wanted(item, live, owned):
+                    return False
+        return True
+
+    # --- the database
+
+    def _has_structure(self) -> bool:
+        """Of the whole site: options and indexes of all collections that are meant, and none too many."""
+        if not self._target.scope.is_site or not any(self._items("collection", "options", "index")):
+            return True
+        stored = StoredInventory(self._stores, self._target.snapshot, self._target.scope, self._watch)
+        wanted = stored.collections(self._target.records)
+        there = self._there()
+        names = {item.detail.get("collection", item.name) for item in self._items("collection", "options", "index")}
+        names &= wanted.keys() | there.keys()
+        return not any(chain.from_iterable(structure_items(one, wanted.get(one), there.get(one)) for one in names))
+
+    def _there(self) -> dict[str, CollectionInfo]:
+        scope = self._target.scope
+        return {name: one for name, one in self._stores.mongo.collections(scope).items() if not is_left(one, scope)}
+
+    def _has_records(self) -> bool:
+        gone = {item.name for item in self._items("collection") if item.change is Change.DELETE}
+        items = (item for item in self._items("record") if item.detail["collection"].removeprefix(BUCKETS) not in gone)
+        for batch in _batches(items):
+            self._watch.check()
+            wanted = {bytes.fromhex(item.detail["id"]): item.detail["want"] for item in batch}
+            found = self._stores.mongo.digests(batch[0].detail["collection"], wanted)
+            if any(found.get(ident) != want for ident, want in wanted.items()):
+                return False
+        return self._has_whole_collections()
+
+    def _has_whole_collections(self) -> bool:
+        whole = [item for item in self._items("collection") if item.detail.get("whole")]
+        if not whole:
+            return True
+        part = self._target.records
+        with self._stores.mongo.pinned() as reader:
+            live = LiveInventory(self._stores, reader, Quiet(self._watch), self._stores.excluded(self._target.scope))
+            shapes = live.collections(part)
+            return all(
+                item.name in shapes and Content.of(live.records(item.name, part)).digest == item.detail["want"]
+                for item in whole
+            )
+
+    def _has_nothing_else(self, since: Instant) -> bool:
+        ours = _Ours(self._items("record", "collection", "options", "index"))
+        try:
+            for change in Changes(self._stores.mongo).since(since):
+                self._watch.check()
+                if change.is_structure and not self._target.scope.is_site:
+                    continue
+                if not ours.has(change.collection, change.id) and self._concerns(change.collection, change.id):
+                    return False
+        except UnavailableError as error:
+            log.info("restore.compares-all", plan=self._plan.digest, why=str(error))
+            return False
+        return True
+
+    def _concerns(self, name: str, ident: bytes) -> bool:
+        """Whether a change of somebody else is of what the restore is about."""
+        site, target = self._stores.settings.scopes.site, self._target
+        if name in site.leave or name in target.snapshot.unknown_collections or (name and not is_told(name)):
+            return False
+        if name in site.people and not target.people:
+            return False
+        owners = target.owners
+        if owners:
+            if name not in self._stores.settings.scopes.project.collections:
+                return False
+            return not ident or self._stores.mongo.owned(owners, name, [ident])
+        return True
+
+
+class _Ours:
+    """What a plan changes in the database, as far as a change stream tells of it; ids as numbers, in order."""
+
+    def __init__(self, items: Iterator[PlanItem]) -> None:
+        self._collections: set[str] = set()
+        self._ids: dict[str, array[int]] = defaultdict(lambda: array("q"))
+        for item in items:
+            if item.kind == "record":
+                self._ids[item.detail["collection"]].append(hash(bytes.fromhex(item.detail["id"])))
+            else:
+                self._collections.add(item.detail.get("collection", item.name))
+        self._ids = {name: array("q", sorted(ids)) for name, ids in self._ids.items()}
+
+    def has(self, name: str, ident: bytes) -> bool:
+        """Whether a change is of the plan; all in a collection that is made anew or gets other options is."""
+        if name in self._collections or name == SYSTEM_JS:
+            return True
+        ids = self._ids.get(name)
+        if ids is None or not ident:
+            return False
+        number = hash(ident)
+        at = bisect_left(ids, number)
+        return at < len(ids) and ids[at] == number
+
+
+def _is_as_wanted(item: PlanItem, live: Descent, owned: Owned) -> bool:
+    try:
+        found = live.entry(item.name)
+    except (ChangedError, OSError):
+        return False
+    if item.change is Change.DELETE:
+        return found is None
+    return found is not None and owned(found) == owned(entry_of(item))
+
+
+def _batches(items: Iterator[PlanItem]) -> Iterator[list[PlanItem]]:
+    """Stretches of one collection that are asked for at once."""
+    batch: list[PlanItem] = []
+    size = 0
+    for item in items:
+        if batch and (
+            item.detail["collection"] != batch[0].detail["collection"]
+            or len(batch) >= _TOGETHER
+            or size > _TOGETHER_BYTES
+        ):
+            yield batch
+            batch, size = [], 0
+        batch.append(item)
+        size += len(item.detail["id"]) // 2
+    if batch:
+        yield batch
