@@ -16,6 +16,7 @@ import pytest
 from failing import DONE, FAILED, Faults, impatient, require_clean, require_outcome, spoilt
 from keyframe.backup import finishing
 from keyframe.backup.staging import Staging
+from keyframe.backup.touched import Touched
 from keyframe.errors import KeyframeError, UnavailableError
 from keyframe.model import Outcome, Snapshot
 from keyframe.stores.mongo_errors import translated
@@ -147,7 +148,7 @@ def test_a_server_that_goes_and_comes_back_in_the_middle_of_a_restore(
 
     place, name = {
         "before the records": (MongoWriter, "write"), "after the records": (Staging, "move"),
-        "while it is verified": (finishing.Finishing, "_verify"),
+        "while it is verified": (Touched, "is_as_planned"),
     }[moment]  # fmt: skip
     inner = getattr(place, name)
 

@@ -82,7 +82,6 @@ class Restore:
                 helpers.begin(safety.files)
                 with Staging(self._stores, target, job) as staging:
                     staging.fill(plan, self._watch, (3, STEPS))
-                    staging.flush()
                     outcome = self._change_over(order, job, target, safety, plan, staging, helpers, closed, last)
                     closed.close()  # whoever waits to write need not wait until all is cleared away
                     return None if outcome is None else self._concluded(outcome, order, job, target, plan)

@@ -93,6 +93,8 @@ class Staging:
     def __exit__(self, *_: object) -> None:
         os.close(self._open)
         remove_tree(self._folder)
+        with contextlib.suppress(OSError):  # what is kept in it goes when the end is verified
+            self._kept.rmdir()
 
     def flush(self) -> None:
         """Bring what was staged and moved to the disk."""
@@ -113,6 +115,10 @@ class Staging:
                 needed -= self._holes(plan, prefix, source)
             require_room(self._folder, needed, "the restore")
             self._stage_all(plan, prefix, source, watch, step)
+        try:
+            self.flush()  # so that there is less to be flushed while the gate is closed
+        except OSError as error:
+            raise translate(error, str(self._folder), "nothing was changed") from error
 
     def _holes(self, plan: Plan, prefix: str, source: Descent) -> int:
         """The bytes that sparse files among those to be staged do not take."""

@@ -97,6 +97,9 @@ class ManifestWriter:
         self._file.write(lines)
 
 
+_WRONG = (msgspec.DecodeError, KeyError, TypeError, ValueError, RecursionError)  # of a line that is none
+
+
 def file_of_line(document: dict[str, Any]) -> FileEntry:
     """The entry of a line of a file; raises KeyError, TypeError or ValueError for what is no such line."""
     path, kind = _untext("path", document), document["type"]
@@ -132,11 +135,19 @@ def _attributes(document: dict[str, Any]) -> Attributes:
 
 
 def read_collections(path: Path) -> Iterator[CollectionEntry]:
-    """The collections of a manifest whose digest was checked; the lines of files are passed over."""
+    """The collections of a manifest whose digest was checked; the lines of files are passed over.
+
+    Raises
+    ------
+    DamagedError: `manifest-invalid`, with the number of the line.
+    """
     with open(path, "rb") as file:
-        for line in file:
+        for number, line in enumerate(file, 1):
             if line.startswith(_COLLECTION):
-                yield _collection_of_line(msgspec.json.decode(line))
+                try:
+                    yield _collection_of_line(msgspec.json.decode(line))
+                except _WRONG as error:
+                    raise _invalid(path, number, error) from error
 
 
 def read_manifest(path: Path, *, is_site: bool = False) -> Iterator[FileEntry | CollectionEntry]:
@@ -165,13 +176,17 @@ def read_manifest(path: Path, *, is_site: bool = False) -> Iterator[FileEntry | 
                     entry = file_of_line(document)
                     order.file(entry)
                     yield entry
-            except (msgspec.DecodeError, KeyError, TypeError, ValueError, RecursionError) as error:
-                raise DamagedError(
-                    "manifest-invalid",
-                    f"has a manifest that is wrong in line {number} ({error}).",
-                    subject=path.parent.name,
-                    hint="Restore another snapshot; this one is left as it is.",
-                ) from error
+            except _WRONG as error:
+                raise _invalid(path, number, error) from error
+
+
+def _invalid(path: Path, number: int, error: Exception) -> DamagedError:
+    return DamagedError(
+        "manifest-invalid",
+        f"has a manifest that is wrong in line {number} ({error}).",
+        subject=path.parent.name,
+        hint="Restore another snapshot; this one is left as it is.",
+    )
 
 
 class _Order:
