@@ -159,13 +159,19 @@ class UnsafeError(KeyframeError):
 
 
 class DamagedError(KeyframeError):
-    """Bytes and manifest of a snapshot disagree; `damage` names the kind, it is the second half of the code."""
+    """Bytes and manifest of a snapshot disagree; `damage` names the kind, it is the second half of the code.
+
+    `all` names everything that is damaged, where that is known: this one among it.
+    """
 
     kind = "damaged"
 
-    def __init__(self, damage: str, what: str, *, subject: str = "", hint: str = "") -> None:
+    def __init__(
+        self, damage: str, what: str, *, subject: str = "", hint: str = "", all_of_it: tuple[Problem, ...] = ()
+    ) -> None:
         super().__init__(what, subject=subject, hint=hint)
         self.damage = damage
+        self.all = all_of_it
 
     @property
     def code(self) -> str:

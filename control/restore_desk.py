@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .backroom import Backroom
 from .catalogue import Wish, everything
@@ -40,11 +40,13 @@ from .model import (
 
 @dataclass(frozen=True, slots=True)
 class _Consent:
-    """What whoever orders a restore has said yes to: a plan, what is newer than it, gaps of the safety snapshot."""
+    """What whoever orders a restore has said yes to: a plan, what is newer than it, gaps of the safety snapshot, that
+    what is damaged does not come back."""
 
     plan: str = ""
     newer: bool = False
     gaps: str = ""
+    only_intact: bool = False
 
 
 _NONE = _Consent()
@@ -58,11 +60,18 @@ class RestoreDesk:
         self._back = back
 
     def preview(
-        self, actor: Actor, scope: Scope, name: str, selection: Selection = EVERYTHING, people: bool | None = None
+        self,
+        actor: Actor,
+        scope: Scope,
+        name: str,
+        selection: Selection = EVERYTHING,
+        people: bool | None = None,
+        *,
+        only_intact: bool = False,
     ) -> Job:
-        """Order a plan; the job's `outcome.report` is it."""
+        """Order a plan; the job's `outcome.report` is it. `only_intact`: without what is damaged in the snapshot."""
         permit, wish = self._wish(actor, Action.PREVIEW, scope, name, selection)
-        return self._submit(permit, wish, self._people(permit, wish, people))
+        return self._submit(permit, wish, self._people(permit, wish, people), _Consent(only_intact=only_intact))
 
     def plan(self, actor: Actor, digest: str) -> Plan:
         """A plan that was computed within the last day."""
@@ -95,6 +104,7 @@ class RestoreDesk:
         *,
         newer: bool = False,
         confirm: str = "",
+        only_intact: bool = False,
     ) -> Job:
         """Order a restore.
 
@@ -102,12 +112,13 @@ class RestoreDesk:
         ----------
         plan: the digest of the preview that was agreed to. newer: what changes until the restore begins is agreed to
         as well. confirm: the digest of the gaps that a safety snapshot may have, of the outcome that named them.
+        only_intact: without what is damaged in the snapshot; a plan says it, too.
 
         Raises
         ------
         NotFoundError: no such snapshot or plan. InvalidError: plan and the rest do not fit each other.
         """
-        consent = _Consent(plan, newer, _digest(confirm))
+        consent = _Consent(plan, newer, _digest(confirm), only_intact)
         if not plan:
             if newer:
                 what = "Nothing was agreed to, so nothing can be newer than it."
@@ -121,13 +132,14 @@ class RestoreDesk:
         permit, wish = self._wish(actor, Action.RESTORE, scope, name, wanted)
         asked = (wish.scope, wish.snapshot.scope, wish.snapshot.name, wish.selection)
         if asked != (agreed.target, agreed.source, agreed.snapshot, agreed.selection) or (
-            people is not None and people != agreed.people
+            (people is not None and people != agreed.people) or (only_intact and not agreed.only_intact)
         ):
             raise InvalidError(
                 "The plan is for something else than what is asked for.",
                 subject=f"plan {plan[:12]}",
                 hint="Preview what you want to restore, and give the digest of that plan; nothing was changed.",
             )
+        consent = replace(consent, only_intact=agreed.only_intact)
         return self._submit(permit, wish, self._people(permit, wish, agreed.people), consent)
 
     def undo(self, actor: Actor, scope: Scope, name: str = "", *, confirm: str = "") -> Job:
@@ -233,6 +245,7 @@ class RestoreDesk:
                 plan=consent.plan,
                 takes_newer=consent.newer,
                 accepted=consent.gaps,
+                only_intact=consent.only_intact,
             )
         )
 

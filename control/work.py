@@ -25,6 +25,7 @@ from .claims import Claim
 from .errors import (
     BusyError,
     CancelledError,
+    DamagedError,
     KeyframeError,
     NotFoundError,
     Problem,
@@ -191,6 +192,8 @@ def _ended(status: OutcomeStatus, error: KeyframeError, job: Job) -> Outcome:
     report = error.report if isinstance(error, (StaleError, UnsafeError)) and error.report else None
     problems: tuple[Problem, ...] = (error.problem(),)
     confirm = ""
+    if isinstance(error, DamagedError) and error.all:
+        problems = (*problems, *(one for one in error.all if one.subject != error.subject))
     if isinstance(error, UnsafeError):
         problems, confirm = (*problems, *error.problems), error.digest
     return Outcome(status, job.order.snapshot or None, problems=problems, report=report, confirm=confirm)

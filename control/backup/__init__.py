@@ -16,6 +16,7 @@ from ..stores.disk import LEAST, require_room
 from ..stores.intents import Intent
 from .compare import Compare
 from .finishing import Finishing, carried_out
+from .intact import without_damage
 from .inventory import LiveInventory, StoredInventory
 from .make import Make
 from .restore import Restore, require_whole
@@ -56,8 +57,11 @@ class Backup:
         snapshot = stores.repository.get(order.source or order.scope, order.snapshot)
         require_whole(snapshot)
         require_room(stores.settings.data, LEAST, "the plan of a restore")
-        target = Target(permit.scope, snapshot, order.selection, order.people)
+        target = Target(permit.scope, snapshot, order.selection, order.people, only_intact=order.only_intact)
         with stores.mongo.pinned() as reader:
+            if order.only_intact:
+                have = LiveInventory(stores, reader, watch, stores.excluded(permit.scope))
+                target = without_damage(stores, target, have, watch)
             want = StoredInventory(stores, snapshot, permit.scope, watch)
             have = LiveInventory(stores, reader, watch, stores.excluded(permit.scope))
             return Compare(stores, target, watch).run(want, have)

@@ -45,7 +45,11 @@ class Cautions:
         """What is neither created, replaced nor deleted."""
         draft, paths = self._draft, self._draft.part.paths
         yield from draft.sparing.warnings(paths)
-        for path in sorted(draft.sparing.unknown(paths.leave - draft.moved)):
+        damaged = self._target.spoilt_paths | {f"collection {name}" for name in self._target.spoilt_collections}
+        for name in sorted(damaged):
+            what = "is left as it is: what the snapshot has of it is damaged."
+            yield Problem("left", what, name, "Look for it in another snapshot.")
+        for path in sorted(draft.sparing.unknown(paths.leave - draft.moved - self._target.spoilt_paths)):
             if paths.holds(path) or path == ".":
                 yield Problem("left", "is left as it is: it could not be read.", path, "Look at it by hand.")
         for name in sorted(unknown_collections):

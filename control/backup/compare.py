@@ -69,7 +69,7 @@ class Compare:
         step: tuple[int, int],
     ) -> Plan:
         paths = self._target.paths(self._project.editions.folder)
-        paths.leave |= want.unknown_paths | have.unknown_paths | set(leave_paths)
+        paths.leave |= want.unknown_paths | have.unknown_paths | set(leave_paths) | self._target.spoilt_paths
         scope = self._target.scope
         sparing = Sparing(want.excluded | have.excluded, self._stores.live_tree(scope))
         paths.stays, paths.blocks = sparing.stays, sparing.blocks
@@ -100,6 +100,7 @@ class Compare:
         pairing = Pairing(self._stores, self._target, self._watch, draft)
         wanted, there = want.collections(draft.part), have.collections(draft.part)
         unknown = want.unknown_collections | have.unknown_collections | leave_collections
+        unknown |= self._target.spoilt_collections
         if not self._target.is_whole_site:
             shapes = [*wanted.items(), *there.items()]
             have.unknown_collections |= {name for name, one in shapes if one.kind == "timeseries" or one.is_capped}
@@ -146,6 +147,7 @@ class Compare:
             snapshot=snapshot.name,
             selection=target.selection,
             people=target.people,
+            only_intact=target.only_intact,
             creates=draft.tally.creates,
             replaces=draft.tally.replaces,
             deletes=draft.tally.deletes,

@@ -25,6 +25,8 @@ from ..stores.disk import LEAST, require_room
 from ..stores.intents import Intent
 from .finishing import STEPS, Finishing, nothing_to_do
 from .helpers import Helpers
+from .intact import damage_of, without_damage
+from .inventory import LiveInventory
 from .recheck import Recheck
 from .safety import Safety
 from .staging import Staging, forget_kept
@@ -56,9 +58,12 @@ class Restore:
         snapshot = self._stores.repository.get(order.source or order.scope, order.snapshot)
         require_whole(snapshot)
         require_room(self._stores.settings.data, LEAST, "the restore")
-        target = Target(order.scope, snapshot, order.selection, order.people)
+        target = Target(order.scope, snapshot, order.selection, order.people, only_intact=order.only_intact)
         for attempt in range(1, _TRIES + 1):
-            outcome = self._try(order, job, target, last=attempt == _TRIES)
+            try:
+                outcome = self._try(order, job, target, last=attempt == _TRIES)
+            except DamagedError as error:
+                raise self._all_damage(error, target) from error
             if outcome is not None:
                 return outcome
             self._watch.check()
@@ -68,13 +73,26 @@ class Restore:
             hint="Stop the script that does, or try again when it is quieter; nothing was changed.",
         )
 
+    def _all_damage(self, error: DamagedError, target: Target) -> DamagedError:
+        """The same error with all that is damaged of what would have been read."""
+        stores, quiet = self._stores, Quiet(self._watch)
+        try:
+            with stores.mongo.pinned() as reader:
+                live = LiveInventory(stores, reader, quiet, stores.excluded(target.scope))
+                found = damage_of(without_damage(stores, target, live, quiet))
+        except KeyframeError:  # header or manifest: there is nothing more to be known
+            return error
+        if not found:
+            return error
+        return DamagedError(error.damage, error.what, subject=error.subject, hint=error.hint, all_of_it=found)
+
     def _try(self, order: Order, job: str, target: Target, *, last: bool) -> Outcome | None:
         """From the safety snapshot to the end; None where the live state changed before the gate was closed."""
         safeties = Safety(self._stores, order, target, self._watch, STEPS)
         with contextlib.ExitStack() as closed:
             if last:
                 closed.enter_context(self._stores.gate.closed())
-            with safeties.made(job, gate_closed=last) as (safety, plan), Helpers() as helpers:
+            with safeties.made(job, gate_closed=last) as (safety, target, plan), Helpers() as helpers:
                 _require_agreed(order, plan)
                 if plan.is_empty:
                     return nothing_to_do(target.snapshot.name, plan.as_dict())
@@ -138,8 +156,9 @@ class Restore:
             self._stores.now(),
             "begun",
         )
-        paths = sorted(safety.unknown_in(order.scope) | source.unknown_in(order.scope))
-        collections = sorted({*safety.unknown_collections, *source.unknown_collections})
+        paths = sorted(safety.unknown_in(order.scope) | source.unknown_in(order.scope) | target.spoilt_paths)
+        left = {*safety.unknown_collections, *source.unknown_collections, *target.spoilt_collections}
+        collections = sorted(left)
         intent = Intent(job, order, safety.name, plan.digest, tuple(paths), tuple(collections), plan.as_dict())
         repository.mark(order.scope, safety.name, mark)
         try:

@@ -22,6 +22,7 @@ import structlog
 from ..errors import DamagedError, KeyframeError, Problem, UnsafeError
 from ..model import Order, Plan, Progress, Reason, Snapshot
 from .compare import Compare
+from .intact import without_damage
 from .inventory import StoredInventory
 from .make import Made, Make
 from .stores import Stores
@@ -44,8 +45,8 @@ class Safety:
         self._steps = steps
 
     @contextlib.contextmanager
-    def made(self, job: str, *, gate_closed: bool) -> Iterator[tuple[Snapshot, Plan]]:
-        """The safety snapshot, and the plan that leads from it to the target.
+    def made(self, job: str, *, gate_closed: bool) -> Iterator[tuple[Snapshot, Target, Plan]]:
+        """The safety snapshot, the target (without what is damaged of it, if that is wanted), and the plan to it.
 
         One that was made for this try and served no restore in the end lies in the trash afterwards.
         """
@@ -53,7 +54,7 @@ class Safety:
             safety = self._make(job, gate_closed=gate_closed)
             unused.callback(self._discard, safety)
             try:
-                plan = self._plan(safety.snapshot)
+                target, plan = self._plan(safety.snapshot)
             except DamagedError as error:
                 name = safety.snapshot.name
                 if safety.is_new or error.subject != name or safety.snapshot == self._target.snapshot:
@@ -61,8 +62,8 @@ class Safety:
                 # The newest snapshot should have served, but its bytes are not what was written: share nothing.
                 safety = self._make(job, gate_closed=gate_closed, afresh=True)
                 unused.callback(self._discard, safety)
-                plan = self._plan(safety.snapshot)
-            yield safety.snapshot, plan
+                target, plan = self._plan(safety.snapshot)
+            yield safety.snapshot, target, plan
 
     def require_whole(self, safety: Snapshot, plan: Plan) -> None:
         """Raise UnsafeError where something was not kept, and nobody has said that it does not matter."""
@@ -87,11 +88,14 @@ class Safety:
         except KeyframeError as error:
             log.warning("restore.unused-safety", snapshot=name, why=str(error))
 
-    def _plan(self, safety: Snapshot) -> Plan:
-        stores, watch, scope = self._stores, self._watch, self._target.scope
-        want = StoredInventory(stores, self._target.snapshot, scope, watch)
-        have = StoredInventory(stores, safety, scope, watch)
-        return Compare(stores, self._target, watch).run(want, have, step=(2, self._steps))
+    def _plan(self, safety: Snapshot) -> tuple[Target, Plan]:
+        stores, watch, target = self._stores, self._watch, self._target
+        have = StoredInventory(stores, safety, target.scope, watch)
+        if target.only_intact:
+            target = without_damage(stores, target, have, watch)
+        want = StoredInventory(stores, target.snapshot, target.scope, watch)
+        have = StoredInventory(stores, safety, target.scope, watch)
+        return target, Compare(stores, target, watch).run(want, have, step=(2, self._steps))
 
 
 def digest_of(problems: tuple[Problem, ...]) -> str:

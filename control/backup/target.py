@@ -18,12 +18,18 @@ from .sparing import Sparing
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What shall be brought to what: a scope (or some projects or editions of it) to what a snapshot holds."""
+    """What shall be brought to what: a scope (or some projects or editions of it) to what a snapshot holds.
+
+    `only_intact`: what is damaged in the snapshot is left as it is; the two after it say what that is.
+    """
 
     scope: Scope
     snapshot: Snapshot
     selection: Selection
     people: bool
+    only_intact: bool = False
+    spoilt_paths: frozenset[str] = frozenset()
+    spoilt_collections: frozenset[str] = frozenset()
 
     @property
     def owners(self) -> tuple[Scope, ...]:

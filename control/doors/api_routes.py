@@ -163,7 +163,7 @@ class Preview(ScopedDoor):
         """What a restore would create, replace and delete; nothing is changed."""
         desk = office().desk
         selection = selection_of(body["selection"] or {})
-        job = desk.preview(actor, scope, name, selection, body["people"])
+        job = desk.preview(actor, scope, name, selection, body["people"], only_intact=body["only_intact"])
         waited = state().waits.wait(desk, actor, job, PREVIEW_WAIT)
         if not waited.ended:
             return _accepted(waited)
@@ -192,6 +192,7 @@ class Restore(ScopedDoor):
             body["plan"] or "",
             newer=body["accept"] == "newer",
             confirm=body["confirm"] or "",
+            only_intact=body["only_intact"],
         )
         return _carried_out(actor, job)
 

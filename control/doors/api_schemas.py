@@ -94,10 +94,12 @@ class NoteSchema(_Strict):
 
 
 class PreviewSchema(_Strict):
-    """Without `people` they stay as they are, but where there are none at all."""
+    """Without `people` they stay as they are, but where there are none at all; `only_intact` leaves out what is damaged
+    in the snapshot."""
 
     selection = fields.Nested(SelectionSchema, load_default=dict, allow_none=True)
     people = Truth(load_default=None, allow_none=True)
+    only_intact = Truth(load_default=False)
 
 
 class ConfirmSchema(_Strict):
@@ -119,6 +121,7 @@ class RestoreSchema(ConfirmSchema):
     plan = Text(load_default="", allow_none=True, validate=validate.Length(max=NOTE_LENGTH))
     selection = fields.Nested(SelectionSchema, load_default=None, allow_none=True)
     people = Truth(load_default=None, allow_none=True)
+    only_intact = Truth(load_default=False)
 
 
 class VerifySchema(_Strict):
@@ -294,6 +297,7 @@ class PlanSchema(Schema):
     snapshot = fields.String()
     selection = fields.Nested(SelectionSchema)
     people = fields.Boolean()
+    only_intact = fields.Boolean()
     creates = fields.Nested(CountsSchema)
     replaces = fields.Nested(CountsSchema)
     deletes = fields.Nested(CountsSchema)

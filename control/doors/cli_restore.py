@@ -30,8 +30,9 @@ def add_to(cli: Group) -> None:
 
 
 def _selecting(command: _Command) -> _Command:
-    """Gives a command `editions`, `projects` and `people`."""
+    """Gives a command `editions`, `projects`, `people` and `only_intact`."""
     for option in (
+        click.option("--only-intact", is_flag=True, help="Leave out what is damaged in the snapshot."),
         click.option("--people", is_flag=True, help="People and their roles too (site only, root only)."),
         click.option(
             "--only-project", "projects", multiple=True, metavar="ID", help="Only this project of a site snapshot."
@@ -86,6 +87,7 @@ def preview(
     projects: Sequence[str],
     editions: Sequence[str],
     people: bool,
+    only_intact: bool,
     whole: bool,
     as_json: bool,
 ) -> int:
@@ -93,7 +95,8 @@ def preview(
     selection = _selection(scope, projects, editions, people)
     with opener() as office:
         actor = office.login.shell_actor()
-        job = wait_for(office, actor, office.desk.preview(actor, scope, name, selection, people or None))
+        order = office.desk.preview(actor, scope, name, selection, people or None, only_intact=only_intact)
+        job = wait_for(office, actor, order)
         plan = _plan_of(job)
         if plan is None or as_json:
             return print_end(office, job, as_json, _report_of)
@@ -118,6 +121,7 @@ def restore(
     projects: Sequence[str],
     editions: Sequence[str],
     people: bool,
+    only_intact: bool,
     digest: str,
     newer: bool,
     confirm: str,
@@ -138,7 +142,8 @@ def restore(
     with opener() as office:
         actor = office.login.shell_actor()
         if not yes:
-            looked = wait_for(office, actor, office.desk.preview(actor, scope, name, selection, people or None))
+            order = office.desk.preview(actor, scope, name, selection, people or None, only_intact=only_intact)
+            looked = wait_for(office, actor, order)
             plan = _plan_of(looked)
             if plan is None:
                 return print_end(office, looked, as_json, _job_of)
@@ -147,7 +152,9 @@ def restore(
             digest = digest or plan.digest
         # A plan knows what was selected and whether people come along; without one it is said here.
         chosen, along = (None, None) if digest and selection.is_empty and not people else (selection, people or None)
-        job = office.desk.restore(actor, scope, name, chosen, along, digest, newer=newer, confirm=confirm)
+        job = office.desk.restore(
+            actor, scope, name, chosen, along, digest, newer=newer, confirm=confirm, only_intact=only_intact
+        )
         if yes and not as_json and name == LATEST:
             click.echo(f"latest is {job.order.snapshot}", err=True)
         return print_end(office, wait_for(office, actor, job), as_json, _job_of)

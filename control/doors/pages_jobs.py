@@ -65,7 +65,8 @@ class JobPages:
         """Find out what a restore would do, then show the plan; nothing is changed."""
         scope, name = self.frame.scope(project_id), self.frame.snapshot_name(name)
         actor = self.frame.actor()
-        job = self.desk.preview(actor, scope, name, _selection(), _people())
+        only_intact = request.form.get("only_intact") == "yes"
+        job = self.desk.preview(actor, scope, name, _selection(), _people(), only_intact=only_intact)
         job = self._wait(actor, job, PREVIEW_WAIT)
         done = job.outcome is not None and job.outcome.status is OutcomeStatus.DONE
         if done and job.outcome is not None and job.outcome.report:

@@ -132,6 +132,7 @@ class Order:
     redo: bool = False
     confirm: tuple[str, ...] = ()  # make: problems that are said to be right, of `CONFIRMABLE`
     accepted: str = ""  # restore: the digest of the gaps of its safety snapshot that do not matter
+    only_intact: bool = False  # preview and restore: what is damaged in the snapshot is left as it is
     takes_newer: bool = False  # restore: what changes between preview and restore is agreed to as well
 
     def __post_init__(self) -> None:
@@ -155,6 +156,7 @@ class Order:
             "confirm": list(self.confirm),
             "accepted": self.accepted,
             "takes_newer": self.takes_newer,
+            "only_intact": self.only_intact,
         }
 
     @classmethod
@@ -175,6 +177,7 @@ class Order:
             confirm=tuple(doc.get("confirm", ())),
             accepted=doc.get("accepted", ""),
             takes_newer=doc.get("takes_newer", False),
+            only_intact=doc.get("only_intact", False),
         )
 
 

@@ -71,6 +71,7 @@ class Plan:
     """The header of a plan: what restoring `selection` of a snapshot would do to `target`; its items are on disk.
 
     `source` is the scope whose snapshot is read: the site when a project is restored out of a site snapshot.
+    `only_intact`: what is damaged in the snapshot is left as it is.
     """
 
     target: Scope
@@ -78,6 +79,7 @@ class Plan:
     snapshot: str
     selection: Selection
     people: bool
+    only_intact: bool
     creates: Counts
     replaces: Counts
     deletes: Counts
@@ -99,6 +101,7 @@ class Plan:
             "snapshot": self.snapshot,
             "selection": self.selection.as_dict(),
             "people": self.people,
+            "only_intact": self.only_intact,
             "creates": self.creates.as_dict(),
             "replaces": self.replaces.as_dict(),
             "deletes": self.deletes.as_dict(),
@@ -115,6 +118,7 @@ class Plan:
             snapshot=doc["snapshot"],
             selection=Selection.from_dict(doc["selection"]),
             people=doc["people"],
+            only_intact=doc.get("only_intact", False),
             creates=Counts.from_dict(doc["creates"]),
             replaces=Counts.from_dict(doc["replaces"]),
             deletes=Counts.from_dict(doc["deletes"]),
