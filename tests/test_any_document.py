@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,11 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from keyframe.stores.dump import stem_of
 from keyframe.stores.json_lines import lines_of
-from keyframe.stores.raw import id_bytes, id_order
-from pymongo.database import Database
 from structlog.testing import capture_logs
 from test_dump import dump, files, older_of
-from whole import put
 from world import ONE, PROJECT, SITE, World
 
 quick = settings(
@@ -92,34 +88,6 @@ def test_any_name_has_a_file_of_its_own_in_the_folder(names: list[str]) -> None:
         assert path.parent == Path("/top")
         assert len(f"{stem}.metadata.json".encode()) <= 255
         assert stem.isascii()
-
-
-@settings(max_examples=15, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
-@given(idents=st.lists(IDS, min_size=2, max_size=40))
-def _is_ordered(database: Database[Any], idents: list[Any]) -> None:
-    database.ids.drop()
-    for raw in [bson.encode({"_id": ident}) for ident in idents]:
-        try:
-            put(database, "ids", raw)
-        except Exception as error:
-            assert "duplicate key" in str(error) or "can't" in str(error) or "not valid" in str(error), error
-    found = [id_order(id_bytes(bytes(one.raw))) for one in _raw(database).find().sort("_id", 1)]
-    known = [one for one in found if one is not None]
-    assert known == sorted(known)
-
-
-def _raw(database: Database[Any]) -> Any:
-    from whole import RAW
-
-    return database.get_collection("ids", codec_options=RAW)
-
-
-def test_our_order_of_ids_is_that_of_the_server(database: Database[Any]) -> None:
-    _is_ordered(database)
-
-
-def test_an_id_that_is_not_a_number_has_no_order() -> None:
-    assert id_order(id_bytes(bson.encode({"_id": math.nan}))) is None
 
 
 # --- the index on a project's field

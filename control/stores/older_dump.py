@@ -22,8 +22,9 @@ import structlog
 
 from ..model import CollectionEntry
 from .blocks import BLOCK, Block
+from .id_order import id_order
 from .json_file import MAKE, SKIP, TAKE, OlderDamagedError, OlderLines, Op
-from .raw import id_bytes, id_order
+from .raw import id_bytes
 
 log = structlog.get_logger(__name__)
 _length_at = struct.Struct("<i").unpack_from

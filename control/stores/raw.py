@@ -12,7 +12,6 @@ Rules:
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -125,31 +124,3 @@ def document_of(content: Iterable[Field]) -> bytes:
     """The document of these fields."""
     body = b"".join(bytes([kind]) + name + b"\0" + value for kind, name, value in content)
     return (len(body) + 5).to_bytes(4, "little") + body + b"\0"
-
-
-_NUMBERS = {0x01: struct.Struct("<d"), 0x10: struct.Struct("<i"), 0x12: struct.Struct("<q")}
-# How MongoDB orders values of different types. Source: MongoDB manual, "Comparison/Sort Order".
-_CLASSES = {
-    0xFF: 0, 0x06: 1, 0x0A: 1, 0x01: 2, 0x10: 2, 0x12: 2, 0x13: 2, 0x02: 3, 0x0E: 3, 0x03: 4, 0x04: 5, 0x05: 6, 0x07: 7,
-    0x08: 8, 0x09: 9, 0x11: 10, 0x0B: 11, 0x0C: 12, 0x0D: 13, 0x0F: 14, 0x7F: 15,
-}  # fmt: skip
-
-
-def id_order(ident: bytes) -> tuple[int, Any] | None:
-    """Where MongoDB's order puts an `_id` (as `id_bytes`), None where that is not worth knowing: of documents, say."""
-    kind, value = ident[4], ident[9:-1]
-    rank = _CLASSES.get(kind)
-    if rank is None:
-        return None
-    if kind in (0x07, 0x08):
-        return rank, value
-    if kind == _STRING:
-        return rank, value[4:-1]
-    if kind in _NUMBERS:
-        number = _NUMBERS[kind].unpack(value)[0]
-        return (rank, number) if number == number else None  # NaN has no order of its own here
-    if kind == 0x09:
-        return rank, _NUMBERS[0x12].unpack(value)[0]
-    if kind == 0x05:
-        return rank, (len(value) - 5, value[4], value[5:])
-    return (rank, 0) if rank in (0, 15) else None
