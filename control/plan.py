@@ -2,7 +2,8 @@
 
 Rules:
 
-- Both sides are streams in the same order; nothing is held but the stretch in which they differ.
+- Both sides are streams of files in the same order; nothing is held but the directories that go. Which record is which
+  is found elsewhere (`backup/matching.py`).
 - What is equal is not in the plan. What is unknown on either side (`Slice.leaves`) is neither created, replaced nor
   deleted.
 - Directories go last, deepest first, and only where nothing unknown lies in them.
@@ -14,7 +15,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .model import Change, Counts, FileEntry, PlanItem
@@ -83,6 +84,10 @@ class Tally:
 
     def same(self, kind: str, size: int) -> None:
         self.unchanged = _plus(self.unchanged, kind, size)
+
+    def same_records(self, count: int, size: int) -> None:
+        found = self.unchanged
+        self.unchanged = replace(found, records=found.records + count, bytes=found.bytes + size)
 
 
 def _plus(counts: Counts, kind: str, size: int) -> Counts:
@@ -236,45 +241,6 @@ class Record:
     name: str = ""
     owner: str | None = None
     title: str = ""
-
-
-def record_pairs(wanted: Iterable[Record], live: Iterable[Record]) -> Iterator[tuple[Record | None, Record | None]]:
-    """Match two streams of documents that are in the same order, by the exact bytes of their `_id`.
-
-    The order itself (MongoDB's order of values) need not be known: where an id turns up on both sides, everything
-    before it that was not matched has no counterpart. Only the stretch since the last match is held.
-    """
-    left, right = iter(wanted), iter(live)
-    open_left: dict[bytes, Record] = {}
-    open_right: dict[bytes, Record] = {}
-    ended_left = ended_right = False
-    while not (ended_left and ended_right):
-        for source, mine, other, is_left in (
-            (left, open_left, open_right, True),
-            (right, open_right, open_left, False),
-        ):
-            record = next(source, None)
-            if record is None:
-                ended_left, ended_right = ended_left or is_left, ended_right or not is_left
-                continue
-            mine[record.id] = record
-            if record.id in other:
-                yield from _settle(open_left, open_right, record.id)
-    yield from _settle(open_left, open_right, None)
-
-
-def _settle(
-    wanted: dict[bytes, Record], live: dict[bytes, Record], match: bytes | None
-) -> Iterator[tuple[Record | None, Record | None]]:
-    """Give away what is settled once `match` stood on both sides (None: both streams are at their end)."""
-    for pending, is_wanted in ((live, False), (wanted, True)):
-        for ident in list(pending):
-            if ident == match:
-                break
-            record = pending.pop(ident)
-            yield (record, None) if is_wanted else (None, record)
-    if match is not None:
-        yield wanted.pop(match), live.pop(match)
 
 
 def record_item(collection: str, want: Record | None, have: Record | None) -> PlanItem:

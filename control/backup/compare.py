@@ -4,12 +4,15 @@ Rules:
 
 - The same function computes the preview (snapshot against live), the plan of a restore (snapshot against its safety
   snapshot), the recheck (safety snapshot against live) and the verification (snapshot against live, again).
+- A collection that turns out not to be in the order of `_id` is matched without one: all is compared anew.
 - People stay as they are unless the target says otherwise; what the settings leave alone is never compared.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+
+import structlog
 
 from ..errors import NotFoundError
 from ..model import Change, Plan, PlanItem, Progress
@@ -18,11 +21,14 @@ from ..stores.disk import translate
 from ..stores.files import path_key
 from .cautions import Cautions
 from .inventory import Inventory, Part
+from .matching import OutOfOrderError
 from .pairing import Pairing
 from .sparing import Sparing
 from .stores import Stores
 from .target import PlanDraft, Target
 from .watches import Watch
+
+log = structlog.get_logger(__name__)
 
 
 class Compare:
@@ -55,8 +61,14 @@ class Compare:
         DamagedError: the snapshot is not as its manifest says; the part that was read is named. UnavailableError,
         NoRoomError: disk or server.
         """
+        unordered: set[str] = set()
         try:
-            return self._run(want, have, leave_paths, leave_collections, step)
+            while True:
+                try:
+                    return self._run(want, have, leave_paths, leave_collections, step, frozenset(unordered))
+                except OutOfOrderError as error:
+                    log.warning("compare.out-of-order", collection=error.collection)
+                    unordered.add(error.collection)
         except OSError as error:
             raise translate(error, "the comparison", "looking changed nothing") from error
 
@@ -67,6 +79,7 @@ class Compare:
         leave_paths: tuple[str, ...],
         leave_collections: tuple[str, ...],
         step: tuple[int, int],
+        unordered: frozenset[str],
     ) -> Plan:
         paths = self._target.paths(self._project.editions.folder)
         paths.leave |= want.unknown_paths | have.unknown_paths | set(leave_paths) | self._target.spoilt_paths
@@ -76,7 +89,7 @@ class Compare:
         draft = PlanDraft(Part(scope, paths, self._target.owners), sparing)
         writer = self._stores.plans.writer()
         try:
-            for number, item in enumerate(self._items(want, have, set(leave_collections), draft), 1):
+            for number, item in enumerate(self._items(want, have, set(leave_collections), draft, unordered), 1):
                 draft.add(item)
                 self._note_return(item, draft)
                 writer.add(item)
@@ -95,9 +108,14 @@ class Compare:
             raise
 
     def _items(
-        self, want: Inventory, have: Inventory, leave_collections: set[str], draft: PlanDraft
+        self,
+        want: Inventory,
+        have: Inventory,
+        leave_collections: set[str],
+        draft: PlanDraft,
+        unordered: frozenset[str],
     ) -> Iterator[PlanItem]:
-        pairing = Pairing(self._stores, self._target, self._watch, draft)
+        pairing = Pairing(self._stores, self._target, self._watch, draft, unordered)
         wanted, there = want.collections(draft.part), have.collections(draft.part)
         unknown = want.unknown_collections | have.unknown_collections | leave_collections
         unknown |= self._target.spoilt_collections

@@ -4,10 +4,11 @@ Make, preview, restore, recheck and verify compare two of them; which two is all
 
 Rules:
 
-- Files come sorted by path, records in `_id` order, both as streams.
+- Files come sorted by path, documents in the order in which they are read or lie in the dump (of `_id`, but for
+  capped collections), both as streams.
 - `unknown` paths and collections are those the inventory cannot speak for; a live one learns them while it is read.
-- Whoever reads a stored inventory to its end has checked its bytes against the manifest: a collection that differs
-  raises `DamagedError` before anything is done with it.
+- Whoever reads a collection of a stored inventory to its end has checked its bytes against the manifest: one that
+  differs raises `DamagedError` before anything is done with it.
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 from ..errors import ChangedError, DamagedError, Problem
 from ..model import BUCKETS, CollectionEntry, FileEntry, Scope, Snapshot
 from ..patterns import Exclusion
 from ..plan import Record, Slice
 from ..stores.attributes import kept_at, only
+from ..stores.blocks import BLOCK, Block
+from ..stores.documents import Documents, Source
 from ..stores.files import with_content
 from ..stores.keeping import WHOLE, keeping_of
 from ..stores.mongo import CollectionInfo
@@ -85,7 +89,17 @@ class Inventory(Protocol):
 
     def collections(self, part: Part) -> dict[str, Shape]: ...
 
-    def records(self, name: str, part: Part) -> Iterator[Record]: ...
+    def documents(self, name: str, part: Part) -> Source:
+        """Where the documents of a collection come from: at least those that are meant."""
+        ...
+
+    def record(self, name: str, part: Part, raw: bytes, offset: int) -> Record | None:
+        """One of these documents as a record; None: it is not meant."""
+        ...
+
+    def is_exact(self, part: Part) -> bool:
+        """Whether all documents are meant."""
+        ...
 
 
 class LiveInventory:
@@ -136,13 +150,17 @@ class LiveInventory:
         self._infos = {name: one for name, one in found.items() if name not in self.unknown_collections}
         return dict(self._infos)
 
-    def records(self, name: str, part: Part) -> Iterator[Record]:
-        mongo, info = self._stores.mongo, self._infos[name]
-        where = mongo.where(part.owners, name)
+    def documents(self, name: str, part: Part) -> Source:
+        info = self._infos[name]
+        where = self._stores.mongo.where(part.owners, name)
         blocks = self._reader.natural(name) if info.is_capped else self._reader.blocks(info.source, where)
-        for block in blocks:
-            for raw in block.documents():
-                yield _record(raw, mongo.project_of(name, raw), -1)
+        return Source(blocks, _no_document, _nothing)
+
+    def record(self, name: str, part: Part, raw: bytes, offset: int) -> Record | None:  # noqa: ARG002  (as the other)
+        return _record(raw, self._stores.mongo.project_of(name, raw), -1)
+
+    def is_exact(self, part: Part) -> bool:  # noqa: ARG002  (the server has chosen)
+        return True
 
 
 class StoredInventory:
@@ -192,27 +210,32 @@ class StoredInventory:
         own = set(self._stores.settings.scopes.project.collections)
         return {name: one for name, one in self.entries().items() if part.scope.is_site or name in own}
 
-    def records(self, name: str, part: Part) -> Iterator[Record]:
-        """Raises `DamagedError`: `collection-missing`, `collection-bytes`, `collection-cut`, `foreign-record`."""
+    def documents(self, name: str, part: Part) -> Source:  # noqa: ARG002  (a dump is read as a whole)
+        """Those of a dump. Reading them raises `DamagedError`: `collection-missing`, `-bytes` or `-cut`."""
         entry = self.entries()[name]
-        mongo = self._stores.mongo
-        owners = {scope.project_id for scope in part.owners}
         digest = hashlib.sha256()
-        offset = 0
-        for raw in self._raw(entry):
-            digest.update(raw)
-            try:
-                owner = mongo.project_of(name, raw)
-                record = _record(raw, owner, offset)
-            except NotBsonError as error:
-                raise self._damage("collection-bytes", f"has a dump of {name} that is not BSON.") from error
-            if not owners or owner in owners:
-                yield record
-            elif not self._snapshot.scope.is_site:
-                raise self._damage("foreign-record", f"has a record in {name} that belongs to another project.")
-            offset += len(raw)
-        if digest.hexdigest() != entry.sha256:
-            raise self._damage("collection-bytes", f"has a dump of {name} that is not the one that was written.")
+
+        def check() -> None:
+            if digest.hexdigest() != entry.sha256:
+                raise self._damage("collection-bytes", f"has a dump of {name} that is not the one that was written.")
+
+        return Source(self._blocks(entry, digest), partial(self._broken, name), check)
+
+    def record(self, name: str, part: Part, raw: bytes, offset: int) -> Record | None:
+        """Raises `DamagedError`: `foreign-record`, or `collection-bytes` where it is none."""
+        try:
+            owner = self._stores.mongo.project_of(name, raw)
+            if not part.owners or owner in {scope.project_id for scope in part.owners}:
+                return _record(raw, owner, offset)
+        except NotBsonError as error:
+            raise self._damage("collection-bytes", f"has a dump of {name} that is not BSON.") from error
+        if not self._snapshot.scope.is_site:
+            raise self._damage("foreign-record", f"has a record in {name} that belongs to another project.")
+        return None
+
+    def is_exact(self, part: Part) -> bool:
+        """Where a snapshot is of the very scope, what lies in it belongs to it."""
+        return not part.owners or part.owners == (self._snapshot.scope,)
 
     def raw(self, name: str, offset: int, size: int) -> bytes:
         """One document of a dump, from where an earlier reading found it."""
@@ -222,23 +245,32 @@ class StoredInventory:
             return file.read(size)
 
     def all_raw(self, name: str) -> Iterator[bytes]:
-        """All documents of a dump, in its order; DamagedError as `records`, but for their digest."""
-        return self._raw(self.entries()[name])
+        """All documents of a dump, in its order; DamagedError as from `documents`."""
+        return (raw for _, raw in Documents(self.documents(name, Part(self._snapshot.scope, Slice(), ()))).each())
 
-    def _raw(self, entry: CollectionEntry) -> Iterator[bytes]:
+    def is_file_of(self, name: str, other: StoredInventory) -> bool:
+        """Whether the dump of a collection is the same file in both snapshots, and by both manifests, too."""
+        mine, theirs = self.entries().get(name), other.entries().get(name)
+        if mine is None or theirs is None or (mine.sha256, mine.bytes) != (theirs.sha256, theirs.bytes):
+            return False
         try:
-            file = open(self.folder / "db" / entry.bson_path, "rb")  # noqa: PTH123, SIM115
+            return (self.folder / "db" / mine.bson_path).samefile(other.folder / "db" / theirs.bson_path)
+        except OSError:
+            return False  # whoever reads it says why
+
+    def _blocks(self, entry: CollectionEntry, digest: Any) -> Iterator[Block]:
+        """The bytes of a dump in pieces; told to `digest`."""
+        try:
+            file = open(self.folder / "db" / entry.bson_path, "rb", buffering=0)  # noqa: PTH123, SIM115
         except OSError as error:
             raise self._damage("collection-missing", f"has lost the dump of {entry.name}.") from error
         with file:
-            while head := file.read(4):
-                length = int.from_bytes(head, "little")
-                if len(head) < 4 or not 5 <= length <= 1 << 26:
-                    raise self._damage("collection-cut", f"has a dump of {entry.name} that is not BSON.")
-                raw = head + file.read(length - 4)
-                if len(raw) < length:
-                    raise self._damage("collection-cut", f"has a dump of {entry.name} that ends too early.")
-                yield raw
+            while chunk := file.read(BLOCK):
+                digest.update(chunk)
+                yield Block(chunk, [])
+
+    def _broken(self, name: str, damage: str, what: str) -> DamagedError:
+        return self._damage(damage, f"has a dump of {name} that {what}.")
 
     def _damage(self, damage: str, what: str) -> DamagedError:
         return DamagedError(
@@ -265,6 +297,14 @@ class Owned:
         uid, gid = (entry.uid, entry.gid) if self._keeping.owners else (0, 0)
         mode = entry.mode if self._keeping.modes else 0
         return replace(entry, uid=uid, gid=gid, mode=mode, mtime_ns=self._keeping.cut(entry.mtime_ns))
+
+
+def _no_document(_damage: str, what: str) -> Exception:
+    return NotBsonError(f"what the server sent {what}")
+
+
+def _nothing() -> None:
+    """There is nothing to check."""
 
 
 def _record(raw: bytes, owner: str | None, offset: int) -> Record:

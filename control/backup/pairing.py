@@ -5,6 +5,8 @@ Rules:
 - A record that now belongs to a project outside the restore is a conflict: named, never overwritten; the files of an
   edition that moved away stay with it.
 - A collection that comes back as a whole has no items for its records.
+- What is the same on both sides is counted, not looked at, unless only some of it is meant.
+- The live documents, or those of the second snapshot, are read by a thread of their own.
 
 >>> list(Pairing(stores, target, watch, draft).records("edition", want, have, wanted, there))      # doctest: +SKIP
 """
@@ -12,11 +14,17 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 
 from ..errors import Problem
 from ..model import BUCKETS, PlanItem
-from ..plan import Record, record_item, record_pairs
-from .inventory import Inventory, Shape
+from ..plan import Record, record_item
+from ..stores.documents import Documents, Run, Source
+from ..stores.pair_index import Pair
+from ..stores.read_ahead import ReadAhead
+from .inventory import Inventory, Shape, StoredInventory
+from .matching import Matching, Side
 from .stores import Stores
 from .structure import Content, is_whole, structure_items, whole_items
 from .target import PlanDraft, Target
@@ -28,11 +36,15 @@ _LOOKUP, _LOOKUP_BYTES = 500, 4_000_000  # ids looked up at once
 class Pairing:
     """Compares the collections of one plan; what has to be told goes into the draft."""
 
-    def __init__(self, stores: Stores, target: Target, watch: Watch, draft: PlanDraft) -> None:
+    def __init__(
+        self, stores: Stores, target: Target, watch: Watch, draft: PlanDraft, unordered: frozenset[str] = frozenset()
+    ) -> None:
+        """`unordered` are collections whose documents do not come in the order of `_id` on both sides."""
         self._stores = stores
         self._target = target
         self._watch = watch
         self._draft = draft
+        self._unordered = unordered
         self._project = stores.settings.scopes.project
         self._site = stores.settings.scopes.site
 
@@ -43,10 +55,7 @@ class Pairing:
             items = list(structure_items(name, wanted, there))
         else:
             self._draft.whole.add(name)
-            contents = [
-                Content.of(self._chosen(name, one) if shape is not None and shape.kind != "view" else iter(()))
-                for one, shape in ((want, wanted), (have, there))
-            ]
+            contents = [Content.of(self._all(name, *one)) for one in ((want, wanted), (have, there))]
             items = list(whole_items(name, wanted, there, *contents))
             if contents[0] == contents[1]:
                 self._draft.tally.unchanged = contents[0].added_to(self._draft.tally.unchanged)
@@ -57,11 +66,15 @@ class Pairing:
     def records(
         self, name: str, want: Inventory, have: Inventory, wanted: Shape | None, there: Shape | None
     ) -> Iterator[PlanItem]:
-        left = self._chosen(name, want) if wanted is not None and wanted.kind != "view" else iter(())
-        right = self._chosen(name, have) if there is not None and there.kind != "view" else iter(())
+        """What has to happen to the records of a collection.
+
+        Raises
+        ------
+        OutOfOrderError: not both sides are in the order of `_id`; give the collection among `unordered`.
+        """
         waiting: list[Record] = []
         size = 0
-        for want_record, have_record in record_pairs(left, right):
+        for want_record, have_record in self._pairs(name, want, have, wanted, there):
             if want_record is not None and have_record is not None:
                 if want_record.digest == have_record.digest and name not in self._draft.rewritten:
                     self._draft.tally.same("record", want_record.size)
@@ -81,11 +94,60 @@ class Pairing:
             yield item
         yield from self._without_conflicts(name, waiting)
 
-    def _chosen(self, name: str, inventory: Inventory) -> Iterator[Record]:
-        editions = set(self._target.selection.editions)
-        for record in inventory.records(name, self._draft.part):
+    def _pairs(
+        self, name: str, want: Inventory, have: Inventory, wanted: Shape | None, there: Shape | None
+    ) -> Iterator[Pair]:
+        """The records that differ, each with its counterpart; the same ones too, where each has to be looked at."""
+        part = self._draft.part
+        is_plain = have.is_exact(part) and not self._target.selection.editions and name not in self._draft.rewritten
+        with ExitStack() as stack:
+            if is_plain and _is_one_file(name, want, have):
+                for run in self._documents(name, want, wanted).stretches():
+                    self._count(run)
+                return
+            sides = (
+                Side(self._documents(name, want, wanted), lambda raw, at: self._record(name, want, raw, at)),
+                Side(self._documents(name, have, there, stack), lambda raw, at: self._record(name, have, raw, at)),
+            )
+            is_ordered = name not in self._unordered
+            for found in Matching(name, *sides, self._stores.plans.index, is_ordered=is_ordered).run():
+                self._watch.check()
+                if not isinstance(found, Run):
+                    if found != (None, None):
+                        yield found
+                elif is_plain:
+                    self._count(found)
+                else:
+                    for offset, raw in found.documents():
+                        if (record := self._record(name, want, raw, offset)) is not None:
+                            yield record, replace(record, offset=-1)
+
+    def _count(self, run: Run) -> None:
+        self._watch.check()
+        self._draft.tally.same_records(run.count, run.size)
+
+    def _documents(
+        self, name: str, inventory: Inventory, shape: Shape | None, ahead: ExitStack | None = None
+    ) -> Documents:
+        """The documents of one side, read by a thread that ends with `ahead`, where that is given."""
+        if shape is None or shape.kind == "view":
+            return Documents(Source((), _nothing_there, lambda: None))
+        source = inventory.documents(name, self._draft.part)
+        if ahead is not None:
+            blocks = ahead.enter_context(ReadAhead(((0, block) for block in source.blocks), self._watch.check))
+            source = replace(source, blocks=(block for _, block in blocks))
+        return Documents(source)
+
+    def _record(self, name: str, inventory: Inventory, raw: bytes, offset: int) -> Record | None:
+        """A document as a record; None: it is not meant."""
+        record = inventory.record(name, self._draft.part, raw, offset)
+        editions = self._target.selection.editions
+        return record if record is None or not editions or record.name in editions else None
+
+    def _all(self, name: str, inventory: Inventory, shape: Shape | None) -> Iterator[Record]:
+        for offset, raw in self._documents(name, inventory, shape).each():
             self._watch.check()
-            if not editions or record.name in editions:
+            if (record := self._record(name, inventory, raw, offset)) is not None:
                 yield record
 
     def _without_conflicts(self, name: str, records: list[Record]) -> Iterator[PlanItem]:
@@ -109,3 +171,12 @@ class Pairing:
                 top = f"project/{record.owner}/" if self._target.scope.is_site else ""
                 self._draft.moved.add(f"{top}{self._project.editions.folder}/{record.name}")
         self._draft.part.paths.leave |= self._draft.moved
+
+
+def _is_one_file(name: str, want: Inventory, have: Inventory) -> bool:
+    """Whether both snapshots share the dump of a collection: read once, it is checked for both."""
+    return isinstance(want, StoredInventory) and isinstance(have, StoredInventory) and want.is_file_of(name, have)
+
+
+def _nothing_there(_damage: str, what: str) -> Exception:
+    return RuntimeError(f"no document {what}")

@@ -19,13 +19,13 @@ from pathlib import Path
 from .raw import NotBsonError, spans
 
 BLOCK = 1 << 20  # bytes; a single document may be larger
-_LONGEST = 1 << 26  # no document of MongoDB is as long
+LONGEST = 1 << 26  # no document of MongoDB is as long
 _length_at = struct.Struct("<i").unpack_from
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Whole documents, one after another, and where each of them ends."""
+    """Whole documents, one after another, and where each of them ends; no ends: whoever made it did not look."""
 
     raw: bytes
     ends: list[int]
@@ -70,18 +70,18 @@ def _elements(reply: bytes, start: int, stop: int) -> Block:
     return Block(b"".join(pieces) if len(pieces) != 1 else pieces[0], ends)
 
 
-def whole_documents(raw: bytes) -> list[int]:
-    """Where the documents in `raw` end, as far as they are whole.
+def whole_documents(raw: bytes, start: int = 0) -> list[int]:
+    """Where the documents in `raw` from `start` on end, as far as they are whole.
 
     Raises
     ------
     NotBsonError: a length that no document has.
     """
     ends: list[int] = []
-    at, most = 0, len(raw)
+    at, most = start, len(raw)
     while at + 4 <= most:
         size = _length_at(raw, at)[0]
-        if not 5 <= size <= _LONGEST:
+        if not 5 <= size <= LONGEST:
             raise NotBsonError("not the length of a document")
         at += size
         if at > most:

@@ -29,6 +29,7 @@ import msgspec
 from ..errors import NotFoundError
 from ..model import Change, Plan, PlanItem
 from .headers import write_json
+from .pair_index import PairIndex
 
 KEPT_SECONDS = 24 * 3600
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
@@ -76,6 +77,10 @@ class Plans:
     def writer(self) -> PlanWriter:
         self._sweep()
         return PlanWriter(self._folder)
+
+    def index(self) -> PairIndex:
+        """A temporary index for records that cannot be matched in their order."""
+        return PairIndex(self._folder)
 
     def get(self, digest: str) -> Plan:
         """The plan of that digest; NotFoundError where it is unknown or older than a day."""
