@@ -1,4 +1,4 @@
-"""The benchmarks of making snapshots: ours as the job in the worker, and what a user would pick instead, in turn.
+"""The benchmarks of snapshots and previews: ours as the job in the worker, and what a user would pick, in turn.
 
 Rules:
 
@@ -30,6 +30,8 @@ _OLD_ENOUGH = 2.5  # seconds after a change
 TEN_TIMES = ("F2x10", "D1x10")  # whose memory is of interest
 _LONG = 30  # seconds
 _HISTORY = 3600  # seconds
+_AGAIN = 1000  # the number of the first change that is only previewed
+_PREVIEW = "Keyframe, preview, 1 % changed"
 
 
 @dataclass
@@ -83,9 +85,29 @@ def ours(bench: Bench, site: Running) -> Measured:
     is_new = folder != older
     if is_new:
         bench.closed.append(float(site.header(job)["gate"]["closed_seconds"]))
-    assert job.started_at is not None and job.ended_at is not None
     disk = disk_bytes(folder, older) if is_new else 0
-    return Measured((job.ended_at - job.started_at).total_seconds(), sampler.cpu, server, sampler.peak, disk)
+    return Measured(_seconds(job), sampler.cpu, server, sampler.peak, disk)
+
+
+def previewed(bench: Bench, site: Running) -> Measured:
+    """A preview of restoring the newest snapshot, by the worker; what it writes is the plan."""
+    assert site.worker is not None
+    newest = _newest(site)
+    assert newest is not None
+    settle()
+    server = cpu_seconds(bench.server)
+    with Sampler([site.worker.pid]) as sampler:
+        job = site.preview(newest.name)
+    server = cpu_seconds(bench.server) - server
+    assert job.outcome is not None
+    if job.outcome.report is None or not job.outcome.report["replaces"]["bytes"]:
+        raise SystemExit(f"a preview found nothing: {job.outcome}")
+    return Measured(_seconds(job), sampler.cpu, server, sampler.peak, 0)
+
+
+def _seconds(job: Job) -> float:
+    assert job.started_at is not None and job.ended_at is not None
+    return (job.ended_at - job.started_at).total_seconds()
 
 
 def _newest(site: Running) -> Path | None:
@@ -105,6 +127,7 @@ def make_files(bench: Bench, workload: Workload) -> Part:
     database = filled(bench, workload)
     live = bench.settings(workload.name, "data").working
     first, rsync = "peer, first: cp -a, sync -f, sha256sum", "peer, 1 % changed: cp -al, rsync -a --delete, sha256sum"
+    look = "peer, preview: rsync -ani --delete"
     for number in range(bench.runs):
         copies = bench.folder / workload.name / f"peer-{number}"
         copies.mkdir()
@@ -122,7 +145,11 @@ def make_files(bench: Bench, workload: Workload) -> Part:
             settle()
             again = peers.copy_changed(live, copies / "0", copies / "1")
             part.add(rsync, run_measured(again, bench.server, copies / "1", copies / "0"))
-    _file_goals(part, first, rsync)
+            _change_again(bench, workload, database, number)
+            part.add(_PREVIEW, previewed(bench, site))
+            settle()
+            part.add(look, run_measured(peers.look_at_files(copies / "1", live), bench.server, None))
+    _file_goals(part, first, rsync, look)
     if shutil.which("rsync") is None:
         part.remarks.append("rsync is not on the PATH of this machine: no peer for 1 % changed.")
     part.remarks.append("rsync's way does not flush what it wrote; ours does, in every run.")
@@ -130,15 +157,23 @@ def make_files(bench: Bench, workload: Workload) -> Part:
     return part
 
 
-def _file_goals(part: Part, first: str, rsync: str) -> None:
+def _change_again(bench: Bench, workload: Workload, database: Database[Any], number: int) -> None:
+    """One percent more, which nobody has looked at yet."""
+    workload.change(bench.settings(workload.name, "data"), database, _AGAIN + number)
+    time.sleep(_OLD_ENOUGH)
+
+
+def _file_goals(part: Part, first: str, rsync: str, look: str) -> None:
     if part.name == "F1":
         part.ratio("first", "Keyframe, first", first, 0.7)
         part.plus("1 % changed", "Keyframe, 1 % changed", rsync, 0.6)
         part.plus("nothing changed", "Keyframe, nothing changed", rsync, 0.4)
+        part.plus("preview, 1 % changed", _PREVIEW, look, 0.3)
     else:
         part.ratio("first", "Keyframe, first", first, 0.8)
         part.ratio("1 % changed", "Keyframe, 1 % changed", rsync, 1.1)
         part.ratio("nothing changed, of the peer's 1 %", "Keyframe, nothing changed", rsync, 0.5)
+        part.ratio("preview, 1 % changed", _PREVIEW, look, 1.2)
 
 
 def make_records(bench: Bench, workload: Workload) -> Part:
@@ -146,6 +181,7 @@ def make_records(bench: Bench, workload: Workload) -> Part:
     part = Part(workload.name, workload.what)
     database = filled(bench, workload)
     straight, tools = "peer: find, encode, json_util", "peer: mongodump, mongoexport"
+    read = "peer, preview: each collection read once, in raw batches"
     names = sorted(database.list_collection_names())
     if workload.name in TEN_TIMES:
         database.client.admin.command("setParameter", 1, minSnapshotHistoryWindowInSeconds=_HISTORY)
@@ -169,9 +205,14 @@ def make_records(bench: Bench, workload: Workload) -> Part:
             workload.change(settings, database, number)
             time.sleep(_OLD_ENOUGH)
             part.add("Keyframe, 1 % changed", ours(bench, site))
+            _change_again(bench, workload, database, number)
+            part.add(_PREVIEW, previewed(bench, site))
+            settle()
+            part.add(read, run_measured(peers.read_records(bench.uri, database.name), bench.server, None))
     part.ratio("first", "Keyframe, first", straight, 0.38)
     part.ratio("first, of mongodump and mongoexport", "Keyframe, first", tools, 0.75)
     part.ratio("1 % changed", "Keyframe, 1 % changed", straight, 0.14)
+    part.ratio("preview, 1 % changed", _PREVIEW, read, 1.3)
     if tools not in part.runs:
         part.remarks.append(
             "mongodump and mongoexport are not on the PATH of this machine: what is measured against them is left "

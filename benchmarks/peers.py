@@ -5,7 +5,7 @@ Rules: nothing here is slower than it must be, and nothing is ours.
 >>> copy_first(live, target)[:2]            # doctest: +SKIP
 ['bash', '-c']
 
-As a program it dumps a database: `python peers.py URI DATABASE FOLDER`.
+As a program it dumps a database: `python peers.py URI DATABASE FOLDER`; without a folder it only reads it.
 """
 
 from __future__ import annotations
@@ -52,13 +52,32 @@ def dump_tools(uri: str, database: str, collections: list[str], target: Path) ->
     return ["bash", "-c", script, "peer", uri, database, str(target), *collections]
 
 
-def rsync_is_there() -> bool:
-    return shutil.which("rsync") is not None
+def look_at_files(stored: Path, live: Path) -> list[str]:
+    """What `rsync` would change of the live files to have them as they are stored; it goes by size and time."""
+    return ["bash", "-c", 'rsync -ani --delete "$1/" "$2/" > /dev/null', "peer", str(stored), str(live)]
+
+
+def read_records(uri: str, database: str) -> list[str]:
+    """Every collection of a database once, in raw batches, which are thrown away."""
+    return [sys.executable, __file__, uri, database]
+
+
+def read(uri: str, name: str) -> None:
+    """Read a database."""
+    client: MongoClient[dict[str, object]] = MongoClient(uri)
+    with client:
+        for collection in sorted(client[name].list_collection_names()):
+            for _ in client[name][collection].find_raw_batches(sort=[("_id", 1)]):
+                pass
 
 
 def main() -> None:
-    """Dump a database: find, encode, json_util."""
-    uri, name, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+    """Dump a database: find, encode, json_util; or read it."""
+    uri, name = sys.argv[1:3]
+    if len(sys.argv) == 3:
+        read(uri, name)
+        return
+    folder = Path(sys.argv[3])
     folder.mkdir(parents=True)
     client: MongoClient[dict[str, object]] = MongoClient(uri)
     with client:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from keyframe.doors.office import Office
-from keyframe.model import Job, JobState, Scope
+from keyframe.model import EVERYTHING, Job, JobState, Scope
 from keyframe.processes import spawn
 from keyframe.settings import Settings
 from keyframe.wiring import build
@@ -161,6 +161,10 @@ class Running:
 
     def make(self, note: str = "") -> Job:
         return self.ended(self.order(note))
+
+    def preview(self, name: str) -> Job:
+        """What restoring the site to a snapshot would do."""
+        return self.ended(self.office.desk.preview(self.office.login.shell_actor(), SITE, name, EVERYTHING, None).id)
 
     def folder(self, job: Job) -> Path:
         """Where the snapshot of a job lies."""

@@ -36,6 +36,7 @@ def test_the_benchmarks_run_in_small(tmp_path: Path, names: tuple[str, ...]) -> 
     for name in names:
         assert f"## {name}\n" in said.stdout
     assert len(re.findall(r"\| Keyframe, 1 % changed \| 1 \| \d", said.stdout)) == 1
+    assert len(re.findall(r"\| Keyframe, preview, 1 % changed \| 1 \| \d", said.stdout)) == 1
     assert "| to reach | wanted, at most | found | |" in said.stdout
     assert PAGE.read_bytes() == page, "a small run writes no page"
 
