@@ -89,7 +89,7 @@ def found_in(matching: Matching) -> tuple[list[tuple[bytes, bytes]], Found]:
         if pair[0] == pair[1] and pair[0] is not None:
             same.append((pair[0], pair[0]))
         else:
-            assert pair not in other
+            assert pair not in other or pair == (None, None)
             other.add((pair[0], pair[1]))
     return same, other
 
@@ -207,6 +207,35 @@ def test_what_comes_out_of_the_index_does_not_depend_on_the_order_that_went_in(t
 
     assert results[0] == results[1]
     assert len(results[0]) == 100 + 100 + 50
+
+
+@often
+@given(
+    want=st.dictionaries(st.integers(0, 40), st.integers(0, 3), max_size=40),
+    have=st.dictionaries(st.integers(0, 40), st.integers(0, 3), max_size=40),
+    is_ordered=st.booleans(),
+)
+def _only_what_is_meant(folder: Path, want: dict[int, int], have: dict[int, int], is_ordered: bool) -> None:
+    def meant(document: bytes, offset: int) -> Record | None:
+        return record(document, offset) if bson.decode(document)["n"] < 2 else None
+
+    left, right = ([bson.encode({"_id": ident, "n": one[ident]}) for ident in sorted(one)] for one in (want, have))
+    sides = [
+        Side(Documents(Source(blocks, _broken, _right)), meant)
+        for blocks in (in_pieces(left, 70), in_batches(right, 5))
+    ]
+
+    found = found_in(Matching("things", *sides, partial(PairIndex, folder), is_ordered=is_ordered))
+
+    chosen = [[one for one in documents if bson.decode(one)["n"] < 2] for documents in (left, right)]
+    same, other = expected(*chosen)
+    # Stretches that are the same are told whole: whoever asked looks at each of them.
+    assert {one for one, _ in found[0] if bson.decode(one)["n"] < 2} == same
+    assert found[1] - {(None, None)} == other
+
+
+def test_what_is_not_meant_is_passed_over_on_either_side(tmp_path: Path) -> None:
+    _only_what_is_meant(tmp_path)
 
 
 # --- memory, and what is left behind

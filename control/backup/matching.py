@@ -75,7 +75,14 @@ class _Reading:
         assert self._raw is not None  # noqa: S101  (`ident` has said that there is one)
         record = self._record(self._raw, self.documents.offset)
         self.documents.pass_over(len(self._raw))
+        if record is None:
+            self._pass_what_is_not_meant()
         return record
+
+    def _pass_what_is_not_meant(self) -> None:
+        """Where one is not, the next ones often are not: those of other projects lie side by side."""
+        while (raw := self.documents.document()) is not None and self._record(raw, self.documents.offset) is None:
+            self.documents.pass_over(len(raw))
 
 
 class Matching:
