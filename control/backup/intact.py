@@ -22,7 +22,7 @@ from ..plan import entry_of
 from ..stores.files import Descent
 from ..stores.trees import Tree
 from .compare import Compare
-from .inventory import Inventory, StoredInventory
+from .inventory import Inventory, StoredInventory, records_of
 from .stores import Stores
 from .target import Target
 from .watches import Quiet, Watch
@@ -70,7 +70,7 @@ def _spoilt_collections(stored: StoredInventory, target: Target, watch: Watch) -
             continue
         watch.progress(Progress("looking for damage", 1, 1, item=name))
         try:
-            for _ in stored.records(name, part):
+            for _ in records_of(stored, name, part):
                 watch.check()
         except DamagedError:
             yield name

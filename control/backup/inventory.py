@@ -102,6 +102,13 @@ class Inventory(Protocol):
         ...
 
 
+def records_of(inventory: Inventory, name: str, part: Part) -> Iterator[Record]:
+    """All records of a collection that are meant; errors as from `documents` and `record`."""
+    for offset, raw in Documents(inventory.documents(name, part)).each():
+        if (record := inventory.record(name, part, raw, offset)) is not None:
+            yield record
+
+
 class LiveInventory:
     """The files in the working directory and the records at one instant; `excluded` is not looked at."""
 

@@ -32,7 +32,7 @@ from ..stores.rows import Noted, Row, look_of
 from ..stores.sheets import Sheet
 from .compare import Compare
 from .helpers import Helpers
-from .inventory import Inventory, LiveInventory, Part, StoredInventory, is_left
+from .inventory import Inventory, LiveInventory, Part, StoredInventory, is_left, records_of
 from .known import Known
 from .looking import known_path
 from .stores import Stores
@@ -146,7 +146,7 @@ class Recheck:
             return True
         if name not in self._stored.collections(part):
             return False
-        return any(record.id in ids for record in self._stored.records(name, part))
+        return any(record.id in ids for record in records_of(self._stored, name, part))
 
     def _has_same_structure(self) -> bool:
         """Whether the collections, their options and indexes are as they were; and what no change stream tells of."""
@@ -226,4 +226,4 @@ def _has_same_bytes(was: Row, live: Descent) -> bool:
 
 
 def _content(inventory: Inventory, name: str, part: Part) -> Content:
-    return Content.of(inventory.records(name, part))
+    return Content.of(records_of(inventory, name, part))

@@ -26,7 +26,7 @@ from ..plan import entry_of
 from ..stores.changes import Changes, is_told
 from ..stores.files import Descent
 from ..stores.mongo import CollectionInfo
-from .inventory import LiveInventory, Owned, StoredInventory, is_left
+from .inventory import LiveInventory, Owned, StoredInventory, is_left, records_of
 from .stores import Stores
 from .structure import Content, structure_items
 from .target import Target
@@ -109,7 +109,7 @@ class Touched:
             live = LiveInventory(self._stores, reader, Quiet(self._watch), self._stores.excluded(self._target.scope))
             shapes = live.collections(part)
             return all(
-                item.name in shapes and Content.of(live.records(item.name, part)).digest == item.detail["want"]
+                item.name in shapes and Content.of(records_of(live, item.name, part)).digest == item.detail["want"]
                 for item in whole
             )
 
