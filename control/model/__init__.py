@@ -20,7 +20,7 @@ from .jobs import (
     Progress,
     found_unchanged,
 )
-from .plans import Change, Counts, Plan, PlanItem
+from .plans import ABSENT, Change, Counts, Field, Fields, Plan, PlanItem
 from .scopes import EVERYTHING, Action, Actor, Permit, Person, Scope, ScopeView, Selection, is_id
 from .snapshots import (
     BUCKETS,
@@ -46,6 +46,7 @@ from .undos import NO_UNDOS, Undos
 from .verdicts import Verdict, Weight, decisive
 
 __all__ = [
+    "ABSENT",
     "BUCKETS",
     "CONFIRMABLE",
     "EVERYTHING",
@@ -61,6 +62,8 @@ __all__ = [
     "Counts",
     "Excluded",
     "Fence",
+    "Field",
+    "Fields",
     "FileEntry",
     "Health",
     "Inexact",

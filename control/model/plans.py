@@ -1,10 +1,10 @@
-"""What a restore would do: Plan, its items and counts."""
+"""What a restore would do: Plan, its items and counts, the fields in which an item differs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Any
 
 from ..errors import Problem, shown
@@ -40,13 +40,53 @@ class Counts:
         return self.files + self.records + self.other
 
 
+class Absent(Enum):
+    """No value at all, which is another thing than null."""
+
+    ABSENT = "absent"
+
+
+ABSENT = Absent.ABSENT
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field that differs: `old` is what is there now, `new` what the restore brings, as canonical extended JSON.
+
+    `path` reads `metadata.authors[2].name`; a side without this field is `ABSENT`. `is_cut`: a long value is given by
+    its beginning, as text.
+    """
+
+    path: str
+    old: Any
+    new: Any
+    is_cut: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        sides = {key: value for key, value in (("old", self.old), ("new", self.new)) if value is not ABSENT}
+        return {"path": shown(self.path), **sides, **({"cut": True} if self.is_cut else {})}
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """The fields in which an item differs, the first of them by name; `why`: why none can be named."""
+
+    named: tuple[Field, ...] = ()
+    number: int = 0
+    why: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"fields": [one.as_dict() for one in self.named], "fields_number": self.number, "fields_why": self.why}
+
+
 @dataclass(frozen=True, slots=True)
 class PlanItem:
     """One change that a restore makes.
 
     `kind` is file, directory, link, record, collection, options or index; `name` is the path, or for records
     `<collection>/<id>`; `title` is the human name of a record, if it has one. `detail` is what the restore needs to do
-    it (where the bytes lie, what is there now); it is part of the plan's digest and not shown.
+    it (where the bytes lie, what is there now); it is part of the plan's digest and not shown. `fields` is told on
+    demand, of what is replaced, and is in no digest.
     """
 
     change: Change
@@ -55,6 +95,7 @@ class PlanItem:
     bytes: int
     title: str = ""
     detail: Mapping[str, Any] = field(default_factory=dict)
+    fields: Fields | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -63,6 +104,7 @@ class PlanItem:
             "name": shown(self.name),
             "bytes": self.bytes,
             "title": shown(self.title),
+            **(self.fields.as_dict() if self.fields is not None else {}),
         }
 
 
@@ -91,6 +133,11 @@ class Plan:
     @property
     def is_empty(self) -> bool:
         return not (self.creates.items or self.replaces.items or self.deletes.items)
+
+    @property
+    def conflicts(self) -> tuple[Problem, ...]:
+        """What the restore leaves as it is, since it belongs to something outside of it."""
+        return tuple(one for one in self.warnings if one.code == "conflict")
 
     def as_dict(self) -> dict[str, Any]:
         """The shape of REST and `--json`, and of the plan's header on disk."""

@@ -5,6 +5,7 @@ Rules:
 - The digest covers everything that will be done, item by item with what is there now: a yes to a digest is a yes to
   exactly that. The same difference has the same digest.
 - Items are a stream; a plan of a million items is never a list in memory.
+- Beside a plan lie the records that it replaces, as they were (`plan_bytes.py`); they are in no digest.
 
 >>> plan = plans.save(target, …)        # doctest: +SKIP
 >>> plans.items(plan.digest, start=0, limit=50)     # doctest: +SKIP
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -30,8 +32,10 @@ from ..errors import NotFoundError
 from ..model import Change, Plan, PlanItem
 from .headers import write_json
 from .pair_index import PairIndex
+from .plan_bytes import BytesWriter, KeptBytes
 
 KEPT_SECONDS = 24 * 3600
+_NOT_BOUND = ("digest", "warnings")
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -45,25 +49,38 @@ class PlanWriter:
         self.path = folder / f".draft-{secrets.token_hex(8)}"
         self._file = open(self.path, "wb", buffering=1 << 18)  # noqa: SIM115  (closed by save or drop)
         self._digest = hashlib.sha256()
+        self.before = BytesWriter(self.path)
 
     def add(self, item: PlanItem) -> None:
         line = _encode(_document(item)) + b"\n"
         self._digest.update(line)
         self._file.write(line)
 
+    def items(self) -> Iterator[PlanItem]:
+        """What was added so far."""
+        self._file.flush()
+        return _items_of(self.path)
+
+    def digest_of(self, plan: Plan) -> str:
+        """What the digest of this plan will be; its warnings count for nothing."""
+        digest = self._digest.copy()
+        digest.update(_encode({key: value for key, value in plan.as_dict().items() if key not in _NOT_BOUND}))
+        return digest.hexdigest()
+
     def save(self, plan: Plan) -> Plan:
         """Keep the plan; the result has its digest."""
         self._file.close()
-        head = {key: value for key, value in plan.as_dict().items() if key not in ("digest", "warnings")}
-        self._digest.update(_encode(head))
-        whole = replace(plan, digest=self._digest.hexdigest())
-        os.replace(self.path, self._folder / f"{whole.digest}.items")
+        whole = replace(plan, digest=self.digest_of(plan))
+        kept = self._folder / f"{whole.digest}.items"
+        self.before.save(kept)
+        os.replace(self.path, kept)
         write_json(self._folder / f"{whole.digest}.json", whole.as_dict())
         return whole
 
     def drop(self) -> None:
         """Forget it."""
         self._file.close()
+        self.before.drop()
         with contextlib.suppress(FileNotFoundError):
             self.path.unlink()
 
@@ -96,18 +113,37 @@ class Plans:
 
     def items(self, digest: str, start: int = 0, limit: int | None = None) -> Iterator[PlanItem]:
         """The items of a plan, from the `start`-th on."""
-        with contextlib.suppress(FileNotFoundError), open(self._folder / f"{digest}.items", "rb") as file:
-            for number, line in enumerate(file):
-                if limit is not None and number >= start + limit:
-                    return
-                if number >= start:
-                    yield _item(msgspec.json.decode(line))
+        return itertools.islice(_items_of(self._path(digest), start), limit)
+
+    def lines(self, digest: str) -> Iterator[bytes]:
+        """The items as they lie there, to compare them."""
+        with contextlib.suppress(FileNotFoundError), open(self._path(digest), "rb") as file:
+            yield from file
+
+    def before(self, digest: str) -> KeptBytes:
+        """The records that a plan replaces, as they were."""
+        return KeptBytes(self._path(digest))
+
+    def _path(self, digest: str) -> Path:
+        return self._folder / f"{digest}.items"
 
     def _sweep(self) -> None:
         with contextlib.suppress(OSError):
             for path in self._folder.iterdir():
                 if time.time() - path.stat().st_mtime > KEPT_SECONDS:
                     path.unlink()
+
+
+def _items_of(path: Path, start: int = 0) -> Iterator[PlanItem]:
+    """The items of a file, from the `start`-th on."""
+    with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+        for line in itertools.islice(file, start, None):
+            yield item_of(line)
+
+
+def item_of(line: bytes) -> PlanItem:
+    """The item of a line."""
+    return _item(msgspec.json.decode(line))
 
 
 def _document(item: PlanItem) -> dict[str, Any]:
