@@ -10,6 +10,8 @@ Rules:
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..errors import NotFoundError, Problem
 from ..model import Action, Job, Order, Outcome, OutcomeStatus, Permit, Plan, Reason, Scope, Snapshot, Status
 from ..stores.disk import LEAST, require_room
@@ -69,7 +71,7 @@ class Backup:
     def restore(self, permit: Permit, order: Order, job: str, watch: Watch) -> Outcome:
         """Restore, or undo a restore; see `restore.py` for what is promised."""
         _require_same(permit, order)
-        return Restore(self._stores, watch).run(order, job)
+        return Restore(self._stores, watch).run(replace(order, actor=permit.actor), job)  # with the role of now
 
     def verify(self, permit: Permit, order: Order, watch: Watch) -> Outcome:
         """Compare all of a stored snapshot with its manifest; the verdict is the outcome's report."""

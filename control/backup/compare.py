@@ -19,8 +19,10 @@ from ..model import Change, Plan, PlanItem, Progress
 from ..plan import file_items
 from ..stores.disk import translate
 from ..stores.files import path_key
+from ..stores.plans import PlanWriter
 from .cautions import Cautions
-from .inventory import Inventory, Part
+from .conflicts import Conflicts, without
+from .inventory import Inventory, Part, StoredInventory
 from .matching import OutOfOrderError
 from .pairing import Pairing
 from .sparing import Sparing
@@ -43,7 +45,7 @@ class Compare:
 
     def run(
         self,
-        want: Inventory,
+        want: StoredInventory,
         have: Inventory,
         leave_paths: tuple[str, ...] = (),
         leave_collections: tuple[str, ...] = (),
@@ -74,7 +76,7 @@ class Compare:
 
     def _run(
         self,
-        want: Inventory,
+        want: StoredInventory,
         have: Inventory,
         leave_paths: tuple[str, ...],
         leave_collections: tuple[str, ...],
@@ -95,6 +97,7 @@ class Compare:
                 writer.add(item)
                 self._watch.check()
                 self._watch.progress(Progress("comparing", *step, number, 0, "differences", item.name))
+            writer = self._without_conflicts(writer, draft, want)
             plan = self._plan(draft, want, have)
             if self._target.selection.editions and plan.is_empty and not plan.unchanged.items:
                 raise NotFoundError(
@@ -107,16 +110,35 @@ class Compare:
             writer.drop()
             raise
 
+    def _without_conflicts(self, writer: PlanWriter, draft: PlanDraft, want: StoredInventory) -> PlanWriter:
+        """The same plan without the records whose unique values others have, and without the files of such editions."""
+        conflicts = Conflicts(self._stores, self._target, draft, want, self._watch)
+        left = conflicts.among(writer.items)
+        if not left:
+            return writer
+        draft.conflicts += conflicts.problems()
+        draft.count_anew()
+        kept = self._stores.plans.writer()
+        try:
+            for item in without(writer.items(), left, conflicts.folders):
+                draft.add(item)
+                kept.add(item)
+        except BaseException:
+            kept.drop()
+            raise
+        writer.drop()
+        return kept
+
     def _items(
         self,
-        want: Inventory,
+        want: StoredInventory,
         have: Inventory,
         leave_collections: set[str],
         draft: PlanDraft,
         unordered: frozenset[str],
     ) -> Iterator[PlanItem]:
         pairing = Pairing(self._stores, self._target, self._watch, draft, unordered)
-        wanted, there = want.collections(draft.part), have.collections(draft.part)
+        wanted, there = draft.wanted, draft.there = want.collections(draft.part), have.collections(draft.part)
         unknown = want.unknown_collections | have.unknown_collections | leave_collections
         unknown |= self._target.spoilt_collections
         if not self._target.is_whole_site:
@@ -156,7 +178,7 @@ class Compare:
 
     # --- the header
 
-    def _plan(self, draft: PlanDraft, want: Inventory, have: Inventory) -> Plan:
+    def _plan(self, draft: PlanDraft, want: StoredInventory, have: Inventory) -> Plan:
         target, snapshot = self._target, self._target.snapshot
         unknown = {name for name in want.unknown_collections | have.unknown_collections if self._is_meant(name)}
         return Plan(

@@ -72,7 +72,8 @@ class Recheck:
         with stores.mongo.pinned() as reader:
             live = LiveInventory(stores, reader, quiet, self._stored.excluded)
             plan = Compare(stores, self._target, quiet).run(self._stored, live)
-            return plan.is_empty and live.unknown_paths <= self._stored.unknown_paths
+            # What would be in conflict now was not when the safety snapshot was made.
+            return plan.is_empty and not plan.conflicts and live.unknown_paths <= self._stored.unknown_paths
 
     # --- files
 

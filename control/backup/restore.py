@@ -23,6 +23,7 @@ from ..errors import DamagedError, KeyframeError, StaleError, UnavailableError
 from ..model import Order, Outcome, OutcomeStatus, Plan, Progress, RestoreMark, Snapshot, Status
 from ..stores.disk import LEAST, require_room
 from ..stores.intents import Intent
+from .conflicts import refusal_of
 from .finishing import STEPS, Finishing, nothing_to_do
 from .helpers import Helpers
 from .intact import damage_of, without_damage
@@ -94,6 +95,9 @@ class Restore:
                 closed.enter_context(self._stores.gate.closed())
             with safeties.made(job, gate_closed=last) as (safety, target, plan), Helpers() as helpers:
                 _require_agreed(order, plan)
+                refused = refusal_of(order, plan)
+                if refused is not None:
+                    return refused
                 if plan.is_empty:
                     return nothing_to_do(target.snapshot.name, plan.as_dict())
                 safeties.require_whole(safety, plan)

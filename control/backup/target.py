@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ..errors import Problem
 from ..model import Change, PlanItem, Scope, Selection, Snapshot
 from ..plan import Slice, Tally
-from .inventory import Part
+from .inventory import Part, Shape
 from .sparing import Sparing
 
 
@@ -68,8 +68,15 @@ class PlanDraft:
     new_editions: dict[str, str] = field(default_factory=dict)
     rewritten: set[str] = field(default_factory=set)  # collections that are dropped and made again
     whole: set[str] = field(default_factory=set)  # collections without records of their own in the plan
+    wanted: dict[str, Shape] = field(default_factory=dict)  # the collections of the snapshot
+    there: dict[str, Shape] = field(default_factory=dict)  # those that are there now
 
     def add(self, item: PlanItem) -> None:
         self.tally.add(item)
         if item.change is not Change.DELETE:
             self.needed += item.bytes
+
+    def count_anew(self) -> None:
+        """Forget what was counted of the items: they will be added again, those that remain."""
+        self.tally = Tally(unchanged=self.tally.unchanged)
+        self.needed = 0

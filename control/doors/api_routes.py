@@ -77,7 +77,7 @@ def _bad_end(waited: Waited) -> Response | None:
         return None
     problem: Problem = outcome.problems[0]
     headers = {"Location": _where("job", job_id=waited.job.id), **waited.headers}
-    plan = outcome.report if problem.code in ("stale", "unsafe") else None
+    plan = outcome.report if problem.code in ("stale", "unsafe", "refused") else None
     return answer_problem(problem, headers=headers, job=waited.job.as_dict(), plan=plan)
 
 

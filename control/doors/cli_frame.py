@@ -207,7 +207,7 @@ def print_end(office: Office, job: Job, as_json: bool, document: Callable[[Job],
     outcome = job.outcome
     good = outcome.status in (OutcomeStatus.DONE, OutcomeStatus.UNCHANGED, OutcomeStatus.PARTIAL)
     if as_json and not good:
-        plan = outcome.report if outcome.problems[0].code in ("stale", "unsafe") else None
+        plan = outcome.report if outcome.problems[0].code in ("stale", "unsafe", "refused") else None
         return tell_problem(outcome.problems[0], True, job=job.as_dict(), plan=plan)
     if as_json:
         print_document(document(job))

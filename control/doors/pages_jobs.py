@@ -159,8 +159,8 @@ class JobPages:
             undone = mark is not None and mark.state == "undone"
             undoable = mark is not None and mark.state == "done" and may_undo(mark, view)
         digest = ""
-        overtaken = bool(outcome.problems) and outcome.problems[0].code in ("stale", "unsafe")
-        if outcome.report and (carried_out or overtaken or job.order.act is Action.PREVIEW):
+        stopped = bool(outcome.problems) and outcome.problems[0].code in ("stale", "unsafe", "refused")
+        if outcome.report and (carried_out or stopped or job.order.act is Action.PREVIEW):
             digest = self._known(actor, str(outcome.report["digest"]))
         return {
             "worker_away": False,

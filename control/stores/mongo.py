@@ -91,18 +91,13 @@ class Mongo:
     def __init__(self, client: MongoClient[Any], database: str, control_database: str, scopes: ScopeSettings) -> None:
         self.client = client
         self.database: Database[Any] = client[database]
-        self._control: Database[Any] = client[control_database]
+        self.control: Database[Any] = client[control_database]
         self._site = scopes.site
         self._project: ProjectSettings = scopes.project
 
     @property
     def name(self) -> str:
         return self.database.name
-
-    @property
-    def control(self) -> Database[Any]:
-        """Keyframe's own memory, on the same server."""
-        return self._control
 
     def version(self) -> str:
         """The server's version."""
@@ -132,7 +127,7 @@ class Mongo:
 
     def _marked(self, session: ClientSession) -> Timestamp:
         with translated("database"):
-            marker = self._control.get_collection("marker", write_concern=DURABLE)
+            marker = self.control.get_collection("marker", write_concern=DURABLE)
             marker.update_one({"_id": "pin"}, {"$inc": {"count": 1}}, upsert=True, session=session)
         if session.operation_time is None:
             raise UnavailableError(

@@ -1,0 +1,218 @@
+"""Unique indexes: which live records may hold a unique value that others want, and whether they do.
+
+Rules:
+
+- The server judges. Questions are asked in the collation of the index, and find too much rather than too little; what
+  they find is then put beside the wanted records into a scratch collection with the same index.
+- Every value may be asked for, with whatever type: nothing of a record is decoded or encoded again.
+- A scratch collection lies in the control database, holds only the fields of the index, and goes at once. One that was
+  left behind by a crash goes with the next.
+
+Source: MongoDB manual, "Unique Indexes", "Sparse Indexes", "Multikey Indexes": a field that is missing counts as null,
+unless the index is sparse and all are missing; each member of an array counts, and an empty array.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bson.raw_bson import RawBSONDocument
+from pymongo.collection import Collection
+from pymongo.errors import BulkWriteError, OperationFailure
+
+from .mongo import Mongo
+from .mongo_errors import translated
+from .mongo_write import parts_of
+from .raw import Field, document_of, fields, id_bytes, is_in
+from .reader import RAW, SIMPLE
+
+_DOCUMENT, _ARRAY, _UNDEFINED, _NULL, _REGEX = 0x03, 0x04, 0x06, 0x0A, 0x0B
+_AS_ONE = (_DOCUMENT, _ARRAY, _REGEX)  # `$in` would look into these, or refuse them
+_MISSING: Field = (_NULL, b"", b"")
+_SCRATCH = "scratch_"
+_LEFT_BEHIND = 3600  # seconds
+_DUPLICATE = 11000
+_RULES = ("key", "unique", "prepareUnique", "sparse", "partialFilterExpression", "collation")
+
+
+@dataclass(frozen=True, slots=True)
+class UniqueIndex:
+    """One unique index of a collection; `text` is its description, `rules` what decides about what is unique."""
+
+    name: str
+    text: str
+    fields: tuple[str, ...]
+    rules: str
+
+    @property
+    def collation(self) -> Any:
+        return dict(parts_of(self.text).get("collation", SIMPLE))
+
+    @property
+    def is_sparse(self) -> bool:
+        return bool(json.loads(self.text).get("sparse"))
+
+    @property
+    def partial(self) -> Any:
+        """The filter for the records that it is about; None: all."""
+        return parts_of(self.text).get("partialFilterExpression")
+
+    @property
+    def tops(self) -> frozenset[bytes]:
+        """The fields at the top of a record that it looks at."""
+        names = {*self.fields, *_names_in(json.loads(self.text).get("partialFilterExpression", {}))}
+        return frozenset(name.partition(".")[0].encode() for name in (*names, "_id"))
+
+
+def _names_in(expression: Any) -> Iterator[str]:
+    if isinstance(expression, dict):
+        for name, inside in expression.items():
+            if name.startswith("$"):
+                yield from _names_in(inside)
+            else:
+                yield name
+    elif isinstance(expression, list):
+        for one in expression:
+            yield from _names_in(one)
+
+
+def unique_indexes(descriptions: str) -> tuple[UniqueIndex, ...]:
+    """Those of a collection, from the JSON list of its indexes. That of `_id` only where its collation makes more ids
+    equal than those of the same bytes."""
+    found = []
+    for one in json.loads(descriptions):
+        unique = one.get("unique") or one.get("prepareUnique") or (one["name"] == "_id_" and "collation" in one)
+        if unique and not one.get("clustered") and all(isinstance(kind, dict) for kind in one["key"].values()):
+            rules = json.dumps({key: one.get(key) for key in _RULES})
+            found.append(UniqueIndex(one["name"], json.dumps(one), tuple(one["key"]), rules))
+    return tuple(found)
+
+
+# --- asking
+
+
+def holders(mongo: Mongo, collection: str, index: UniqueIndex, wanted: Iterable[bytes]) -> set[bytes]:
+    """The `_id`s (as `id_bytes`) of the live records that may hold what these records need under an index."""
+    return _holders(mongo.database.get_collection(collection, codec_options=RAW), index, wanted)
+
+
+def _holders(live: Collection[RawBSONDocument], index: UniqueIndex, wanted: Iterable[bytes]) -> set[bytes]:
+    clauses = [one for one in (_clause(index, raw) for raw in wanted) if one is not None]
+    if not clauses:
+        return set()
+    parts: list[Any] = [{"$or": clauses}]
+    if (partial := index.partial) is not None:
+        parts.append(partial)
+    with translated(f"collection {live.name}"):
+        rows = live.find({"$and": parts}, {"_id": 1}, collation=index.collation)
+        return {id_bytes(bytes(row.raw)) for row in rows}
+
+
+def _clause(index: UniqueIndex, raw: bytes) -> Any:
+    """The filter for whatever may hold the same as one record; None: the index does not know this record."""
+    found = {path: list(_values(_DOCUMENT, raw, path.split("."))) for path in index.fields}
+    if index.is_sparse and all(all(one is _MISSING for one in values) for values in found.values()):
+        return None
+    return {"$and": [_condition(path, values) for path, values in found.items()]}
+
+
+def _values(kind: int, value: bytes, path: Sequence[str]) -> Iterator[Field]:
+    """What an index has of a value at a path, as fields; more rather than less."""
+    if not path:
+        yield kind, b"", value
+        if kind == _ARRAY:
+            yield from ((one, b"", inside) for one, _, inside in fields(value))
+        return
+    first, rest = path[0].encode(), path[1:]
+    if kind == _DOCUMENT:
+        own = next((one for one in fields(value) if one[1] == first), None)
+        yield from [_MISSING] if own is None else _values(own[0], own[2], rest)
+        return
+    members = list(fields(value)) if kind == _ARRAY else []
+    if not members:
+        yield _MISSING
+    for one, name, inside in members:
+        if name == first:  # a place in the array
+            yield from _values(one, inside, rest)
+        yield from _values(one, inside, path) if one == _DOCUMENT else [_MISSING]
+
+
+def _condition(path: str, values: Sequence[Field]) -> Any:
+    name = path.encode()
+    plain = [one for one in values if one[0] not in (*_AS_ONE, _NULL, _UNDEFINED)]
+    ways: list[Any] = [
+        RawBSONDocument(document_of([(_DOCUMENT, name, document_of([(kind, b"$eq", value)]))]))
+        for kind, _, value in values
+        if kind in _AS_ONE
+    ]
+    if plain:
+        members = document_of([(kind, str(at).encode(), value) for at, (kind, _, value) in enumerate(plain)])
+        ways.append(RawBSONDocument(document_of([(_DOCUMENT, name, document_of([(_ARRAY, b"$in", members)]))])))
+    if any(kind in (_NULL, _UNDEFINED) for kind, _, _ in values):
+        ways += [{path: None}, {path: {"$exists": False}}]
+    return ways[0] if len(ways) == 1 else {"$or": ways}
+
+
+# --- judging
+
+
+class Scratch:
+    """A collection with one index of another, to see what of records goes together."""
+
+    def __init__(self, target: Collection[RawBSONDocument], index: UniqueIndex) -> None:
+        self._target = target
+        self._index = index
+
+    def put(self, raws: Iterable[bytes]) -> list[int]:
+        """Put records in; the places, in `raws`, of those that the index refuses."""
+        pruned = [RawBSONDocument(_pruned(raw, self._index.tops)) for raw in raws]
+        with translated("scratch collection"):
+            try:
+                if pruned:
+                    self._target.insert_many(pruned, ordered=False)
+            except BulkWriteError as error:
+                failed = error.details.get("writeErrors", [])
+                if not failed or any(one["code"] != _DUPLICATE for one in failed):
+                    raise
+                return sorted(one["index"] for one in failed)
+        return []
+
+    def take(self, ids: Iterable[bytes]) -> None:
+        """Take records out again."""
+        with translated("scratch collection"):
+            self._target.delete_many(is_in(ids), collation=SIMPLE)
+
+    def holders(self, raws: Iterable[bytes]) -> set[bytes]:
+        """The records in it that may hold what these need."""
+        return _holders(self._target, self._index, raws)
+
+
+def _pruned(raw: bytes, tops: frozenset[bytes]) -> bytes:
+    return document_of([one for one in fields(raw) if one[1] in tops])
+
+
+@contextlib.contextmanager
+def scratch(mongo: Mongo, index: UniqueIndex) -> Iterator[Scratch]:
+    """A scratch collection, for as long as it is needed."""
+    database = mongo.control
+    name = f"{_SCRATCH}{int(time.time())}_{secrets.token_hex(6)}"
+    parts = parts_of(index.text)
+    with translated("scratch collection"):
+        for old in database.list_collection_names(filter={"name": {"$regex": f"^{_SCRATCH}"}}):
+            if time.time() - int(old.split("_")[1]) > _LEFT_BEHIND:
+                database.drop_collection(old)
+        own = {"collation": dict(parts["collation"])} if index.name == "_id_" else {}
+        database.command({"create": name, **own})
+        if index.name != "_id_":
+            database.command({"createIndexes": name, "indexes": [{"collation": SIMPLE, **parts}]})
+    try:
+        yield Scratch(database.get_collection(name, codec_options=RAW), index)
+    finally:
+        with contextlib.suppress(OperationFailure):
+            database.drop_collection(name)
