@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .auth import Auth
+from .backup.differing import Differing
 from .catalogue import Catalogue
 from .jobs import Jobs
 from .reception import Reception
@@ -33,3 +34,4 @@ class Backroom:
     jobs: Jobs
     tokens: Tokens
     verdicts: Verdicts
+    differing: Differing

@@ -46,7 +46,9 @@ def fields_of(old: str, new: str) -> Fields:
 
 def traits_of(old: dict[str, Any], new: dict[str, Any]) -> Fields:
     """The same of two sets of named traits, each one value."""
-    return _top(*_differing(old, new))
+    left, right = _differing(old, new)
+    names = dict.fromkeys([*left, *right])
+    return _listed([(name, left.get(name, ABSENT), right.get(name, ABSENT)) for name in names])
 
 
 def is_secret(path: str) -> bool:

@@ -84,14 +84,22 @@ class RestoreDesk:
             ) from error
         return plan
 
-    def plan_items(self, actor: Actor, digest: str, *, cursor: str = "", limit: int = 50) -> Page[PlanItem]:
-        """A page of what a plan does, item by item."""
+    def plan_items(
+        self, actor: Actor, digest: str, *, cursor: str = "", limit: int = 50, fields: bool = False
+    ) -> Page[PlanItem]:
+        """A page of what a plan does, item by item; with `fields`, those in which what is replaced differs.
+
+        Records of people are shown with their fields only to who may bring people back.
+        """
         plan = self.plan(actor, digest)
         if cursor and not cursor.isdecimal():
             raise InvalidError("This cursor is none of this list.", subject="cursor", hint="Use the `next` of a page.")
         start = int(cursor[:12] or 0)
         items = tuple(itertools.islice(self._back.plans.items(plan.digest, start), limit + 1))
-        return Page(items[:limit], str(start + limit) if len(items) > limit else None)
+        shown = items[:limit]
+        if fields and (not plan.people or Action.PEOPLE in self._back.auth.acts(actor, plan.target)):
+            shown = self._back.differing.told(plan, start, shown)
+        return Page(shown, str(start + limit) if len(items) > limit else None)
 
     def restore(
         self,

@@ -94,11 +94,12 @@ class EngineSettings(_Part):
 
 class RestoreSettings(_Part):
     """How a restore changes over: up to so many records, and megabytes of them, in one transaction; whether readers
-    wait meanwhile, too."""
+    wait meanwhile, too. And of a snapshot of how many days a preview warns, 0: of none."""
 
     transaction_records: Annotated[int, Field(ge=1, le=1_000_000)] = 50_000
     transaction_megabytes: Annotated[int, Field(ge=1, le=1_000)] = 64
     readers_wait: bool = False
+    old_after: Annotated[int, Field(ge=0, le=36_500)] = 30
 
 
 class ExcludeSettings(_Part):
@@ -132,6 +133,8 @@ class ProjectSettings(_Part):
 
     id: Literal["objectid", "string", "int"] = "objectid"
     title: _FIELD = "title"
+    changed_by: _FIELD | None = "modifiedBy"
+    changed_at: _FIELD | None = "dateModified"
     collections: dict[str, CollectionSettings] = {
         "project": CollectionSettings(field="_id"),
         "edition": CollectionSettings(field="projectId"),
@@ -195,6 +198,7 @@ class Settings(BaseSettings):
     restore: RestoreSettings = RestoreSettings()
     files: FileSettings = FileSettings()
     scopes: ScopeSettings = ScopeSettings()
+    application_version: Annotated[str, Field(min_length=1, max_length=120)] | None = None
     rights: RightsSettings = RightsSettings()
     sample: SampleSettings = SampleSettings()
     shell: ShellSettings = ShellSettings()

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 from .auth import Auth
 from .backroom import Backroom
 from .backup import Backup, Stores
+from .backup.differing import Differing
 from .backup.stores import server_now
 from .catalogue import Catalogue
 from .desk import Desk
@@ -84,7 +85,10 @@ def build(settings: Settings, people: People | None = None, now: Callable[[], da
     backup = Backup(stores)
 
     catalogue = Catalogue(repository)
-    desk = Desk(Backroom(auth, reception, catalogue, repository, plans, intents, mongo, jobs, tokens, verdicts))
+    differing = Differing(stores)
+    desk = Desk(
+        Backroom(auth, reception, catalogue, repository, plans, intents, mongo, jobs, tokens, verdicts, differing)
+    )
     return Office(
         settings=settings,
         desk=desk,

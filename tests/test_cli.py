@@ -349,6 +349,19 @@ def test_an_undo_is_not_asked_about_with_yes(site: Site) -> None:
     assert (site.folder / "touched.txt").read_text() == changed
 
 
+def test_a_preview_names_the_fields_that_differ_where_that_is_asked_for(site: Site) -> None:
+    name = site.make("--project", site.project)
+    size = len(site.touch().read_bytes())
+
+    plain = site.kf("preview", "--project", site.project, name).stdout
+    told = site.kf("preview", "--project", site.project, name, "--fields").stdout
+
+    line = next(one for one in told.splitlines() if one.startswith("      size: ") or "sha256: " in one)
+    assert " → " in line and line not in plain
+    assert f"size: {size} → " in told or "size:" not in told
+    assert [one for one in told.splitlines() if not one.startswith("      ")] == plain.splitlines()
+
+
 def test_a_preview_says_first_what_it_amounts_to_and_names_fifty_items(site: Site) -> None:
     name = site.make("--project", site.project)
     new = [site.folder / f"new{number}.txt" for number in range(60)]

@@ -20,6 +20,7 @@ from keyframe.model import OutcomeStatus, Scope, Snapshot, Status
 from keyframe.stores.dump import stem_of
 from keyframe.stores.findings import texts
 from keyframe.stores.header_fields import names_of
+from keyframe.wiring import build
 from world import EDITION, ONE, PROJECT, SITE, TWO, World
 
 DOCUMENT = (Path(__file__).parents[1] / "docs/snapshot-format.md").read_text(encoding="utf-8")
@@ -105,6 +106,8 @@ def stored(world: World) -> list[Path]:
         world.stored(of_project),
         top / ".trash/site" / partial.name,
     ]
+    world.office.database.client.close()
+    world.office = build(world.settings.model_copy(update={"application_version": "2.4.1"}))
     world.db.edition.drop()
     world.db.create_collection("edition", capped=True, size=10_000)  # a project's snapshot does not keep it
     return [*folders, PROJECT.stored_folder(top) / str(outcome.safety), world.stored(world.make(PROJECT))]

@@ -11,6 +11,7 @@ import pytest
 from keyframe.errors import Problem
 from keyframe.messages import NOTHING, Messages
 from keyframe.model import (
+    ABSENT,
     Action,
     Actor,
     Change,
@@ -497,3 +498,25 @@ def test_lists_of_words_are_joined_as_people_do() -> None:
         "a and b",
         "a, b and c",
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (ABSENT, "(not there)"),
+        (None, "null"),
+        (True, "true"),
+        ("", "(empty)"),
+        ("A title", "A title"),
+        ("two\nlines", "two\ufffdlines"),
+        ({"$numberInt": "7"}, "7"),
+        ({"$numberDouble": "NaN"}, "NaN"),
+        ({"$oid": "5" * 24}, "5" * 24),
+        ({"$date": {"$numberLong": "1795266127000"}}, "2026-11-21 13:02:07 UTC"),
+        ({"$date": {"$numberLong": str(2**62)}}, f"{2**62} ms"),
+        ({"$date": 5}, '{"$date": 5}'),
+        (["a", {"b": None}], '["a", {"b": null}]'),
+    ],
+)
+def test_the_value_of_a_field_is_said_as_people_know_it(words: Messages, value: object, said: str) -> None:
+    assert words.value(value) == said

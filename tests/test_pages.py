@@ -302,6 +302,27 @@ def test_a_plan_without_changes_has_no_button(site: PagesSite) -> None:
     assert "/restore" not in "".join(re.findall(r"<button.*?</form>", plan, re.DOTALL))
 
 
+def test_a_plan_shows_below_an_item_the_fields_that_differ(site: PagesSite) -> None:
+    person, project = site.person("organiser"), site.project()
+    site.make(Scope.project(project))
+    record = next(one for one in site.database["edition"].find() if str(one["projectId"]) == project)
+    change = {"title": "<b>new</b>", "passwordHash": "argon2"}
+    site.database["edition"].update_one({"_id": record["_id"]}, {"$set": change})
+    plan = person.follow(person.press(person.page(f"/snapshots/project/{project}"), "Restore…"))
+
+    done = ended_page(site, person, person.press(plan, "Bring back 1 record").headers["Location"])
+    link = re.search(r'href="([^"]+)">See what was done', done)
+    assert link is not None
+    afterwards = person.page(html.unescape(link.group(1)))
+
+    assert "<summary>2 fields differ</summary>" in plan
+    assert f"Field Now In the snapshot title <b>new</b> {record['title']} passwordHash (hidden) (not there)" in text_of(
+        plan
+    )
+    assert f"Field Before Since then title <b>new</b> {record['title']}" in text_of(afterwards)
+    assert "<b>new</b>" not in plan and "argon2" not in plan
+
+
 def test_one_edition_is_chosen_among_those_that_differ(site: PagesSite) -> None:
     person, project = site.person("organiser"), site.project()
     site.make(Scope.project(project))

@@ -115,7 +115,7 @@ def test_the_file_of_the_project_says_nothing_but_the_defaults() -> None:
 
 def test_the_file_of_the_project_has_every_key_with_a_comment() -> None:
     text = CONFIG.read_text(encoding="utf-8")
-    commented = {"working_dir", "data_dir", "mongo.uri", "mongo.control_database"}
+    commented = {"working_dir", "data_dir", "mongo.uri", "mongo.control_database", "application_version"}
 
     present = set(given(yaml.compose(text)))
 

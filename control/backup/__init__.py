@@ -59,7 +59,9 @@ class Backup:
         snapshot = stores.repository.get(order.source or order.scope, order.snapshot)
         require_whole(snapshot)
         require_room(stores.settings.data, LEAST, "the plan of a restore")
-        target = Target(permit.scope, snapshot, order.selection, order.people, only_intact=order.only_intact)
+        target = Target(
+            permit.scope, snapshot, order.selection, order.people, permit.actor, only_intact=order.only_intact
+        )
         with stores.mongo.pinned() as reader:
             if order.only_intact:
                 have = LiveInventory(stores, reader, watch, stores.excluded(permit.scope))

@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from ..errors import Problem
-from ..model import Change
-from .inventory import is_unspeakable
+from ..stores.people import uncoupled_by
+from .inventory import StoredInventory, is_unspeakable
 from .stores import Stores
 from .target import PlanDraft, Target
 
@@ -18,15 +19,22 @@ from .target import PlanDraft, Target
 class Cautions:
     """The warnings of one plan."""
 
-    def __init__(self, stores: Stores, target: Target, draft: PlanDraft) -> None:
+    def __init__(self, stores: Stores, target: Target, draft: PlanDraft, want: StoredInventory) -> None:
         self._stores = stores
         self._target = target
         self._draft = draft
+        self._want = want
 
-    def all(self, unknown_collections: set[str]) -> tuple[Problem, ...]:
-        """In the order in which they are shown; `unknown_collections`: those that are meant and left as they are."""
-        people = self._people() if self._draft.people else self._uncoupled()
-        return (*self._snapshot(), *self._draft.conflicts, *self._left(unknown_collections), *people)
+    def all(self, unknown_collections: set[str], seen: tuple[Problem, ...] = ()) -> tuple[Problem, ...]:
+        """In the order in which they are shown.
+
+        Parameters
+        ----------
+        unknown_collections: those that are meant and left as they are.
+        seen: what a second look at the records found.
+        """
+        left = self._left(unknown_collections)
+        return (*self._snapshot(), *self._age(), *self._draft.conflicts, *left, *seen, *self._uncoupled())
 
     def _snapshot(self) -> Iterator[Problem]:
         """What is wrong with the snapshot, as far as it is the business of the one who asks."""
@@ -58,25 +66,39 @@ class Cautions:
                 why = "no driver of MongoDB takes its name."
             yield Problem("left", f"is left as it is: {why}", f"collection {name}")
 
-    def _people(self) -> Iterator[Problem]:
-        come, go, change = (self._draft.people[one] for one in (Change.CREATE, Change.DELETE, Change.REPLACE))
-        what = f"People and roles change: {come} come back, {go} are removed, {change} become as they were."
-        yield Problem("people", what, "people", "The list names each of them.")
+    def _age(self) -> Iterator[Problem]:
+        """What time has brought since."""
+        snapshot, settings = self._target.snapshot, self._stores.settings
+        age = self._stores.now() - snapshot.made_at
+        if settings.restore.old_after and age >= timedelta(days=settings.restore.old_after):
+            yield Problem("old", f"is {age.days} days old.", snapshot.name, "Look whether a newer one would do.")
+        was, now = snapshot.application, settings.application_version
+        if was and now and was != now:
+            what = f"was made with version {was} of the application; now it is {now}."
+            yield Problem("version", what, snapshot.name, "Make sure that this version can work with older records.")
 
     def _uncoupled(self) -> Iterator[Problem]:
-        """What comes back and has nobody: roles are people's matter, and stay as they are now."""
-        draft = self._draft
-        if not (draft.new_projects or draft.new_editions):
+        """What comes back and has nobody: roles stay as they are now, unless people come along."""
+        projects, editions = self._draft.new_projects, self._draft.new_editions
+        if not (projects or editions):
             return
-        projects, editions = self._stores.people.uncoupled(frozenset(draft.new_projects), frozenset(draft.new_editions))
         hint = "Couple somebody afterwards; roles come back only when root restores them with the whole site."
-        if projects:
-            yield Problem(
-                "uncoupled", "comes back, and nobody organises it.", _names(draft.new_projects, projects), hint
-            )
-        if editions:
+        if self._target.people:
+            hint = "Couple somebody afterwards."
+            alone = uncoupled_by(self._couplings(), frozenset(projects), frozenset(editions))
+        else:
+            alone = self._stores.people.uncoupled(frozenset(projects), frozenset(editions))
+        if alone[0]:
+            yield Problem("uncoupled", "comes back, and nobody organises it.", _names(projects, alone[0]), hint)
+        if alone[1]:
             what = "comes back, and nobody is its editor or reader."
-            yield Problem("uncoupled", what, _names(draft.new_editions, editions), hint)
+            yield Problem("uncoupled", what, _names(editions, alone[1]), hint)
+
+    def _couplings(self) -> Iterator[bytes]:
+        """The records that couple people to something, as the snapshot has them."""
+        for name in self._stores.settings.scopes.site.people[1:]:
+            if name in self._want.entries():
+                yield from self._want.all_raw(name)
 
 
 def _names(titles: dict[str, str], chosen: frozenset[str]) -> str:

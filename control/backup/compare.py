@@ -11,10 +11,11 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import structlog
 
-from ..errors import NotFoundError
+from ..errors import NotFoundError, Problem
 from ..model import Change, Plan, PlanItem, Progress
 from ..plan import file_items
 from ..stores.disk import translate
@@ -25,6 +26,7 @@ from .conflicts import Conflicts, without
 from .inventory import Inventory, Part, StoredInventory
 from .matching import OutOfOrderError
 from .pairing import Pairing
+from .second_look import CODES, SecondLook
 from .sparing import Sparing
 from .stores import Stores
 from .target import PlanDraft, Target
@@ -98,14 +100,14 @@ class Compare:
                 self._watch.check()
                 self._watch.progress(Progress("comparing", *step, number, 0, "differences", item.name))
             writer = self._without_conflicts(writer, draft, want)
-            plan = self._plan(draft, want, have)
+            plan = self._warned(self._plan(draft), writer, draft, want, have)
             if self._target.selection.editions and plan.is_empty and not plan.unchanged.items:
                 raise NotFoundError(
                     "There is no such edition, in the snapshot or now.",
                     subject=", ".join(self._target.selection.editions),
                     hint="Look at the editions of the project; nothing was changed.",
                 )
-            return writer.save(plan)
+            return writer.save(plan, self._target.actor.user if self._target.actor else "")
         except BaseException:
             writer.drop()
             raise
@@ -178,9 +180,20 @@ class Compare:
 
     # --- the header
 
-    def _plan(self, draft: PlanDraft, want: StoredInventory, have: Inventory) -> Plan:
-        target, snapshot = self._target, self._target.snapshot
+    def _warned(self, plan: Plan, writer: PlanWriter, draft: PlanDraft, want: StoredInventory, have: Inventory) -> Plan:
+        """The plan with all that it warns of; the records are looked at again only where somebody is told of it."""
+        actor, seen = self._target.actor, tuple[Problem, ...]()
+        if actor is not None:
+            earlier = self._stores.plans.earlier(writer.digest_of(plan), actor.user)
+            if earlier is not None:
+                seen = tuple(one for one in earlier.warnings if one.code in CODES)
+            else:
+                seen = SecondLook(self._stores, self._target, draft, want.folder, self._watch).over(writer)
         unknown = {name for name in want.unknown_collections | have.unknown_collections if self._is_meant(name)}
+        return replace(plan, warnings=Cautions(self._stores, self._target, draft, want).all(unknown, seen))
+
+    def _plan(self, draft: PlanDraft) -> Plan:
+        target, snapshot = self._target, self._target.snapshot
         return Plan(
             target=target.scope,
             source=snapshot.scope,
@@ -193,6 +206,6 @@ class Compare:
             deletes=draft.tally.deletes,
             unchanged=draft.tally.unchanged,
             bytes_needed=draft.needed,
-            warnings=Cautions(self._stores, target, draft).all(unknown),
+            warnings=(),
             digest="",
         )

@@ -84,7 +84,7 @@ class Conflicts:
         return {one.name: unique for one in shapes if (unique := unique_indexes(one.indexes))}
 
     def _look(self, collection: str, index: UniqueIndex, items: Items) -> None:
-        with Dumped(self._want) as dumped:
+        with Dumped(self._want.folder) as dumped:
             hits: dict[bytes, set[int]] = defaultdict(set)
             for number, batch in enumerate(dumped.batches(_coming(items, collection))):
                 self._watch.check()
@@ -114,7 +114,7 @@ class Conflicts:
         if not stay:
             return
         numbers = set().union(*(hits[one] for one in stay))
-        with Dumped(self._want) as dumped, scratch(self._stores.mongo, index) as beside:
+        with Dumped(self._want.folder) as dumped, scratch(self._stores.mongo, index) as beside:
             beside.put(stay.values())
             for number, batch in enumerate(dumped.batches(_coming(items, collection))):
                 if number in numbers:
@@ -135,13 +135,13 @@ class Conflicts:
     def _compare_wanted(self, collection: str, index: UniqueIndex, items: Items) -> None:
         """Those that come, beside each other: the index is younger than the snapshot."""
         collide: set[bytes] = set()
-        with Dumped(self._want) as dumped, scratch(self._stores.mongo, index) as beside:
+        with Dumped(self._want.folder) as dumped, scratch(self._stores.mongo, index) as beside:
             for batch in dumped.batches(_coming(items, collection)):
                 self._watch.check()
                 for item, raw in (batch[place] for place in beside.put(raw for _, raw in batch)):
                     collide |= {id_of(item), *beside.holders([raw])}
         if collide:
-            with Dumped(self._want) as dumped:
+            with Dumped(self._want.folder) as dumped:
                 for item in _coming(items, collection):
                     if id_of(item) in collide:
                         self._leave(item, dumped.raw(item), index, "another record of the snapshot has")

@@ -1,16 +1,16 @@
 """The records that a plan brings, as the dump of its snapshot holds them.
 
->>> with Dumped(stored) as dumped: dumped.raw(item)         # doctest: +SKIP
+>>> with Dumped(folder_of_the_snapshot) as dumped: dumped.raw(item)         # doctest: +SKIP
 b'...'
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import BinaryIO
 
-from ..model import BUCKETS, PlanItem
-from .inventory import StoredInventory
+from ..model import PlanItem, stem_of
 
 _BATCH, _BATCH_BYTES = 500, 4_000_000
 
@@ -18,8 +18,8 @@ _BATCH, _BATCH_BYTES = 500, 4_000_000
 class Dumped:
     """Reads single records; the dump that was read last stays open. Use it with `with`."""
 
-    def __init__(self, stored: StoredInventory) -> None:
-        self._stored = stored
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "db" / "bson"
         self._name = ""
         self._file: BinaryIO | None = None
 
@@ -32,11 +32,10 @@ class Dumped:
 
     def raw(self, item: PlanItem) -> bytes:
         """The record that an item creates or replaces."""
-        name = item.detail["collection"].removeprefix(BUCKETS)
+        name = item.detail["collection"]
         if self._file is None or name != self._name:
             self.__exit__()
-            entry = self._stored.entries()[name]
-            self._file = open(self._stored.folder / "db" / entry.bson_path, "rb")  # noqa: PTH123, SIM115
+            self._file = open(self._folder / f"{stem_of(name)}.bson", "rb")  # noqa: PTH123, SIM115
             self._name = name
         self._file.seek(item.detail["offset"])
         return self._file.read(item.detail["size"])

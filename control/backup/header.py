@@ -123,8 +123,18 @@ class Content:
             "database": mongo.name,
             "project_id_kind": project.id,
             "project_fields": {name: one.field for name, one in project.collections.items()},
-            "versions": {"keyframe": VERSION, "mongodb": mongo.version(), "python": platform.python_version()},
+            "versions": self._versions(stores),
             "manifest": {"bytes": self._manifest.bytes, "sha256": self._sha256},
+        }
+
+    @staticmethod
+    def _versions(stores: Stores) -> dict[str, str]:
+        application = stores.settings.application_version
+        return {
+            "keyframe": VERSION,
+            "mongodb": stores.mongo.version(),
+            "python": platform.python_version(),
+            **({"application": application} if application else {}),
         }
 
     def _parts(self, titles: dict[str, str]) -> dict[str, dict[str, Any]]:

@@ -59,7 +59,9 @@ class Restore:
         snapshot = self._stores.repository.get(order.source or order.scope, order.snapshot)
         require_whole(snapshot)
         require_room(self._stores.settings.data, LEAST, "the restore")
-        target = Target(order.scope, snapshot, order.selection, order.people, only_intact=order.only_intact)
+        target = Target(
+            order.scope, snapshot, order.selection, order.people, order.actor, only_intact=order.only_intact
+        )
         for attempt in range(1, _TRIES + 1):
             try:
                 outcome = self._try(order, job, target, last=attempt == _TRIES)

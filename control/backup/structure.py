@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -84,10 +84,10 @@ def structure_items(name: str, want: Shape | None, have: Shape | None) -> Iterat
     if have is None:
         yield PlanItem(Change.CREATE, "collection", name, 0, detail=detail)
     elif not _is_as(want, have):
-        yield PlanItem(Change.REPLACE, "collection", name, 0, detail=detail)
+        yield PlanItem(Change.REPLACE, "collection", name, 0, detail={**detail, "was": _plain(have.options)})
         have = None
     elif _options(want) != _options(have):
-        yield PlanItem(Change.REPLACE, "options", name, 0, detail=detail)
+        yield PlanItem(Change.REPLACE, "options", name, 0, detail={**detail, "was": _plain(have.options)})
     yield from _index_items(name, want, have)
 
 
@@ -98,7 +98,7 @@ def _index_items(name: str, want: Shape, have: Shape | None) -> Iterator[PlanIte
         if wanted.get(index) == there.get(index) or index == "_id_":
             continue
         change = Change.DELETE if index not in wanted else Change.CREATE if index not in there else Change.REPLACE
-        detail = {"collection": name, "index": texts.get(index), "name": index}
+        detail = {"collection": name, "index": texts.get(index), "name": index, "was": there.get(index)}
         yield PlanItem(change, "index", f"{name}/{index}", 0, detail=detail)
 
 
@@ -128,8 +128,13 @@ def _fixed(shape: Shape) -> dict[str, object]:
 
 def _options(shape: Shape) -> dict[str, str]:
     """All options as texts, with what the server means where validation was never set: it cannot be unset again."""
-    unset = {"validator": {}, "validationLevel": "strict", "validationAction": "error"} if shape.kind != "view" else {}
-    return {key: json.dumps(value) for key, value in {**unset, **_loads(shape.options)}.items()}
+    return {key: json.dumps(value) for key, value in whole_options(_loads(shape.options)).items()}
+
+
+def whole_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with what is meant where validation was never set."""
+    unset = {} if "viewOn" in options else {"validator": {}, "validationLevel": "strict", "validationAction": "error"}
+    return {**unset, **options}
 
 
 def _by_name(shape: Shape) -> dict[str, str]:
@@ -139,6 +144,11 @@ def _by_name(shape: Shape) -> dict[str, str]:
     return {index["name"]: text for index, text in found if not index.get("clustered")}
 
 
+def _plain(text: str) -> str:
+    """The same text for the same options, however they are written."""
+    return json.dumps(_loads(text))
+
+
 def _compared(texts: dict[str, str]) -> dict[str, str]:
     """The same, however they are written."""
-    return {name: json.dumps(_loads(text)) for name, text in texts.items()}
+    return {name: _plain(text) for name, text in texts.items()}

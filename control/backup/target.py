@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from ..errors import Problem
-from ..model import Change, PlanItem, Scope, Selection, Snapshot
+from ..model import Actor, Change, PlanItem, Scope, Selection, Snapshot
 from ..plan import Slice, Tally
 from .inventory import Part, Shape
 from .sparing import Sparing
@@ -27,6 +27,7 @@ class Target:
     snapshot: Snapshot
     selection: Selection
     people: bool
+    actor: Actor | None = None  # who will be told what its plan is; None: nobody
     only_intact: bool = False
     spoilt_paths: frozenset[str] = frozenset()
     spoilt_collections: frozenset[str] = frozenset()

@@ -33,8 +33,8 @@ from .api_schemas import (
     MakeSchema,
     NoteSchema,
     NothingSchema,
-    PageQuery,
     PlanItemsSchema,
+    PlanQuery,
     PlanSchema,
     PreviewSchema,
     RestoreSchema,
@@ -226,7 +226,7 @@ class Undelete(ScopedDoor):
 
 
 class PlanItems(Door):
-    @takes_query(PageQuery)
+    @takes_query(PlanQuery)
     @answers(200, PlanItemsSchema)
     def get(self, query: dict[str, Any], actor: Actor, digest: str) -> Response:
         """What a plan would change, by name; kept for 24 hours."""

@@ -139,6 +139,14 @@ class SnapshotsQuery(PageQuery):
     trash = fields.Boolean(load_default=False, truthy={"true", "1"}, falsy={"false", "0"})
 
 
+class PlanQuery(PageQuery):
+    """With `fields`, each item that is replaced says in which fields it differs."""
+
+    fields = fields.Boolean(  # type: ignore[assignment]  # the name counts inside of this class only
+        load_default=False, truthy={"true", "1"}, falsy={"false", "0"}
+    )
+
+
 # --- what goes out
 
 
@@ -306,12 +314,24 @@ class PlanSchema(Schema):
     warnings = fields.List(fields.Nested(ProblemSchema))
 
 
+class FieldSchema(Schema):
+    """Without `old` it is not there now, without `new` the restore takes it away."""
+
+    path = fields.String()
+    old = fields.Raw(metadata={"description": "what is there now, as canonical extended JSON"})
+    new = fields.Raw(metadata={"description": "what the restore brings"})
+    cut = fields.Boolean(metadata={"description": "true: a long value is given by its beginning, as text"})
+
+
 class PlanItemSchema(Schema):
     change = fields.String(metadata={"enum": ["create", "replace", "delete"]})
     kind = fields.String()
     name = fields.String()
     bytes = fields.Integer()
     title = fields.String()
+    fields_number = fields.Integer(metadata={"description": "with fields=true: how many differ"})
+    fields_why = fields.String(metadata={"description": "why none can be named; else empty"})
+    fields = fields.List(fields.Nested(FieldSchema))  # type: ignore[assignment]  # last: from here on it is this name
 
 
 class PlanItemsSchema(Schema):

@@ -14,7 +14,7 @@ from ..errors import InvalidError
 from ..model import Actor, Job, JobState, OutcomeStatus, Plan, Scope, Selection, Snapshot
 from .cli_frame import Group, Opener, json_option, maybe_named, named, print_end, scoped
 from .cli_jobs import wait_for
-from .cli_words import plan_lines
+from .cli_words import field_lines, plan_lines
 from .office import Office
 
 _ITEMS = 50  # of a plan are listed by name; the rest is counted
@@ -78,6 +78,9 @@ def _wrong(what: str, option: str, hint: str) -> InvalidError:
 @named
 @_selecting
 @click.option("--all", "whole", is_flag=True, help=f"Name every item, not the first {_ITEMS} only.")
+@click.option(
+    "--fields", is_flag=True, help="Of what is replaced, name the fields that differ, with old and new value."
+)
 @json_option
 @click.pass_obj
 def preview(
@@ -89,6 +92,7 @@ def preview(
     people: bool,
     only_intact: bool,
     whole: bool,
+    fields: bool,
     as_json: bool,
 ) -> int:
     """Show what a restore would do; nothing is changed."""
@@ -100,7 +104,7 @@ def preview(
         plan = _plan_of(job)
         if plan is None or as_json:
             return print_end(office, job, as_json, _report_of)
-        _print_plan(office, actor, plan, None if whole else _ITEMS)
+        _print_plan(office, actor, plan, None if whole else _ITEMS, fields=fields)
         return 0
 
 
@@ -228,7 +232,7 @@ def _job_of(job: Job) -> Mapping[str, Any]:
     return {"job": job.as_dict()}
 
 
-def _print_plan(office: Office, actor: Actor, plan: Plan, most: int | None) -> None:
+def _print_plan(office: Office, actor: Actor, plan: Plan, most: int | None, *, fields: bool = False) -> None:
     """What it amounts to, then its items by name, at most so many."""
     for line in plan_lines(office.messages, plan):
         click.echo(line)
@@ -237,11 +241,13 @@ def _print_plan(office: Office, actor: Actor, plan: Plan, most: int | None) -> N
     cursor: str | None = ""
     while cursor is not None and (most is None or count < most):
         limit = _PAGE if most is None else min(_PAGE, most - count)
-        page = office.desk.plan_items(actor, plan.digest, cursor=cursor, limit=limit)
+        page = office.desk.plan_items(actor, plan.digest, cursor=cursor, limit=limit, fields=fields)
         for item in page.items:
             word, _ = office.messages.change(item.change)
             title = f"  {office.messages.plain(item.title)}" if item.title else ""
             click.echo(f"  {word:<11} {item.kind:<10} {office.messages.plain(item.name)}{title}")
+            for line in field_lines(office.messages, item):
+                click.echo(line)
         count += len(page.items)
         cursor = page.next
     if everything > count:

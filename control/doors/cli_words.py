@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from ..model import Change, Plan, Reason, Scope, Snapshot, Undos
+from ..model import Change, Plan, PlanItem, Reason, Scope, Snapshot, Undos
 
 if TYPE_CHECKING:  # loading it takes time that `keyframe up` does not have
     from ..messages import Messages
@@ -109,3 +109,15 @@ def plan_lines(messages: Messages, plan: Plan) -> Iterator[str]:
     for warning in plan.warnings:
         yield f"  note: {messages.problem(warning)}"
     yield f"  plan {plan.digest}"
+
+
+def field_lines(messages: Messages, item: PlanItem) -> Iterator[str]:
+    """The fields in which an item differs, a line each, as far as they were asked for."""
+    if item.fields is None:
+        return
+    for one in item.fields.named:
+        yield f"      {messages.plain(one.path)}: {messages.value(one.old)} → {messages.value(one.new)}"
+    if more := item.fields.number - len(item.fields.named):
+        yield f"      … and {messages.number(more)} more"
+    if item.fields.why:
+        yield f"      {item.fields.why}"

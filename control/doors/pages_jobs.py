@@ -111,7 +111,7 @@ class JobPages:
         actor, digest = self.frame.actor(), self.frame.identifier(digest)
         plan = self.desk.plan(actor, digest)
         cursor = request.args.get("cursor", "")
-        page = self.desk.plan_items(actor, digest, cursor=cursor, limit=_PAGE)
+        page = self.desk.plan_items(actor, digest, cursor=cursor, limit=_PAGE, fields=True)
         whole = page.items if not cursor and page.next is None else ()
         job = self._job_of(actor, plan)
         titles, changes = self._editions(actor, plan)

@@ -205,6 +205,7 @@ class Snapshot:
     format: int
     manifest_sha256: str
     title: str = ""  # of the project, when it was made
+    application: str = ""  # the version of the host's application then; empty: not known
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()  # worth a look, though this snapshot is whole
     confirmed: tuple[Problem, ...] = ()

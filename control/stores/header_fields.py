@@ -118,7 +118,7 @@ HEADER: Mapping[str, Any] = {
     "database": is_text,
     "project_id_kind": _one_of("objectid", "string", "int"),
     "project_fields": Keyed("<collection>", is_text),
-    "versions": {"keyframe": is_text, "mongodb": is_text, "python": is_text},
+    "versions": {"keyframe": is_text, "mongodb": is_text, "python": is_text, "application": Maybe(is_text)},
     "manifest": {"bytes": is_count, "sha256": _digest},
     "made_at": _time,
     "made_by": is_text,

@@ -147,6 +147,7 @@ def _header(scope: Scope, name: str, document: Mapping[str, Any]) -> Snapshot:
         format=document["format"],
         manifest_sha256=document["manifest"]["sha256"],
         title=document["title"],
+        application=_application(document),
         problems=tuple(Problem.from_dict(problem) for problem in document["problems"]),
         warnings=tuple(Problem.from_dict(problem) for problem in document.get("warnings", ())),
         confirmed=tuple(Problem.from_dict(problem) for problem in document.get("confirmed", ())),
@@ -155,6 +156,13 @@ def _header(scope: Scope, name: str, document: Mapping[str, Any]) -> Snapshot:
         unknown_collections=tuple(document["unknown"]["collections"]),
         projects={key: _part(part) for key, part in document["projects"].items()},
     )
+
+
+def _application(document: Mapping[str, Any]) -> str:
+    """The version of the host's application, where the header says one."""
+    versions = document.get("versions")
+    found = versions.get("application", "") if isinstance(versions, dict) else ""
+    return found if is_text(found) else ""
 
 
 def _part(document: Mapping[str, Any]) -> Part:

@@ -14,12 +14,14 @@ Person(user='organiser', name='Olivia Ganzevoort', site_role='user', identity='d
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from pymongo.database import Database
 
 from ..model import Person
 from .mongo_errors import translated
+from .raw import NotBsonError, document_of, fields, id_text
 
 SITE_ROLES = ("root", "admin", "user", "guest")
 ORGANISER = "organiser"
@@ -75,3 +77,21 @@ class StoredPeople:
             organised = {str(one) for one in self._database["projectUser"].distinct("projectId", {"role": ORGANISER})}
             coupled = {str(one) for one in self._database["editionUser"].distinct("editionId")}
         return projects - organised, editions - coupled
+
+
+def uncoupled_by(
+    couplings: Iterable[bytes], projects: frozenset[str], editions: frozenset[str]
+) -> tuple[frozenset[str], frozenset[str]]:
+    """The same by records that are not in the database: a record couples somebody to what it names in a field, and to a
+    project only where its role, if it says one, is that of an organiser."""
+    organised, coupled = set[str](), set[str]()
+    for raw in couplings:
+        try:
+            told = {name: id_text(document_of([(kind, b"_id", value)])) for kind, name, value in fields(raw)}
+        except NotBsonError:
+            continue
+        named = {text for name, text in told.items() if name != b"_id"}
+        coupled |= named & editions
+        if told.get(b"role", ORGANISER) == ORGANISER:
+            organised |= named & projects
+    return projects - organised, editions - coupled

@@ -32,9 +32,10 @@ from ..errors import NotFoundError
 from ..model import Change, Plan, PlanItem
 from .headers import write_json
 from .pair_index import PairIndex
-from .plan_bytes import BytesWriter, KeptBytes
+from .plan_bytes import BytesWriter, KeptBytes, files_of
 
 KEPT_SECONDS = 24 * 3600
+_FRESH_SECONDS = 3600
 _NOT_BOUND = ("digest", "warnings")
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -67,14 +68,14 @@ class PlanWriter:
         digest.update(_encode({key: value for key, value in plan.as_dict().items() if key not in _NOT_BOUND}))
         return digest.hexdigest()
 
-    def save(self, plan: Plan) -> Plan:
-        """Keep the plan; the result has its digest."""
+    def save(self, plan: Plan, told: str = "") -> Plan:
+        """Keep the plan; the result has its digest. `told`: the person for whom its warnings were found."""
         self._file.close()
         whole = replace(plan, digest=self.digest_of(plan))
         kept = self._folder / f"{whole.digest}.items"
         self.before.save(kept)
         os.replace(self.path, kept)
-        write_json(self._folder / f"{whole.digest}.json", whole.as_dict())
+        write_json(self._folder / f"{whole.digest}.json", {**whole.as_dict(), "told": told})
         return whole
 
     def drop(self) -> None:
@@ -110,6 +111,20 @@ class Plans:
             raise NotFoundError(
                 "There is no such plan, or it is older than a day.", subject="plan", hint="Preview the restore again."
             ) from error
+
+    def earlier(self, digest: str, told: str) -> Plan | None:
+        """The plan of that digest, if it was found for this person within the last hour; then it is kept anew."""
+        path = self._folder / f"{digest}.json"
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            if document["told"] != told or time.time() - path.stat().st_mtime > _FRESH_SECONDS:
+                return None
+            for kept in files_of(self._path(digest)):
+                with contextlib.suppress(FileNotFoundError):
+                    os.utime(kept)
+            return Plan.from_dict(document)
+        except (OSError, ValueError, KeyError):
+            return None
 
     def items(self, digest: str, start: int = 0, limit: int | None = None) -> Iterator[PlanItem]:
         """The items of a plan, from the `start`-th on."""

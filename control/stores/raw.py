@@ -12,7 +12,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import bson
@@ -77,6 +77,34 @@ def field(raw: bytes, path: str) -> bytes | None:
                 return field(value, rest) if kind == _DOCUMENT else None
             return document_of([(kind, b"_id", value)])
     return None
+
+
+MISSING: Field = (0x0A, b"", b"")  # what an index has where a field is not there
+
+
+def values_at(raw: bytes, path: str) -> Iterator[Field]:
+    """What an index has of a document at a path, through arrays, as fields without name; more rather than less."""
+    return _values(_DOCUMENT, raw, path.split("."))
+
+
+def _values(kind: int, value: bytes, path: Sequence[str]) -> Iterator[Field]:
+    if not path:
+        yield kind, b"", value
+        if kind == _ARRAY:
+            yield from ((one, b"", inside) for one, _, inside in fields(value))
+        return
+    first, rest = path[0].encode(), path[1:]
+    if kind == _DOCUMENT:
+        own = next((one for one in fields(value) if one[1] == first), None)
+        yield from [MISSING] if own is None else _values(own[0], own[2], rest)
+        return
+    members = list(fields(value)) if kind == _ARRAY else []
+    if not members:
+        yield MISSING
+    for one, name, inside in members:
+        if name == first:  # a place in the array
+            yield from _values(one, inside, rest)
+        yield from _values(one, inside, path) if one == _DOCUMENT else [MISSING]
 
 
 def id_bytes(raw: bytes) -> bytes:

@@ -29,12 +29,11 @@ from pymongo.errors import BulkWriteError, OperationFailure
 from .mongo import Mongo
 from .mongo_errors import translated
 from .mongo_write import parts_of
-from .raw import Field, document_of, fields, id_bytes, is_in
+from .raw import MISSING, Field, document_of, fields, id_bytes, is_in, values_at
 from .reader import RAW, SIMPLE
 
 _DOCUMENT, _ARRAY, _UNDEFINED, _NULL, _REGEX = 0x03, 0x04, 0x06, 0x0A, 0x0B
 _AS_ONE = (_DOCUMENT, _ARRAY, _REGEX)  # `$in` would look into these, or refuse them
-_MISSING: Field = (_NULL, b"", b"")
 _SCRATCH = "scratch_"
 _LEFT_BEHIND = 3600  # seconds
 _DUPLICATE = 11000
@@ -116,31 +115,10 @@ def _holders(live: Collection[RawBSONDocument], index: UniqueIndex, wanted: Iter
 
 def _clause(index: UniqueIndex, raw: bytes) -> Any:
     """The filter for whatever may hold the same as one record; None: the index does not know this record."""
-    found = {path: list(_values(_DOCUMENT, raw, path.split("."))) for path in index.fields}
-    if index.is_sparse and all(all(one is _MISSING for one in values) for values in found.values()):
+    found = {path: list(values_at(raw, path)) for path in index.fields}
+    if index.is_sparse and all(all(one is MISSING for one in values) for values in found.values()):
         return None
     return {"$and": [_condition(path, values) for path, values in found.items()]}
-
-
-def _values(kind: int, value: bytes, path: Sequence[str]) -> Iterator[Field]:
-    """What an index has of a value at a path, as fields; more rather than less."""
-    if not path:
-        yield kind, b"", value
-        if kind == _ARRAY:
-            yield from ((one, b"", inside) for one, _, inside in fields(value))
-        return
-    first, rest = path[0].encode(), path[1:]
-    if kind == _DOCUMENT:
-        own = next((one for one in fields(value) if one[1] == first), None)
-        yield from [_MISSING] if own is None else _values(own[0], own[2], rest)
-        return
-    members = list(fields(value)) if kind == _ARRAY else []
-    if not members:
-        yield _MISSING
-    for one, name, inside in members:
-        if name == first:  # a place in the array
-            yield from _values(one, inside, rest)
-        yield from _values(one, inside, path) if one == _DOCUMENT else [_MISSING]
 
 
 def _condition(path: str, values: Sequence[Field]) -> Any:

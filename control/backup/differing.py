@@ -1,0 +1,158 @@
+"""In which fields what a plan replaces differs, told for a page of its items.
+
+Rules:
+
+- Old and new bytes count only where they are those of the plan, by their digests: kept beside it, in the database as it
+  is now, and in the dump of its snapshot.
+- What cannot be told has a reason, and is replaced all the same.
+
+>>> Differing(stores).told(plan, 0, items)[0].fields        # doctest: +SKIP
+Fields(named=(Field(path='title', old='A', new='B', is_cut=False),), number=1, why='')
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from ..errors import KeyframeError, shown
+from ..fields import fields_of, traits_of
+from ..model import Change, Fields, Plan, PlanItem
+from ..stores.json_lines import lines_of
+from ..stores.lookups import found
+from ..stores.plan_bytes import LARGEST
+from .dumped import Dumped, id_of
+from .stores import Stores
+from .structure import whole_options
+
+_TOO_LARGE = Fields(why=f"It is too large to show its fields: above {LARGEST // 1_000_000} MB.")
+_GONE = Fields(why="What was there is no longer known.")
+_UNKNOWN = Fields(why="The snapshot's copy cannot be read.")
+_ORDER = "Only the order of its fields, or what JSON cannot tell."
+_FILES = ("file", "link", "directory")
+
+
+class Differing:
+    """Tells the fields of items; reads only."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+
+    def told(self, plan: Plan, start: int, items: Sequence[PlanItem]) -> tuple[PlanItem, ...]:
+        """The same items; those that are replaced with the fields in which they differ.
+
+        Parameters
+        ----------
+        start: the number of the first of them in the plan.
+        """
+        old = self._old(plan, start, items)
+        folders = self._stores.repository.folders(plan.source, plan.snapshot)
+        with Dumped(folders[0] if folders else self._stores.repository.root) as dumped:  # its dumps are gone then
+            return tuple(
+                replace(item, fields=self._fields(item, old.get(start + place), dumped))
+                if item.change is Change.REPLACE
+                else item
+                for place, item in enumerate(items)
+            )
+
+    def _fields(self, item: PlanItem, old: bytes | None, dumped: Dumped) -> Fields:
+        if item.kind in _FILES:
+            return traits_of(_traits(item.detail["have"]), _traits(item.detail["want"]))
+        if item.kind != "record":
+            return _of_structure(item)
+        if item.detail["size"] > LARGEST:
+            return _TOO_LARGE
+        if old is None:
+            return _GONE
+        if len(old) > LARGEST:
+            return _TOO_LARGE
+        try:
+            new = dumped.raw(item)
+        except OSError:
+            return _UNKNOWN
+        if hashlib.sha256(new).hexdigest() != item.detail["want"]:
+            return _UNKNOWN
+        return _named(fields_of(_json(old), _json(new)))
+
+    def _old(self, plan: Plan, start: int, items: Sequence[PlanItem]) -> dict[int, bytes]:
+        """The records that are replaced, as they were, by the numbers of their items."""
+        kept = self._stores.plans.before(plan.digest)
+        known: dict[int, bytes] = {}
+        missing: defaultdict[str, list[tuple[int, PlanItem]]] = defaultdict(list)
+        for number, item in enumerate(items, start):
+            if item.kind == "record" and item.change is Change.REPLACE:
+                raw = kept.get(number)
+                if raw is not None and hashlib.sha256(raw).hexdigest() == item.detail["have"]:
+                    known[number] = raw
+                else:
+                    missing[item.detail["collection"]].append((number, item))
+        for collection, some in missing.items():
+            known |= dict(self._live(collection, some))
+        return known
+
+    def _live(self, collection: str, some: list[tuple[int, PlanItem]]) -> Iterator[tuple[int, bytes]]:
+        try:
+            live = found(self._stores.mongo, collection, [id_of(item) for _, item in some])
+        except KeyframeError:  # a plan can be looked at without a database
+            return
+        for number, item in some:
+            raw = live.get(id_of(item))
+            if raw is not None and hashlib.sha256(raw).hexdigest() == item.detail["have"]:
+                yield number, raw
+
+
+def _of_structure(item: PlanItem) -> Fields:
+    """Of a collection, its options or an index."""
+    was, will = item.detail.get("was"), item.detail.get("index") or item.detail.get("options")
+    if not was or not will:
+        return _GONE
+    if item.kind != "index":
+        was, will = (json.dumps(whole_options(json.loads(one))) for one in (was, will))
+    return _named(fields_of(was, will))
+
+
+def _named(fields: Fields) -> Fields:
+    return fields if fields.number else replace(fields, why=_ORDER)
+
+
+def _json(raw: bytes) -> str:
+    return lines_of(raw).text.decode("utf-8", "replace")
+
+
+def _traits(entry: list[Any]) -> dict[str, Any]:
+    """What can differ between two paths, as people know it."""
+    kind, size, mode, uid, gid, mtime_ns, sha256, target, attributes = entry
+    told: dict[str, Any] = {"kind": kind}
+    if kind == "file":
+        told |= {"size": size, "sha256": sha256}
+    if kind == "link":
+        told |= {"target": shown(os.fsdecode(bytes.fromhex(target)))}
+    else:
+        told |= {"mode": f"{mode:04o}"}
+    if kind != "directory":
+        told |= {"modified": _moment(mtime_ns)}
+    told |= {"owner": f"{uid}:{gid}"}
+    return told | {f"attribute {_text(name)}": _text(value) for name, value in attributes}
+
+
+def _moment(at_ns: int) -> str:
+    seconds, rest = divmod(at_ns, 1_000_000_000)
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+    except (ValueError, OverflowError, OSError):
+        return f"{at_ns} ns"
+
+
+def _text(value: str) -> str:
+    """The bytes of these hex digits as text, or, where they are none, the digits."""
+    try:
+        text = bytes.fromhex(value).decode("utf-8")
+    except UnicodeDecodeError:
+        return value
+    return text if text.isprintable() else value
