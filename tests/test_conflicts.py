@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from bson import ObjectId
 from keyframe.backup import conflicts
+from keyframe.errors import UnavailableError
 from keyframe.model import Actor, Outcome, OutcomeStatus, Scope, Selection
+from keyframe.stores.mongo_write import MongoWriter
 from world import EDITION, ONE, PROJECT, SITE, TWO, World
 
 DONE, PARTIAL, REFUSED = OutcomeStatus.DONE, OutcomeStatus.PARTIAL, OutcomeStatus.REFUSED
@@ -254,3 +256,29 @@ def test_a_restore_of_the_whole_site_asks_nobody_for_unique_values(
     monkeypatch.setattr(conflicts, "holders", never)
 
     assert world.restore(snapshot, SITE).status is DONE
+
+
+def test_a_restore_with_conflicts_that_was_interrupted_is_finished_as_it_was_agreed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.db.edition.create_index("doi", unique=True, sparse=True)
+    world.db.edition.update_one({"_id": EDITION[0]}, {"$set": {"doi": 1}})
+    snapshot = world.make()
+    world.spoil()
+    world.db.edition.update_one({"_id": EDITION[0]}, {"$unset": {"doi": ""}})
+    world.db.edition.update_one({"_id": EDITION[2]}, {"$set": {"doi": 1}})
+    real = MongoWriter.write
+    tries: list[int] = []
+
+    def fail_once(self: MongoWriter, *given: Any) -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            raise UnavailableError("MongoDB does not answer.")
+        real(self, *given)
+
+    monkeypatch.setattr(MongoWriter, "write", fail_once)
+    outcome = world.restore(snapshot)
+
+    assert len(tries) == 2
+    require_restored_but(world, outcome, snapshot, EDITION[0])
+    assert set(titles(world)) == set(EDITION)

@@ -23,7 +23,7 @@ from keyframe.stores.mongo_errors import translated
 from keyframe.stores.mongo_write import MongoWriter
 from mongod import Mongod
 from pymongo.errors import AutoReconnect, BulkWriteError, OperationFailure, WriteConcernError
-from world import EDITION, OTHER, PROJECT, SITE, TWO, World, new_world
+from world import EDITION, OTHER, PROJECT, SITE, World, new_world
 
 
 @pytest.fixture
@@ -102,22 +102,29 @@ def test_a_transaction_that_meets_conflicts_all_the_time_is_tried_again_later(
     require_outcome(world, outcome, good, bad)
 
 
-def test_a_unique_value_that_another_record_has_now_turns_the_restore_round(world: World, faults: Faults) -> None:
+def test_a_unique_value_that_somebody_takes_in_the_middle_turns_the_restore_round(
+    world: World, faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world.db.edition.create_index("code", unique=True, partialFilterExpression={"code": {"$exists": True}})
     world.db.edition.update_one({"_id": EDITION[0]}, {"$set": {"code": "A"}})
     snapshot = world.make(PROJECT)
     world.spoil()
     world.db.edition.update_one({"_id": EDITION[0]}, {"$unset": {"code": 1}})
-    world.db.edition.update_one({"_id": EDITION[2]}, {"$set": {"code": "A"}})
-    assert world.db.edition.find_one({"_id": EDITION[2]})["projectId"] == TWO  # type: ignore[index]
     before = world.state()
+    real = MongoWriter.write
 
+    def take_and_write(self: MongoWriter, *given: Any) -> None:
+        world.db.edition.update_one({"_id": EDITION[2]}, {"$set": {"code": "A"}})  # past the gate, of another project
+        real(self, *given)
+
+    monkeypatch.setattr(MongoWriter, "write", take_and_write)
     outcome = world.restore(snapshot)
+    monkeypatch.setattr(MongoWriter, "write", real)
+    world.db.edition.update_one({"_id": EDITION[2]}, {"$unset": {"code": 1}})
 
     assert outcome.status is FAILED
     assert world.state() == before
     require_clean(world)
-    world.db.edition.update_one({"_id": EDITION[2]}, {"$unset": {"code": 1}})
     assert world.restore(snapshot).status is DONE
     assert world.db.edition.find_one({"_id": EDITION[0]})["code"] == "A"  # type: ignore[index]
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 from ..errors import Problem
 from ..fields import HIDDEN, is_secret
@@ -69,7 +70,7 @@ class Conflicts:
 
     def problems(self) -> list[Problem]:
         """Those that are left, by name; of very many the first ones, and how many more there are."""
-        named = list(self.left.values())[:_MOST_NAMED]
+        named = [problem for _, problem in sorted(self.left.items(), key=lambda one: one[0])][:_MOST_NAMED]
         if more := len(self.left) - len(named):
             many = "1 more record is left as it is" if more == 1 else f"{more} more records are left as they are"
             named.append(
@@ -166,6 +167,13 @@ class Conflicts:
             owner = self._stores.mongo.project_of(collection, raw)
             top = f"project/{owner}/" if self._target.scope.is_site else ""
             self.folders.add(f"{top}{self._project.editions.folder}/{ident}")
+
+
+def taken_since(plan: Plan, report: Mapping[str, Any] | None) -> tuple[Problem, ...]:
+    """The conflicts of a plan that a restore did not know when it began: somebody took the values past the gate."""
+    warnings = report["warnings"] if report else ()
+    known = {one["subject"] for one in warnings if one["code"] == "conflict"}
+    return tuple(one for one in plan.conflicts if one.subject not in known)
 
 
 def refusal_of(order: Order, plan: Plan) -> Outcome | None:

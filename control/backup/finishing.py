@@ -19,12 +19,22 @@ from typing import Any
 
 import structlog
 
-from ..errors import CancelledError, DamagedError, KeyframeError, NoRoomError, NotFoundError, Problem, UnavailableError
+from ..errors import (
+    CancelledError,
+    DamagedError,
+    InvalidError,
+    KeyframeError,
+    NoRoomError,
+    NotFoundError,
+    Problem,
+    UnavailableError,
+)
 from ..model import Instant, Order, Outcome, OutcomeStatus, Plan, Progress, Reason, Scope
 from ..patterns import Exclusion
 from ..stores.disk import translate
 from ..stores.intents import Intent
 from .compare import Compare
+from .conflicts import taken_since
 from .edited import edited_in, problems_of, without
 from .inventory import LiveInventory, StoredInventory
 from .records import change_database
@@ -153,6 +163,9 @@ class Finishing:
         except NotFoundError:  # nobody's work can be told from ours then
             other = target
         plan = self._left(target, intent)
+        taken = taken_since(plan, intent.report)
+        if taken and not back:
+            raise InvalidError(taken[0].what, subject=taken[0].subject, hint=taken[0].hint)
         plan = without(stores, plan, self._edited(plan, other, intent))
         with Staging(stores, target, intent.job) as staging:
             staging.fill(plan, Unstoppable(self._watch), (4, STEPS))
@@ -206,12 +219,13 @@ class Finishing:
 
         Returns
         -------
-        That work, named. Any other difference is an error.
+        That work, named, and the records whose unique values somebody took. Any other difference is an error.
         """
         self._watch_quietly(Progress("checking", 5, STEPS))
         left = self._left(target, intent)
+        taken = taken_since(left, intent.report)
         if left.is_empty:
-            return ()
+            return taken
         edited = self._edited(left, other, intent)
         found = problems_of(self._stores, left, edited)
         left = without(self._stores, left, edited)
@@ -220,7 +234,7 @@ class Finishing:
                 "differs from the snapshot after the change-over.",
                 subject=f"{left.creates.items + left.replaces.items + left.deletes.items} items",
             )
-        return found
+        return (*found, *taken)
 
     def _edited(self, left: Plan, other: Target, intent: Intent) -> frozenset[str]:
         """What somebody changed past the gate; nothing can be told where the other snapshot is damaged."""
