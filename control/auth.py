@@ -35,15 +35,17 @@ _SNAPSHOTS = frozenset(
         Action.VERIFY,
     }
 )
+# What writes elsewhere, on the server's disk and in its database, or adds a project that has nobody yet.
+_COPIES = frozenset({Action.COPY, Action.DUPLICATE})
 
 # The table of rights: per standing, the acts on the site and on a project. What is not here is denied.
 _SITE_ACTS: Mapping[str, frozenset[Action]] = {
-    "root": _SNAPSHOTS | {Action.PEOPLE, Action.TOKENS, Action.HEALTH},
-    "admin": _SNAPSHOTS | {Action.TOKENS, Action.HEALTH},
+    "root": _SNAPSHOTS | _COPIES | {Action.PEOPLE, Action.TOKENS, Action.HEALTH},
+    "admin": _SNAPSHOTS | _COPIES | {Action.TOKENS, Action.HEALTH},
 }
 _PROJECT_ACTS: Mapping[str, frozenset[Action]] = {
-    "root": _SNAPSHOTS,
-    "admin": _SNAPSHOTS,
+    "root": _SNAPSHOTS | _COPIES,
+    "admin": _SNAPSHOTS | _COPIES,
     "organiser": _SNAPSHOTS,
 }
 
@@ -57,6 +59,8 @@ _WORDS: Mapping[Action, str] = {
     Action.DELETE: "delete snapshots here",
     Action.UNDELETE: "bring back deleted snapshots here",
     Action.VERIFY: "verify snapshots here",
+    Action.COPY: "copy snapshots elsewhere",
+    Action.DUPLICATE: "restore a project as a new one",
     Action.PEOPLE: "restore people and their roles; only root may",
     Action.TOKENS: "deal with tokens of others",
     Action.HEALTH: "see the details of the health",

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from .auth import Auth
 from .backup.differing import Differing
@@ -35,3 +36,4 @@ class Backroom:
     tokens: Tokens
     verdicts: Verdicts
     differing: Differing
+    beside: Path | None

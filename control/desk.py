@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from .copy_desk import CopyDesk
 from .errors import (
     InvalidError,
     KeyframeError,
@@ -37,14 +38,13 @@ from .model import (
     Snapshot,
     Verdict,
 )
-from .restore_desk import RestoreDesk
 from .stores.tokens import Token
 from .stores.validator import Told
 
 _LONGEST_NOTE = 500
 
 
-class Desk(RestoreDesk):
+class Desk(CopyDesk):
     """All that can be asked; every method's first argument is who asks, and all raise the errors of `errors.py`."""
 
     # --- looking

@@ -32,6 +32,9 @@ log = structlog.get_logger(__name__)
 ALIVE_SECONDS = 5.0  # a worker that was not heard for longer counts as gone
 _WAIT_STEPS = (0.02, 0.3)  # seconds between two looks of `wait`: the first, the longest
 
+# Of these a worker that was lost may leave something behind that has to be brought to an end.
+_LEAVES = (Action.RESTORE, Action.UNDO, Action.COPY, Action.DUPLICATE)
+
 WORKER_LOST = Outcome(
     OutcomeStatus.FAILED,
     problems=(
@@ -154,9 +157,9 @@ class Jobs:
 
         Parameters
         ----------
-        recovered: given each restore and undo among them, as claimed anew; returns how it came out, or None
-            when it had not begun to change anything. What it raises goes on to the caller; the job stays as it is, and
-            the next sweep meets it again.
+        recovered: given each restore, undo and copy among them, as claimed anew; returns how it came out, or None when
+            it had not begun to change anything. What it raises goes on to the caller; the job stays as it is, and the
+            next sweep meets it again.
 
         Returns
         -------
@@ -182,7 +185,7 @@ class Jobs:
         lease = self._lease(held)
         claim = Claim(ours, self._store, lease)
         try:
-            asks = job.order.act in (Action.RESTORE, Action.UNDO)
+            asks = job.order.act in _LEAVES
             outcome = (recovered(claim) if asks else None) or WORKER_LOST
             ended = self._store.end(job.id, held.fence, outcome, claim.told)
         except BaseException:

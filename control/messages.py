@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from .copy_words import copied
 from .errors import Problem
 from .model import (
     NO_UNDOS,
@@ -210,6 +211,7 @@ class Messages(VerdictWords):
             Action.RESTORE: f"Bringing back {called}",
             Action.UNDO: "Undoing an undo" if job.order.redo else "Undoing a restore",
             Action.VERIFY: f"Verifying {called}",
+            Action.COPY: f"Copying {called}",
         }[job.order.act]
         return Words(what, self.progress(job.progress) if job.state is JobState.RUNNING else "Waiting.", moment=moment)
 
@@ -244,7 +246,10 @@ class Messages(VerdictWords):
             return self._unchanged(job, called, moment, now)
         if status not in (OutcomeStatus.DONE, OutcomeStatus.PARTIAL):
             return self._not_done(job)
-        done = self._made(job) if job.order.act is Action.MAKE else self._restored(job, called, moment)
+        if job.order.act is Action.COPY:
+            done = copied(self, job, called, moment)
+        else:
+            done = self._made(job) if job.order.act is Action.MAKE else self._restored(job, called, moment)
         found = (*job.outcome.problems, *job.outcome.warnings)
         return replace(done, tone="warn", problems=found) if found else done
 
@@ -335,7 +340,7 @@ def _untouched(job: Job) -> bool:
     A restore makes its safety snapshot before it changes anything, and reports its plan once it carries it out.
     """
     outcome = job.outcome
-    if outcome is None or job.order.act in (Action.MAKE, Action.PREVIEW, Action.VERIFY):
+    if outcome is None or job.order.act not in (Action.RESTORE, Action.UNDO):
         return True
     if outcome.safety is None:
         return True

@@ -17,7 +17,7 @@ import contextlib
 import os
 import secrets
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -94,12 +94,14 @@ class EngineSettings(_Part):
 
 class RestoreSettings(_Part):
     """How a restore changes over: up to so many records, and megabytes of them, in one transaction; whether readers
-    wait meanwhile, too. And of a snapshot of how many days a preview warns, 0: of none."""
+    wait meanwhile, too. Of a snapshot of how many days a preview warns, 0: of none. `beside`: the folder below which
+    copies may be put by REST and on pages; None: by the command line only."""
 
     transaction_records: Annotated[int, Field(ge=1, le=1_000_000)] = 50_000
     transaction_megabytes: Annotated[int, Field(ge=1, le=1_000)] = 64
     readers_wait: bool = False
     old_after: Annotated[int, Field(ge=0, le=36_500)] = 30
+    beside: Path | None = None
 
 
 class ExcludeSettings(_Part):
@@ -306,7 +308,10 @@ def _placed(settings: Settings, found: Path | None) -> Settings:
             )
         given["var"] = settings.data_dir / ".keyframe"  # never a folder that happens to be the current one
     base = found.resolve().parent if found else Path.cwd()
-    return settings.model_copy(update={key: (base / value).resolve() for key, value in given.items()})
+    placed: dict[str, Any] = {key: (base / value).resolve() for key, value in given.items()}
+    if settings.restore.beside is not None:
+        placed["restore"] = RestoreSettings(beside=(base / settings.restore.beside).resolve())
+    return settings.model_copy(update=placed)
 
 
 def _wrong(found: Path | None, mistakes: list[str]) -> SettingsError:
@@ -338,6 +343,10 @@ def _crossed(settings: Settings) -> list[str]:
     if data in working.parents:
         key = key_of(("working_dir",), os.environ)
         mistakes.append(f"{key}: found {str(working)!r}, expected: a folder that is not below data_dir ({data})")
+    beside = settings.restore.beside
+    if beside is not None and any(one in (beside, *beside.parents) for one in (working, data)):
+        key = key_of(("restore", "beside"), os.environ)
+        mistakes.append(f"{key}: found {str(beside)!r}, expected: a folder outside of working_dir and data_dir")
     if settings.control_database == settings.mongo.database:
         key = key_of(("mongo", "control_database"), os.environ)
         mistakes.append(f"{key}: found the application's database, expected: another one")

@@ -30,6 +30,7 @@ from .messages import Messages
 from .reception import Reception
 from .settings import Settings
 from .stores.audit import Audit
+from .stores.begun import BegunCopies
 from .stores.gate import Gate
 from .stores.intents import Intents
 from .stores.jobs import JobStore
@@ -75,8 +76,10 @@ def build(settings: Settings, people: People | None = None, now: Callable[[], da
     plans, intents, gate = Plans(own / "plans"), Intents(own / "intents"), Gate(own, settings.gate)
     verdicts = Verdicts(control, settings.run_mode)
     seen = Seen(own / "seen.sqlite")
-    writer, scope_files = MongoWriter(mongo), ScopeFiles(own / "scopes")
-    stores = Stores(settings, repository, mongo, writer, plans, intents, gate, seen, people, verdicts, scope_files, now)
+    writer, scope_files, begun = MongoWriter(mongo), ScopeFiles(own / "scopes"), BegunCopies(own / "copies")
+    stores = Stores(
+        settings, repository, mongo, writer, plans, intents, gate, seen, people, verdicts, scope_files, begun, now
+    )
 
     tokens, audit = Tokens(control), Audit(control)
     auth = Auth(people, mongo, settings.rights, settings.run_mode)
@@ -85,9 +88,11 @@ def build(settings: Settings, people: People | None = None, now: Callable[[], da
     backup = Backup(stores)
 
     catalogue = Catalogue(repository)
-    differing = Differing(stores)
+    differing, beside = Differing(stores), settings.restore.beside
     desk = Desk(
-        Backroom(auth, reception, catalogue, repository, plans, intents, mongo, jobs, tokens, verdicts, differing)
+        Backroom(
+            auth, reception, catalogue, repository, plans, intents, mongo, jobs, tokens, verdicts, differing, beside
+        )
     )
     return Office(
         settings=settings,

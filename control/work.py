@@ -64,6 +64,9 @@ class Work:
             outcome = _ended(OutcomeStatus.CANCELLED, error, job)
         ended = claim.end(outcome)
         self._note(ended)
+        if job.order.act is Action.COPY and outcome.status in (OutcomeStatus.DONE, OutcomeStatus.PARTIAL):
+            with contextlib.suppress(KeyframeError):  # whoever recovers forgets it then
+                self._backup.forget_copy(job.id)
         return ended
 
     def _outcome(self, claim: Claim) -> Outcome:
@@ -100,6 +103,8 @@ class Work:
             return self._backup.restore(permit, order, job.id, claim)
         if order.act is Action.VERIFY:
             return self._backup.verify(permit, order, claim)
+        if order.act is Action.COPY:
+            return self._backup.copy(permit, order, job.id, claim)
         raise RuntimeError(f"no job for {order.act}")
 
     def _refuse_unfinished(self, permit: Permit) -> None:
@@ -112,7 +117,7 @@ class Work:
             )
 
     def _begun(self, job: Job) -> bool:
-        intent = self._backup.intent(job.order.scope)
+        intent = self._backup.intent(job.order.changed)
         return intent is not None and intent.job == job.id
 
     def _note(self, job: Job) -> None:
@@ -149,6 +154,8 @@ class Work:
                 self._note(job)
             for scope in self._backup.unfinished():
                 self._finish_ownerless(scope, Until(is_ending, None, told))
+            for job_id in self._backup.begun_copies():
+                self._end_copy(job_id, Until(is_ending, None, told))
         return len(self._backup.unfinished())
 
     def _finish_ownerless(self, scope: Scope, watch: Watch) -> None:
@@ -167,6 +174,15 @@ class Work:
             self._reception.note(
                 intent.order.actor, intent.order.act.value, scope, outcome.status.value, "finished late"
             )
+
+    def _end_copy(self, job_id: str, watch: Watch) -> None:
+        """Clear away what is left of a copy whose job has ended, as when the server was away just then."""
+        with contextlib.suppress(NotFoundError):
+            if self._jobs.get(job_id).state is not JobState.ENDED:
+                return
+        self._backup.end_copy(job_id, watch)
+        self._backup.forget_copy(job_id)
+        log.info("copy.ended", job=job_id)
 
     def withdraw(self, job_id: str) -> bool:
         """End a job that still waits; False if it has begun, or ended, meanwhile."""

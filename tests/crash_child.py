@@ -58,6 +58,14 @@ STEPS = {
     "verify": ("backup.finishing", "Finishing", "_verify", ""),
     "unlock": ("stores.intents", "Intents", "remove", ""),
     "end": ("claims", "Claim", "end", ""),
+    "note": ("stores.begun", "BegunCopies", "write", ""),
+    "mark database": ("stores.other_database", "OtherDatabase", "begin", ""),
+    "place": ("backup.placing", "Placing", "add", ""),
+    "fill": ("stores.mongo_write", "MongoWriter", "fill", ""),
+    "check": ("backup.elsewhere", "Elsewhere", "_check", ""),
+    "name": ("backup.elsewhere", "", "rename_new", ""),
+    "unmark": ("stores.other_database", "OtherDatabase", "finish", ""),
+    "unnote": ("stores.begun", "BegunCopies", "remove", ""),
     "release": ("claims", "Lease", "release", ""),
 }
 MANAGERS = {"pin"}  # functions whose result is a context manager: after means inside

@@ -17,6 +17,7 @@ from ..model import Action, Job, Order, Outcome, OutcomeStatus, Permit, Plan, Re
 from ..stores.disk import LEAST, require_room
 from ..stores.intents import Intent
 from .compare import Compare
+from .elsewhere import Elsewhere
 from .finishing import Finishing, carried_out
 from .intact import without_damage
 from .inventory import LiveInventory, StoredInventory
@@ -80,6 +81,11 @@ class Backup:
         _require_same(permit, order)
         return Verify(self._stores, watch).run(order)
 
+    def copy(self, permit: Permit, order: Order, job: str, watch: Watch) -> Outcome:
+        """Copy a snapshot, or a part of it, beside the live site."""
+        _require_same(permit, order)
+        return Elsewhere(self._stores, watch).run(order, job)
+
     # --- after a crash
 
     def unfinished(self) -> tuple[Scope, ...]:
@@ -100,12 +106,26 @@ class Backup:
             intent = self.intent(scope)  # whoever held the lock may have finished it
             return None if intent is None else Finishing(self._stores, watch).finish(intent)
 
+    def begun_copies(self) -> tuple[str, ...]:
+        """The jobs whose copies have begun, and were neither finished nor cleared away yet."""
+        return self._stores.begun.all()
+
+    def end_copy(self, job: str, watch: Watch) -> Outcome | None:
+        """Bring to an end what a job that is gone has left of its copy; None: nothing was, or nothing is left."""
+        return Elsewhere(self._stores, watch).recover(job)
+
+    def forget_copy(self, job: str) -> None:
+        """The job has ended, and nothing half is left of its copy."""
+        self._stores.begun.remove(job)
+
     def outcome_of(self, job: Job, watch: Watch) -> Outcome | None:
         """How a restore came out whose worker was lost; finishes it first where it had begun to change something.
 
         None: nothing was changed.
         """
-        scope = job.order.scope
+        if job.order.act is Action.COPY:
+            return self.end_copy(job.id, watch)
+        scope = job.order.changed
         intent = self.intent(scope)
         if intent is not None and intent.job == job.id:
             return self.finish(scope, watch)

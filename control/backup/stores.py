@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from ..model import Patterns, Scope
 from ..patterns import Exclusion, Told
 from ..settings import Settings
+from ..stores.begun import BegunCopies
 from ..stores.files import RESERVED
 from ..stores.gate import Gate
 from ..stores.intents import Intents
@@ -43,6 +44,7 @@ class Stores:
     people: People
     verdicts: Verdicts
     scope_files: ScopeFiles
+    begun: BegunCopies
     now: Callable[[], datetime] = server_now
 
     def patterns(self, scope: Scope) -> Patterns:

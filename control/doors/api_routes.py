@@ -27,6 +27,7 @@ from .api_door import (
 )
 from .api_schemas import (
     ConfirmSchema,
+    CopySchema,
     JobAnswer,
     JobSchema,
     MadeAnswer,
@@ -197,6 +198,18 @@ class Restore(ScopedDoor):
         return _carried_out(actor, job)
 
 
+class Copy(ScopedDoor):
+    @may_wait
+    @takes_body(CopySchema)
+    @answers(202, JobAnswer, "The job was accepted")
+    @answers(200, JobAnswer, "With Prefer: wait, and done in time; the job's report says where it is")
+    def post(self, body: dict[str, Any], actor: Actor, scope: Scope, name: str) -> Response:
+        """Copy it, or a part of it, beside the live site: into a new folder, a new database, or both."""
+        selection = selection_of(body["selection"] or {})
+        job = office().desk.copy(actor, scope, name, selection, body["into"], body["database"])
+        return _carried_out(actor, job)
+
+
 class Undo(ScopedDoor):
     @may_wait
     @takes_body(ConfirmSchema)
@@ -282,6 +295,7 @@ for _scope, _path in (("site", "/site/snapshots"), ("project", "/projects/<proje
     _route(f"{_path}/<name>", OneSnapshot, f"{_scope}_snapshot", _scope)
     _route(f"{_path}/<name>/preview", Preview, f"{_scope}_preview", _scope)
     _route(f"{_path}/<name>/restore", Restore, f"{_scope}_restore", _scope)
+    _route(f"{_path}/<name>/copy", Copy, f"{_scope}_copy", _scope)
     _route(f"{_path}/<name>/undo", Undo, f"{_scope}_undo", _scope)
     _route(f"{_path}/<name>/verify", Verify, f"{_scope}_verify", _scope)
     _route(f"{_path}/<name>/undelete", Undelete, f"{_scope}_undelete", _scope)

@@ -124,6 +124,22 @@ class RestoreSchema(ConfirmSchema):
     only_intact = Truth(load_default=False)
 
 
+class CopySchema(_Strict):
+    """At least one of `into` and `database`; neither may be there yet."""
+
+    into = Text(
+        load_default="",
+        validate=validate.Length(max=NOTE_LENGTH),
+        metadata={"description": "the name of a new folder below the setting restore.beside, for the files"},
+    )
+    database = Text(
+        load_default="",
+        validate=validate.Length(max=63),
+        metadata={"description": "the name of a new database on the server, for the records"},
+    )
+    selection = fields.Nested(SelectionSchema, load_default=dict, allow_none=True)
+
+
 class VerifySchema(_Strict):
     """Without `quick` every byte is read; with it, names and sizes are compared."""
 

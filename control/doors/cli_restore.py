@@ -12,6 +12,7 @@ import click
 from ..catalogue import LATEST
 from ..errors import InvalidError
 from ..model import Actor, Job, JobState, OutcomeStatus, Plan, Scope, Selection, Snapshot
+from .cli_copies import Beside, beside_options, copy_beside, require_alone
 from .cli_frame import Group, Opener, json_option, maybe_named, named, print_end, scoped
 from .cli_jobs import wait_for
 from .cli_words import field_lines, plan_lines
@@ -115,6 +116,7 @@ def preview(
 @click.option("--plan", "digest", default="", metavar="DIGEST", help="Only if the plan is still the one of a preview.")
 @click.option("--newer", is_flag=True, help="With --plan: what changes until it begins is agreed to as well.")
 @_confirming
+@beside_options
 @click.option("--yes", is_flag=True, help="Do not ask. Needed where nobody can be asked.")
 @json_option
 @click.pass_obj
@@ -129,13 +131,19 @@ def restore(
     digest: str,
     newer: bool,
     confirm: str,
+    beside: Beside,
     yes: bool,
     as_json: bool,
 ) -> int:
     """Bring a snapshot back. A safety snapshot is made first, so that `undo` takes it back.
 
-    Without --yes it shows what it would do, and asks.
+    Without --yes it shows what it would do, and asks. With --into or --database it is put beside the live site, to be
+    looked at with any tool: nothing live is changed, nothing is overwritten, and nothing is asked.
     """
+    if beside:
+        require_alone(people, digest)
+        selection = _selection(scope, projects, editions, people)
+        return copy_beside(opener, scope, name, selection, beside, as_json=as_json)
     if not yes and (as_json or not sys.stdin.isatty()):
         raise InvalidError(
             "asks before it restores, and nobody can be asked here.",

@@ -88,6 +88,12 @@ class JobPages:
         )
         return self._to_job(job)
 
+    def copy(self, name: str, project_id: str | None = None) -> AnyResponse:
+        """Put a snapshot beside the live site."""
+        scope, name = self.frame.scope(project_id), self.frame.snapshot_name(name)
+        into, database = request.form.get("into", "").strip(), request.form.get("database", "").strip()
+        return self._to_job(self.desk.copy(self.frame.actor(), scope, name, into=into, database=database))
+
     def undo(self, name: str, project_id: str | None = None) -> AnyResponse:
         scope, name = self.frame.scope(project_id), self.frame.snapshot_name(name)
         return self._to_job(self.desk.undo(self.frame.actor(), scope, name, confirm=_confirmed()))

@@ -105,6 +105,7 @@ class ListPages:
             own=found.scope == scope,
             titles=titles,
             undos=Undos.of(self.desk.snapshots(actor, scope, limit=_LOOKED_AT).items),
+            copies_into=self.desk.copies_into(),
             left_out=self.frame.office.settings.scopes.site.leave,
             longest_note=LONGEST_NOTE,
             saved=request.args.get("done") == "noted",

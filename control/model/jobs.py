@@ -115,7 +115,8 @@ class Order:
     """What a job is to do; all text, so that it can wait in the database.
 
     `source` is the scope whose snapshot is meant (None for make), `mark_job` the restore that an undo takes back;
-    `redo`: what it takes back was an undo itself, so that the restore holds again.
+    `redo`: what it takes back was an undo itself, so that the restore holds again. `into` and `database` are where a
+    copy goes to (empty: not there), `new_id` is the id of the project that a duplicate becomes.
     """
 
     act: Action
@@ -134,10 +135,22 @@ class Order:
     accepted: str = ""  # restore: the digest of the gaps of its safety snapshot that do not matter
     only_intact: bool = False  # preview and restore: what is damaged in the snapshot is left as it is
     takes_newer: bool = False  # restore: what changes between preview and restore is agreed to as well
+    into: str = ""
+    database: str = ""
+    new_id: str = ""
 
     def __post_init__(self) -> None:
         if set(self.confirm) - set(CONFIRMABLE):
             raise ValueError("a problem that nobody can confirm")
+        if (self.act is Action.COPY) != bool(self.into or self.database):
+            raise ValueError("a copy goes somewhere, and nothing else does")
+        if (self.act is Action.DUPLICATE) != bool(self.new_id):
+            raise ValueError("a duplicate has an id of its own, and nothing else has")
+
+    @property
+    def changed(self) -> Scope:
+        """The scope whose live state the job changes, if it changes any."""
+        return Scope.project(self.new_id) if self.new_id else self.scope
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -157,6 +170,9 @@ class Order:
             "accepted": self.accepted,
             "takes_newer": self.takes_newer,
             "only_intact": self.only_intact,
+            "into": self.into,
+            "database": self.database,
+            "new_id": self.new_id,
         }
 
     @classmethod
@@ -178,6 +194,9 @@ class Order:
             accepted=doc.get("accepted", ""),
             takes_newer=doc.get("takes_newer", False),
             only_intact=doc.get("only_intact", False),
+            into=doc.get("into", ""),
+            database=doc.get("database", ""),
+            new_id=doc.get("new_id", ""),
         )
 
 

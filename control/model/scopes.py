@@ -31,6 +31,8 @@ class Action(StrEnum):
     DELETE = "delete"
     UNDELETE = "undelete"
     VERIFY = "verify"
+    COPY = "copy"  # a snapshot into a folder or database of its own
+    DUPLICATE = "duplicate"  # a stored project, restored as a new one
     PEOPLE = "people"  # restore people and their roles together with the site
     TOKENS = "tokens"  # tokens of others
     HEALTH = "health"  # health details

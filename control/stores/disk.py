@@ -21,6 +21,7 @@ from ..model import Scope
 CLOCK_OF_STAMPS = 5  # CLOCK_REALTIME_COARSE, which Python has no name for
 FULL = (errno.ENOSPC, errno.EDQUOT)
 LEAST = 65_536  # bytes: what a plan, an intent and labels take at least
+_AT_FDCWD, _NOREPLACE = -100, 1  # of linux/fcntl.h and linux/fs.h
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -108,6 +109,21 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def rename_new(source: Path, target: Path) -> None:
+    """Rename a file or folder; FileExistsError where the target is there already, be it an empty folder.
+
+    Source: rename(2), RENAME_NOREPLACE, which not every file system knows; there it is looked at first.
+    """
+    done = _libc.renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _NOREPLACE)
+    number = 0 if done == 0 else ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS):
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+        source.rename(target)
+    elif number:
+        raise OSError(number, os.strerror(number), str(target))
 
 
 def boot() -> str:

@@ -41,7 +41,7 @@ class Intent:
 
     @property
     def scope(self) -> Scope:
-        return self.order.scope
+        return self.order.changed
 
 
 class Intents:

@@ -99,6 +99,10 @@ class Mongo:
     def name(self) -> str:
         return self.database.name
 
+    def elsewhere(self, database: str) -> Mongo:
+        """Another database of the same server, taken for one of the same kind."""
+        return Mongo(self.client, database, self.control.name, ScopeSettings(project=self._project, site=self._site))
+
     def version(self) -> str:
         """The server's version."""
         with translated("server"):
