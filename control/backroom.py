@@ -13,6 +13,7 @@ from .backup.differing import Differing
 from .catalogue import Catalogue
 from .jobs import Jobs
 from .reception import Reception
+from .settings import ProjectSettings
 from .stores.intents import Intents
 from .stores.mongo import Mongo
 from .stores.plans import Plans
@@ -37,3 +38,4 @@ class Backroom:
     verdicts: Verdicts
     differing: Differing
     beside: Path | None
+    project: ProjectSettings

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .errors import InvalidError, RefusedError
+from .errors import InvalidError, NotFoundError, RefusedError
 from .model import EVERYTHING, Action, Actor, Job, Order, Permit, Scope, Selection
 from .restore_desk import RestoreDesk
+from .stores.fresh_ids import new_project_id
 
 
 class CopyDesk(RestoreDesk):
@@ -63,6 +64,55 @@ class CopyDesk(RestoreDesk):
                 database=database,
             )
         )
+
+    def duplicate(
+        self, actor: Actor, scope: Scope, name: str, selection: Selection = EVERYTHING, new_id: str = ""
+    ) -> Job:
+        """Order that a project of a snapshot is restored as a new one; the job's outcome says what came to be.
+
+        Parameters
+        ----------
+        scope, selection: the project, or the site and the one project of it that is meant.
+        new_id: the id that it shall have; empty: one is chosen.
+
+        Raises
+        ------
+        InvalidError: not one project as a whole is meant, or the id cannot be had.
+        """
+        permit, wish = self._wish(actor, Action.DUPLICATE, scope, name, selection)
+        if wish.scope.is_site or not wish.selection.is_empty:
+            hint = "Name one project, and no part of it; nothing was made."
+            raise InvalidError("Only a project as a whole becomes a new one.", subject="selection", hint=hint)
+        return self._back.jobs.submit(
+            Order(
+                Action.DUPLICATE,
+                permit.scope,
+                actor,
+                source=wish.snapshot.scope,
+                snapshot=wish.snapshot.name,
+                new_id=self._new_id(permit.scope, new_id),
+            )
+        )
+
+    def _new_id(self, like: Scope, wanted: str) -> str:
+        """The id that was asked for, or one that nobody has had yet."""
+        if not wanted:
+            return new_project_id(self._back.mongo, self._back.project, like, self._was_there)
+        try:
+            self._back.mongo.id_of(Scope.project(wanted))
+        except (ValueError, NotFoundError) as error:
+            hint = "Take one as the other projects have, or leave it out, and one is chosen; nothing was made."
+            raise InvalidError("This cannot be the id of a project.", subject="new_id", hint=hint) from error
+        if self._was_there(Scope.project(wanted)):
+            raise InvalidError(
+                f"There is, or was, a project {wanted}: its snapshots would be taken for those of the new one.",
+                subject="new_id",
+                hint="Choose another id, or leave it out; nothing was made.",
+            )
+        return wanted
+
+    def _was_there(self, scope: Scope) -> bool:
+        return self._back.mongo.project_exists(scope) or self._back.catalogue.holds(scope)
 
     def copies_into(self) -> Path | None:
         """The folder below which copies may be put over the net; None: none."""

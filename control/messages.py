@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from .copy_words import copied
+from .copy_words import copied, duplicated
 from .errors import Problem
 from .model import (
     NO_UNDOS,
@@ -212,6 +212,7 @@ class Messages(VerdictWords):
             Action.UNDO: "Undoing an undo" if job.order.redo else "Undoing a restore",
             Action.VERIFY: f"Verifying {called}",
             Action.COPY: f"Copying {called}",
+            Action.DUPLICATE: f"Making a new project of {called}",
         }[job.order.act]
         return Words(what, self.progress(job.progress) if job.state is JobState.RUNNING else "Waiting.", moment=moment)
 
@@ -248,6 +249,8 @@ class Messages(VerdictWords):
             return self._not_done(job)
         if job.order.act is Action.COPY:
             done = copied(self, job, called, moment)
+        elif job.order.act is Action.DUPLICATE:
+            done = duplicated(self, job, moment)
         else:
             done = self._made(job) if job.order.act is Action.MAKE else self._restored(job, called, moment)
         found = (*job.outcome.problems, *job.outcome.warnings)

@@ -88,10 +88,22 @@ def build(settings: Settings, people: People | None = None, now: Callable[[], da
     backup = Backup(stores)
 
     catalogue = Catalogue(repository)
-    differing, beside = Differing(stores), settings.restore.beside
+    differing, beside, project = Differing(stores), settings.restore.beside, settings.scopes.project
     desk = Desk(
         Backroom(
-            auth, reception, catalogue, repository, plans, intents, mongo, jobs, tokens, verdicts, differing, beside
+            auth,
+            reception,
+            catalogue,
+            repository,
+            plans,
+            intents,
+            mongo,
+            jobs,
+            tokens,
+            verdicts,
+            differing,
+            beside,
+            project,
         )
     )
     return Office(

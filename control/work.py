@@ -64,7 +64,10 @@ class Work:
             outcome = _ended(OutcomeStatus.CANCELLED, error, job)
         ended = claim.end(outcome)
         self._note(ended)
-        if job.order.act is Action.COPY and outcome.status in (OutcomeStatus.DONE, OutcomeStatus.PARTIAL):
+        if job.order.act in (Action.COPY, Action.DUPLICATE) and outcome.status in (
+            OutcomeStatus.DONE,
+            OutcomeStatus.PARTIAL,
+        ):
             with contextlib.suppress(KeyframeError):  # whoever recovers forgets it then
                 self._backup.forget_copy(job.id)
         return ended
@@ -105,6 +108,9 @@ class Work:
             return self._backup.verify(permit, order, claim)
         if order.act is Action.COPY:
             return self._backup.copy(permit, order, job.id, claim)
+        if order.act is Action.DUPLICATE:
+            self._refuse_unfinished(permit)
+            return self._backup.duplicate(permit, order, job.id, claim)
         raise RuntimeError(f"no job for {order.act}")
 
     def _refuse_unfinished(self, permit: Permit) -> None:

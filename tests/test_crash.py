@@ -29,6 +29,8 @@ FILES = ("remove", "mkdir", "rename", "dress", "flush live")
 ENDING = ("verify", "unlock", "end", "release")
 # Killed in `test_copy_beside.py`.
 COPIES = ("note", "mark database", "place", "fill", "check", "name", "unmark", "unnote")
+# Killed in `test_duplicate.py`.
+DUPLICATES = ("stage records", "add files", "compared")
 GROUPS = [COPYING, COMMITTING, PREPARING, DATABASE, FILES, ENDING]
 
 
@@ -142,7 +144,7 @@ def has_begun(death: Death, intent: str = "json:after") -> bool:
 
 
 def test_every_step_is_part_of_a_group() -> None:
-    assert {step for group in (*GROUPS, COPIES) for step in group} == set(STEPS)
+    assert {step for group in (*GROUPS, COPIES, DUPLICATES) for step in group} == set(STEPS)
 
 
 # --- restore

@@ -17,6 +17,7 @@ from ..model import Action, Job, Order, Outcome, OutcomeStatus, Permit, Plan, Re
 from ..stores.disk import LEAST, require_room
 from ..stores.intents import Intent
 from .compare import Compare
+from .duplicating import Duplicating
 from .elsewhere import Elsewhere
 from .finishing import Finishing, carried_out
 from .intact import without_damage
@@ -86,6 +87,11 @@ class Backup:
         _require_same(permit, order)
         return Elsewhere(self._stores, watch).run(order, job)
 
+    def duplicate(self, permit: Permit, order: Order, job: str, watch: Watch) -> Outcome:
+        """Restore a project as a new one."""
+        _require_same(permit, order)
+        return Duplicating(self._stores, watch).run(order, job)
+
     # --- after a crash
 
     def unfinished(self) -> tuple[Scope, ...]:
@@ -104,6 +110,8 @@ class Backup:
             return None
         with self._stores.scope_files.held(scope, watch.check):
             intent = self.intent(scope)  # whoever held the lock may have finished it
+            if intent is not None and intent.order.act is Action.DUPLICATE:
+                return Duplicating(self._stores, watch).finish(intent)
             return None if intent is None else Finishing(self._stores, watch).finish(intent)
 
     def begun_copies(self) -> tuple[str, ...]:
@@ -129,6 +137,9 @@ class Backup:
         intent = self.intent(scope)
         if intent is not None and intent.job == job.id:
             return self.finish(scope, watch)
+        if job.order.act is Action.DUPLICATE:
+            Duplicating(self._stores, watch).sweep(job.order, job.id)
+            return self.end_copy(job.id, watch)
         for snapshot in self._stores.repository.snapshots(scope):
             for mark in snapshot.restores:
                 if mark.job == job.id:

@@ -15,10 +15,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import DamagedError
+from ..errors import DamagedError, UnavailableError
 from ..model import FileEntry
 from ..stores import attributes as xattrs
 from ..stores.copies import TargetError, copy_file, copy_link, dress_folder, refused
@@ -90,6 +91,22 @@ class Placing:
                 dress_folder(name, entry, folder)
         except OSError as error:
             raise translate(error, str(self._tree.root), _STATE) from error
+
+    def check(self, entries: Iterable[FileEntry]) -> None:
+        """Read every file again, before the directories are finished: what was written is what was to be.
+
+        Raises
+        ------
+        UnavailableError: the disk gives back something else.
+        """
+        for entry in (one for one in entries if one.kind == "file"):
+            try:
+                _, sha256, _ = self._tree.digest(entry.path, self._alive)
+            except OSError as error:
+                raise translate(error, entry.path, _STATE) from error
+            if sha256 != entry.sha256:
+                what = "is not what was written just now."
+                raise UnavailableError(what, subject=entry.path, hint=f"Look at the disk; {_STATE}.")
 
     def _make_folder(self, entry: FileEntry) -> None:
         if entry.path != ".":

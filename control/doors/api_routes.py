@@ -28,6 +28,7 @@ from .api_door import (
 from .api_schemas import (
     ConfirmSchema,
     CopySchema,
+    DuplicateSchema,
     JobAnswer,
     JobSchema,
     MadeAnswer,
@@ -210,6 +211,17 @@ class Copy(ScopedDoor):
         return _carried_out(actor, job)
 
 
+class Duplicate(ScopedDoor):
+    @may_wait
+    @takes_body(DuplicateSchema)
+    @answers(202, JobAnswer, "The job was accepted")
+    @answers(200, JobAnswer, "With Prefer: wait, and done in time; the job's report has the new project's id")
+    def post(self, body: dict[str, Any], actor: Actor, scope: Scope, name: str) -> Response:
+        """Restore a project as a new one, under a new id; the one it is made of stays as it is."""
+        selection = selection_of(body["selection"] or {})
+        return _carried_out(actor, office().desk.duplicate(actor, scope, name, selection, body["new_id"]))
+
+
 class Undo(ScopedDoor):
     @may_wait
     @takes_body(ConfirmSchema)
@@ -296,6 +308,7 @@ for _scope, _path in (("site", "/site/snapshots"), ("project", "/projects/<proje
     _route(f"{_path}/<name>/preview", Preview, f"{_scope}_preview", _scope)
     _route(f"{_path}/<name>/restore", Restore, f"{_scope}_restore", _scope)
     _route(f"{_path}/<name>/copy", Copy, f"{_scope}_copy", _scope)
+    _route(f"{_path}/<name>/duplicate", Duplicate, f"{_scope}_duplicate", _scope)
     _route(f"{_path}/<name>/undo", Undo, f"{_scope}_undo", _scope)
     _route(f"{_path}/<name>/verify", Verify, f"{_scope}_verify", _scope)
     _route(f"{_path}/<name>/undelete", Undelete, f"{_scope}_undelete", _scope)

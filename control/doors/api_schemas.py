@@ -140,6 +140,17 @@ class CopySchema(_Strict):
     selection = fields.Nested(SelectionSchema, load_default=dict, allow_none=True)
 
 
+class DuplicateSchema(_Strict):
+    """Of a snapshot of the site, `selection` names the one project that is meant."""
+
+    new_id = fields.String(
+        load_default="",
+        validate=validate.Length(max=100),
+        metadata={"description": "the id that the new project shall have; without it one is chosen"},
+    )
+    selection = fields.Nested(SelectionSchema, load_default=dict, allow_none=True)
+
+
 class VerifySchema(_Strict):
     """Without `quick` every byte is read; with it, names and sizes are compared."""
 

@@ -138,10 +138,11 @@ def restore(
     """Bring a snapshot back. A safety snapshot is made first, so that `undo` takes it back.
 
     Without --yes it shows what it would do, and asks. With --into or --database it is put beside the live site, to be
-    looked at with any tool: nothing live is changed, nothing is overwritten, and nothing is asked.
+    looked at with any tool; with --as-new a project comes back as another one. Then nothing that is there is changed,
+    and nothing is asked.
     """
     if beside:
-        require_alone(people, digest)
+        require_alone(beside, people, digest)
         selection = _selection(scope, projects, editions, people)
         return copy_beside(opener, scope, name, selection, beside, as_json=as_json)
     if not yes and (as_json or not sys.stdin.isatty()):

@@ -83,6 +83,7 @@ def _routes(blueprint: Blueprint, lists: ListPages, jobs: JobPages, tokens: Toke
         post(f"{scope}/<name>/preview", jobs.preview)
         post(f"{scope}/<name>/restore", jobs.restore)
         post(f"{scope}/<name>/copy", jobs.copy)
+        post(f"{scope}/<name>/duplicate", jobs.duplicate)
         post(f"{scope}/<name>/undo", jobs.undo)
         post(f"{scope}/<name>/verify", jobs.verify)
         post(f"{scope}/<name>/delete", lists.delete)

@@ -94,6 +94,12 @@ class JobPages:
         into, database = request.form.get("into", "").strip(), request.form.get("database", "").strip()
         return self._to_job(self.desk.copy(self.frame.actor(), scope, name, into=into, database=database))
 
+    def duplicate(self, name: str, project_id: str | None = None) -> AnyResponse:
+        """Restore a project as a new one."""
+        scope, name = self.frame.scope(project_id), self.frame.snapshot_name(name)
+        new_id = request.form.get("new_id", "").strip()
+        return self._to_job(self.desk.duplicate(self.frame.actor(), scope, name, _selection(), new_id))
+
     def undo(self, name: str, project_id: str | None = None) -> AnyResponse:
         scope, name = self.frame.scope(project_id), self.frame.snapshot_name(name)
         return self._to_job(self.desk.undo(self.frame.actor(), scope, name, confirm=_confirmed()))
