@@ -132,7 +132,9 @@ class Work:
         codes = ", ".join(dict.fromkeys(problem.code for problem in job.outcome.problems))
         named = f"snapshot {job.outcome.snapshot}" if job.outcome.snapshot else ""
         confirmed = f"confirmed {', '.join(job.order.confirm)}" if job.order.confirm else ""
-        detail = "; ".join(part for part in (f"job {job.id}", named, codes, confirmed) if part)
+        places = ((job.order.into, "into"), (job.order.database, "database"), (job.order.new_id, "as project"))
+        where = ", ".join(f"{word} {place}" for place, word in places if place)
+        detail = "; ".join(part for part in (f"job {job.id}", named, where, codes, confirmed) if part)
         self._reception.note(job.order.actor, job.order.act.value, job.order.scope, job.outcome.status.value, detail)
 
     # --- after a crash

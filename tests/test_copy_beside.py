@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bson import SON, Int64, Timestamp
+from bson import SON, Int64, ObjectId, Timestamp
 from crash_child import Crasher
 from keyframe.errors import InvalidError, NotFoundError, RefusedError
 from keyframe.model import Actor, Job, Outcome, OutcomeStatus, Progress, Scope, Selection, Snapshot
-from keyframe.stores.other_database import MARK
+from keyframe.stores.other_database import MARK, OtherDatabase
 from keyframe.wiring import build
 from pymongo import MongoClient
+from test_keeping import as_root, give_away, without_chown
 from world import EDITION, ONE, OTHER, PROJECT, SITE, World, new_world
 
 DONE, PARTIAL, FAILED = OutcomeStatus.DONE, OutcomeStatus.PARTIAL, OutcomeStatus.FAILED
@@ -185,7 +186,67 @@ def test_what_a_partial_snapshot_lacks_is_named(world: World, into: Path) -> Non
     assert (into / "about.txt").exists()
 
 
+def test_some_projects_of_the_site_come_with_theirs_only(world: World, into: Path, name: str) -> None:
+    world.db.project.insert_one({"_id": EDITION[0], "title": "Third"})
+    world.write("third.txt", scope=Scope.project(str(EDITION[0])))
+    files = world.files()
+    snapshot = world.make(SITE)
+    chosen = Selection(projects=(str(ONE), OTHER.project_id or ""))
+
+    assert copy(world, snapshot, selection=chosen, into=str(into), database=name).status is DONE
+
+    there = at(world, into, name)
+    third = f"project/{EDITION[0]}"
+    assert there.files() == {
+        path: one for path, one in files.items() if path.startswith("project") and not path.startswith(third)
+    }
+    assert set(there.records()["project"]) == {repr(ONE), repr(ObjectId(OTHER.project_id))}
+    assert len(there.records()["edition"]) == 3
+    assert "user" not in there.records()
+
+
+@as_root
+def test_what_the_disk_does_not_keep_is_said(world: World, into: Path) -> None:
+    give_away(world)
+    snapshot = world.make(SITE)
+
+    with without_chown():
+        outcome = copy(world, snapshot, into=str(into))
+
+    assert (outcome.status, [one.code for one in outcome.warnings]) == (DONE, ["unkept"]), outcome
+    assert "more" in outcome.warnings[0].subject and "owner" in outcome.warnings[0].what
+    assert at(world, into).files() == world.files()
+
+
+def test_the_audit_says_where_a_copy_went_to(world: World, into: Path, name: str) -> None:
+    copy(world, world.make(SITE), into=str(into), database=name)
+
+    row = world.client[world.settings.control_database].audit.find_one({"act": "copy"})
+    assert row is not None and f"into {into}, database {name}" in row["detail"]
+
+
 # --- what is refused
+
+
+def test_a_database_that_came_to_be_there_just_now_is_left_alone(
+    world: World, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = world.make(SITE)
+    inner = OtherDatabase.require_new
+    calls: list[int] = []
+
+    def require_new(self: OtherDatabase) -> None:
+        inner(self)
+        calls.append(1)
+        if len(calls) == 2:  # after the last look
+            world.client[name].mine.insert_one({"_id": 1})
+
+    monkeypatch.setattr(OtherDatabase, "require_new", require_new)
+
+    outcome = copy(world, snapshot, database=name)
+
+    assert (outcome.status, outcome.problems[0].code) == (FAILED, "invalid")
+    assert world.client[name].mine.count_documents({}) == 1
 
 
 def test_what_is_there_is_never_overwritten(world: World, into: Path, name: str) -> None:

@@ -70,6 +70,12 @@ class OtherDatabase:
         self.require_new()
         with translated(f"database {self._name}"):
             self._mark.insert_one({"_id": job})
+            # Somebody may have made it just now: it is ours only if nothing but our mark is in it.
+            ours = set(self._client[self._name].list_collection_names()) == {MARK}
+            if ours and self._mark.count_documents({}) == 1:
+                return
+            self._mark.delete_one({"_id": job})
+        self.require_new()
 
     def is_marked(self, job: str) -> bool:
         """Whether this job has made it, and it is not finished."""
