@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain, islice
 
@@ -180,7 +180,7 @@ class Catalogue:
                     subject="selection",
                     hint="Leave `projects` out.",
                 )
-            return Wish(scope, self.whole(self.find(scope, name)), Selection(editions=selection.editions))
+            return Wish(scope, self.whole(self.find(scope, name)), replace(selection, projects=()))
         snapshot = self.find(scope, name)
         if snapshot.status is not Status.DAMAGED:  # a damaged one is refused as such; what it held may not be known
             for project_id in selection.projects:
@@ -189,7 +189,7 @@ class Catalogue:
                         "There is no such project in this snapshot.", subject=project_id, hint="Look inside it."
                     )
         if len(selection.projects) == 1:
-            return Wish(Scope.project(selection.projects[0]), snapshot, Selection(editions=selection.editions))
+            return Wish(Scope.project(selection.projects[0]), snapshot, _narrowed(selection))
         if selection.editions:
             raise InvalidError(
                 "The selection names editions without their project.",
@@ -226,6 +226,18 @@ class Catalogue:
 def everything(selection: Selection | None) -> Selection:
     """A selection that was left out means all."""
     return EVERYTHING if selection is None else selection
+
+
+def _narrowed(selection: Selection) -> Selection:
+    """That of one project of the site, as one of that project."""
+    try:
+        return selection.narrowed()
+    except ValueError as error:
+        raise InvalidError(
+            f"The selection cannot be brought together: {error}.",
+            subject="selection",
+            hint="Paths of a selection of the site begin with project/<id>/; or leave `projects` out.",
+        ) from error
 
 
 def _place(cursor: str) -> tuple[datetime, str]:

@@ -205,7 +205,7 @@ class Desk(CopyDesk):
         """When a restore of the site last brought something back that may have been this project's."""
         permit = self._back.reception.permit(actor, Action.SEE, scope)
         job = self._back.jobs.latest_restore(Scope.site())
-        if job is None or not (job.order.selection.is_empty or permit.scope.project_id in job.order.selection.projects):
+        if job is None or not job.order.selection.may_touch(permit.scope.project_id or ""):
             return None
         return job.ended_at
 

@@ -115,6 +115,15 @@ def no_such_project() -> NotFoundError:
     )
 
 
+def no_such_collection(name: str) -> NotFoundError:
+    """The same about a collection: whether it is not there, or none of the scope's."""
+    return NotFoundError(
+        "There is no such collection here.",
+        subject=name[:255],
+        hint="A snapshot's folder db/json has one file of each.",
+    )
+
+
 def no_such_job() -> NotFoundError:
     """The same about a job."""
     return NotFoundError("There is no such job.", subject="job", hint="The answer that accepted a job names it.")

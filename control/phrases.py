@@ -21,7 +21,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from .errors import Problem
-from .model import ABSENT, Change, Counts, Excluded, PlanItem, Progress, is_snapshot_name
+from .model import ABSENT, Change, Counts, Excluded, PlanItem, Progress, Selection, is_snapshot_name
 
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _MONTHS = (
@@ -201,6 +201,21 @@ class Phrases:
                 else [self.count(counts.other, "other thing")]
             )
         return tuple(found)
+
+    def chosen(self, selection: Selection, is_site: bool) -> str:
+        """`2 editions of this project`, `edition/1/a.txt and 3 records of the site`, `the whole site, files only`."""
+        found = [self.count(len(selection.editions), "edition")] if selection.editions else []
+        found += [self.count(len(selection.projects), "project")] if selection.projects else []
+        for names, noun in (
+            (selection.paths, "path"),
+            (tuple(f"collection {one}" for one in selection.collections), "collection"),
+            (tuple(f"record {name}/{ident}" for name, ident in selection.records), "record"),
+        ):
+            if names:
+                found.append(self.plain(names[0]) if len(names) == 1 else self.count(len(names), noun))
+        scope = "site" if is_site else "project"
+        whole = f"{listed(found)} of {'the' if is_site else 'this'} {scope}" if found else f"the whole {scope}"
+        return f"{whole}, {selection.only} only" if selection.only else whole
 
     def progress(self, progress: Progress) -> str:
         """`Step 3 of 5: preparing files · 131 of 212 MB`; without a step: `Starting.`; a total of 0 is unknown."""

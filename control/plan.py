@@ -19,50 +19,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .model import Change, Counts, FileEntry, PlanItem
+from .slices import Slice, Way
 
 PathKey = Callable[[str], bytes]
-
-
-def _never(_: object) -> bool:
-    return False
-
-
-@dataclass(slots=True)
-class Slice:
-    """Which paths a restore is about: those below `prefixes` (empty: all), without those that are left as they are.
-
-    `leave` may grow while the live side is walked: what cannot be read there is unknown from then on. `stays` says of a
-    live folder that it must not go, `blocks` of an entry that it cannot come, both for what is excluded; `kept` has the
-    items that came to nothing for the first.
-    """
-
-    prefixes: tuple[str, ...] = ()
-    leave: set[str] = field(default_factory=set)
-    stays: Callable[[str], bool] = _never
-    blocks: Callable[[FileEntry], bool] = _never
-    kept: list[PlanItem] = field(default_factory=list)
-
-    def holds(self, path: str) -> bool:
-        """Whether a path is meant."""
-        if not self.prefixes:
-            return True
-        return any(path == prefix or path.startswith(prefix + "/") for prefix in self.prefixes)
-
-    def leads(self, path: str) -> bool:
-        """Whether a path is a directory on the way to what is meant; it may be created, nothing else."""
-        return path == "." or any(prefix.startswith(path + "/") for prefix in self.prefixes)
-
-    def leaves(self, path: str) -> bool:
-        """Whether a path is unknown, hence left as it is: itself, or something around it."""
-        if not self.leave:
-            return False
-        if path in self.leave or "." in self.leave:
-            return True
-        parts = path.split("/")
-        return any("/".join(parts[:count]) in self.leave for count in range(1, len(parts)))
-
-    def has_unknown_below(self, path: str) -> bool:
-        return any(one.startswith(path + "/") or path == "." for one in self.leave)
 
 
 @dataclass(slots=True)
@@ -116,26 +75,32 @@ def file_items(
     something else) come last, deepest first: only then it is known what lies in them.
     """
     late: list[PlanItem] = []
+    way = Way(part)
     for want, have in _pairs(wanted, live, key):
         path = (want or have).path  # type: ignore[union-attr]  # one of them is there
         if part.leaves(path):
+            way.keep(path)
             continue
         if not part.holds(path):
-            if want is not None and have is None and want.kind == "directory" and part.leads(path):
-                yield _file_item(want, None)
+            way.note(want, have)
             continue
         if want is not None and have is not None and want == have:
             same(want.kind, want.size)
+            way.keep(path)
             continue
         if want is not None and have is None and part.blocks(want):
             part.leave.add(path)
             continue
+        if want is not None:
+            yield from (_file_item(entry, None) for entry in way.to(path))
+            way.keep(path)
         item = _file_item(want, have)
         if have is not None and have.kind == "directory" and (want is None or want.kind != "directory"):
             late.append(item)
             continue
         yield item
-    yield from _going(late, part)
+    late += (_file_item(None, entry) for entry in way.back())
+    yield from _going(sorted(late, key=lambda item: key(item.name)), part)
 
 
 def _going(late: list[PlanItem], part: Slice) -> Iterator[PlanItem]:

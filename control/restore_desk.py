@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 from .backroom import Backroom
 from .catalogue import Wish, everything
-from .errors import InvalidError, NotFoundError, RefusedError, no_such_job
+from .errors import InvalidError, NotFoundError, RefusedError, no_such_collection, no_such_job
 from .model import (
     EVERYTHING,
     Action,
@@ -36,6 +36,7 @@ from .model import (
     Selection,
     Snapshot,
 )
+from .stores.idents import ident_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ class RestoreDesk:
         agreed = self.plan(actor, plan)
         wanted = agreed.selection if selection is None else selection
         if agreed.target != scope and agreed.target.project_id and selection is None:
-            wanted = Selection((agreed.target.project_id,), agreed.selection.editions)
+            wanted = agreed.selection.widened(agreed.target.project_id)
         permit, wish = self._wish(actor, Action.RESTORE, scope, name, wanted)
         asked = (wish.scope, wish.snapshot.scope, wish.snapshot.name, wish.selection)
         if asked != (agreed.target, agreed.source, agreed.snapshot, agreed.selection) or (
@@ -227,7 +228,38 @@ class RestoreDesk:
         wish = self._back.catalogue.wish(scope, name, selection)
         if permit.scope != wish.scope:
             raise RuntimeError("the permit is for another scope than the wish")
+        self._require_possible(wish)
         return permit, wish
+
+    def _require_possible(self, wish: Wish) -> None:
+        """Refuse collections and records that no restore of this scope brings back; a project learns no other name."""
+        mongo, chosen = self._back.mongo, wish.selection
+        for name in chosen.named_collections:
+            is_spared = mongo.is_of_people(name) or mongo.is_left_alone(name)
+            if wish.scope.project_id is not None or chosen.projects:
+                if is_spared or not mongo.is_of_projects(name):
+                    raise no_such_collection(name)
+            elif mongo.is_of_people(name):
+                raise InvalidError(
+                    "People are restored with the whole site only.",
+                    subject=f"collection {name}",
+                    hint="Leave it out; root may ask for `people` with the whole site.",
+                )
+            elif is_spared:
+                raise InvalidError(
+                    "is nobody's content, by the setting scopes.site.leave: no restore touches it.",
+                    subject=f"collection {name}",
+                    hint="Leave it out.",
+                )
+        for name, text in chosen.records:
+            try:
+                ident_of(text)
+            except ValueError as error:
+                raise InvalidError(
+                    "is not the id of a record.",
+                    subject=f"{name}/{text[:100]}",
+                    hint='Give it as extended JSON, like {"$oid": "65a1b2c3d4e5f60718293a4b"} or "a text".',
+                ) from error
 
     def _people(self, permit: Permit, wish: Wish, people: bool | None) -> bool:
         """Whether people come along: if root says so, or where there are none at all."""

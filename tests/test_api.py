@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from api_site import WAIT, ApiSite, api_site
+from bson import ObjectId
 from keyframe.doors.api_schemas import JobSchema, MadeAnswer, PlanItemsSchema, PlanSchema, ScopesSchema, SnapshotSchema
 from marshmallow import RAISE, Schema
 
@@ -210,6 +213,61 @@ def test_a_digest_that_does_not_fit_the_selection_is_422(site: ApiSite, project:
 
     assert (answer.status_code, answer.get_json()["code"]) == (422, "invalid")
     assert (unknown.status_code, unknown.get_json()["code"]) == (404, "not-found")
+
+
+def test_a_selection_is_previewed_restored_and_undone(site: ApiSite, project: str, below: str) -> None:
+    edition = site.database["edition"].find_one({"projectId": ObjectId(project)})
+    assert edition is not None
+    site.touch(project, "first")
+    name = site.make(f"projects/{project}", "organiser")
+    site.touch(project, "second")
+    odd = site.folder(project) / os.fsdecode(b"\xff")
+    odd.write_text("new")
+    site.database["edition"].update_one({"_id": edition["_id"]}, {"$set": {"title": "changed"}})
+    ident = {"$oid": str(edition["_id"])}
+    chosen = {
+        "paths": ["touched.txt"],
+        "paths_b64": ["/w=="],
+        "records": [{"collection": "edition", "id": ident}, {"collection": "edition", "id": str(edition["_id"])}],
+    }
+
+    plan = site.call("POST", f"{below}/{name}/preview", "organiser", json={"selection": chosen}).get_json()
+    items = site.call("GET", f"/plans/{plan['digest']}", "organiser").get_json()["items"]
+    done = site.call(
+        "POST", f"{below}/{name}/restore", "organiser", json={"plan": plan["digest"], "selection": plan["selection"]},
+        headers=WAIT,
+    )  # fmt: skip
+
+    assert fits(PlanSchema, plan)
+    assert plan["selection"] == {
+        "projects": [],
+        "editions": [],
+        "paths": ["touched.txt"],
+        "paths_b64": ["/w=="],
+        "collections": [],
+        "records": [{"collection": "edition", "id": json.dumps(ident)}],
+        "only": "",
+    }
+    assert {(one["change"], one["kind"]) for one in items} == {
+        ("replace", "record"), ("replace", "file"), ("delete", "file"),
+    }  # fmt: skip
+    assert done.get_json()["job"]["outcome"]["status"] == "done"
+    assert (site.folder(project) / "touched.txt").read_text() == "first"
+    assert not odd.exists()
+    undone = site.call("POST", f"/jobs/{done.get_json()['job']['id']}/undo", "organiser", headers=WAIT).get_json()
+    assert undone["job"]["outcome"]["status"] == "done"
+    assert (site.folder(project) / "touched.txt").read_text() == "second"
+    assert odd.read_text() == "new"
+    assert site.database["edition"].find_one({"_id": edition["_id"]})["title"] == "changed"  # type: ignore[index]
+
+
+def test_what_a_selection_names_and_is_nowhere_is_404(site: ApiSite, project: str, below: str) -> None:
+    site.make(f"projects/{project}", "organiser")
+
+    for chosen in ({"paths": ["nowhere"]}, {"collections": ["user"]}, {"collections": ["nothing"]}):
+        answer = site.call("POST", f"{below}/latest/preview", "organiser", json={"selection": chosen})
+
+        assert (answer.status_code, answer.get_json()["code"]) == (404, "not-found")
 
 
 def test_delete_moves_to_the_trash_and_undelete_back(site: ApiSite, project: str, below: str) -> None:

@@ -113,7 +113,7 @@ def test_a_wrong_body_is_refused_with_all_its_mistakes(site: ApiSite, body: Any,
     assert set(answer.get_json()["mistakes"]) == mistakes
 
 
-@pytest.mark.parametrize("key", ["paths", "collections", "records", "only", "project"])
+@pytest.mark.parametrize("key", ["path", "collection", "record", "kind", "project"])
 @pytest.mark.parametrize("act", ["preview", "restore"])
 def test_an_unknown_key_of_the_selection_is_refused(site: ApiSite, act: str, key: str) -> None:
     answer = site.call("POST", f"{SITE}/latest/{act}", json={"selection": {key: []}})
@@ -134,6 +134,56 @@ def test_all_mistakes_are_reported_at_once(site: ApiSite) -> None:
         "people: must be true or false",
         "plan: not a valid string",
     }
+
+
+@pytest.mark.parametrize(
+    ("chosen", "mistakes"),
+    [
+        (
+            {"paths": ["/a", "a"], "collections": [""], "paths_b64": ["?"], "only": "both"},
+            {
+                "selection.paths.0: not a path below the folder: no `..`, no `/` in front, behind or twice",
+                "selection.collections.0: not the name of a collection",
+                "selection.paths_b64.0: not a path in base64",
+                "selection.only: must be files or records",
+            },
+        ),
+        (
+            {
+                "records": [
+                    {"collection": "a", "id": {"$oid": "x"}},
+                    {"collection": "a"},
+                    "edition/1",
+                    {"id": 5, "no": 1},
+                ]
+            },
+            {
+                "selection.records.0.id: not the id of a record",
+                "selection.records.1.id: missing data for required field",
+                "selection.records.2: invalid input type",
+                "selection.records.3.collection: missing data for required field",
+                "selection.records.3.no: unknown field",
+            },
+        ),
+        (
+            {"only": "files", "collections": ["edition"]},
+            {"selection: files only, and collections or records: together they mean nothing"},
+        ),
+        ({"paths": ["\ud800"]}, {"selection.paths.0: holds half of a character"}),
+        (
+            {"paths_b64": ["Li4="]},
+            {"selection: not a path below the folder: no `..`, no `/` in front, behind or twice"},
+        ),
+    ],
+)
+@pytest.mark.parametrize("act", ["preview", "restore"])
+def test_every_mistake_of_a_selection_is_named(
+    site: ApiSite, act: str, chosen: dict[str, Any], mistakes: set[str]
+) -> None:
+    answer = site.call("POST", f"{SITE}/latest/{act}", json={"selection": chosen})
+
+    assert is_problem(answer, 422, "invalid")
+    assert set(answer.get_json()["mistakes"]) == mistakes
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", "trash=maybe", "thrash=true", "cursor=%00"])

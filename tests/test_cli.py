@@ -21,6 +21,7 @@ from typing import Any
 
 import click
 import pytest
+from bson import ObjectId
 from click.testing import CliRunner, Result
 from keyframe import errors
 from keyframe.doors.cli_frame import EXIT_CODES, exit_code
@@ -397,11 +398,51 @@ def test_a_selection_that_means_nothing_is_said_of_the_options(site: Site) -> No
         (("--site", "--only-project", site.project, "--people"), "--people"),
         (("--project", site.project, "--people"), "--people"),
         (("--site", "--only-project", "../x"), "--only-project"),
+        (("--site", "--path", "../x"), "--path"),
+        (("--site", "--path", "/x"), "--path"),
+        (("--site", "--collection", ""), "--collection"),
+        (("--site", "--record", "edition"), "--record"),
+        (("--site", "--record", "/1"), "--record"),
+        (("--site", "--record", 'edition/{"$oid": "x"}'), "--record"),
+        (("--site", "--files-only", "--records-only"), "--files-only"),
+        (("--site", "--files-only", "--collection", "edition"), "--files-only"),
+        (("--site", "--records-only", "--path", "a"), "--records-only"),
+        (("--site", "--records-only", "--people"), "--people"),
     ):
         ended = site.kf("preview", *words, name)
         assert (ended.exit_code, ended.stdout) == (2, "")
         assert option in ended.stderr
         assert "`" not in ended.stderr
+
+
+def test_paths_and_records_are_selected_by_options(site: Site) -> None:
+    name = site.make("--project", site.project)
+    edition = site.office.database["edition"].find_one({"projectId": ObjectId(site.project)})
+    assert edition is not None
+    top = Scope.project(site.project).live_folder(site.office.settings.working)
+    (top / "new folder").mkdir()
+    (top / "new folder/a.txt").write_text("new")
+    (top / "touched.txt").write_text("changed")
+    site.office.database["edition"].update_one({"_id": edition["_id"]}, {"$set": {"title": "changed"}})
+    where = ("--project", site.project, name)
+
+    files = site.json("preview", *where, "--path", "./new folder/", "--files-only")
+    one = site.json("preview", *where, "--record", f"edition/{edition['_id']}")
+    same = site.json("preview", *where, "--record", f'edition/{{"$oid": "{edition["_id"]}"}}')
+    whole = site.json("preview", *where, "--collection", "edition", "--records-only")
+    words = site.kf("preview", *where, "--path", "new folder").stdout
+    done = site.json("restore", *where, "--path", "new folder", "--yes")
+
+    assert files["deletes"] == {"files": 1, "records": 0, "bytes": 3, "other": 1}
+    assert one["digest"] == same["digest"]
+    assert (one["replaces"]["records"], one["replaces"]["files"]) == (1, 0)
+    assert whole["replaces"] == one["replaces"]
+    assert "  only new folder of this project\n" in words
+    assert done["job"]["outcome"]["status"] == "done"
+    assert not (top / "new folder").exists()
+    assert (top / "touched.txt").read_text() == "changed"
+    missing = site.json("preview", *where, "--path", "nowhere", code=4)
+    assert missing["code"] == "not-found"
 
 
 def on_terminal(site: Site, answer: str, *words: str) -> tuple[int, str]:

@@ -127,9 +127,10 @@ def test_the_labels_have_the_documented_fields_and_no_others(stored: list[Path])
         json.loads((folder / "labels.json").read_text()) for folder in stored if (folder / "labels.json").exists()
     ]
     for mark in (mark for one in labels for mark in one["restores"]):
-        for chosen in ("projects", "editions"):  # empty lists show no field of their own
+        for chosen in ("projects", "editions", "paths", "collections", "records"):  # empty lists show no field
             assert mark["selection"].pop(chosen) == []
-            mark["selection"][chosen] = ["one"]
+            mark["selection"][chosen] = [{"collection": "a", "id": "1"}] if chosen == "records" else ["one"]
+        mark["selection"]["paths_b64"] = ["/w=="]
 
     assert {field for one in labels for field in fields(one)} == set(table("labels.json"))
 

@@ -24,7 +24,7 @@ FLOORS: list[list[set[str]]] = [
     [{"catalogue"}, {"reception"}],
     [{"auth"}, {"backup"}, {"jobs", "claims"}, {"messages", "phrases", "verdict_words", "copy_words"}],
     [{"stores"}],
-    [{"plan"}, {"fields"}, {"retention"}, {"settings", "config"}],
+    [{"plan", "slices"}, {"fields"}, {"retention"}, {"settings", "config"}],
     [{"patterns"}],
     [{"model"}],
     [{"errors"}],

@@ -520,3 +520,20 @@ def test_lists_of_words_are_joined_as_people_do() -> None:
 )
 def test_the_value_of_a_field_is_said_as_people_know_it(words: Messages, value: object, said: str) -> None:
     assert words.value(value) == said
+
+
+@pytest.mark.parametrize(
+    ("selection", "is_site", "said"),
+    [
+        (Selection(), True, "the whole site"),
+        (Selection(only="files"), False, "the whole project, files only"),
+        (Selection(editions=("a", "b")), False, "2 editions of this project"),
+        (Selection(editions=("a",), paths=("b/\udcff",)), False, "1 edition and b/\ufffd of this project"),
+        (Selection(paths=("a", "b"), collections=("c",)), True, "2 paths and collection c of the site"),
+        (Selection(records=(("c", '"d"'),), only="records"), True, 'record c/"d" of the site, records only'),
+    ],
+)
+def test_what_a_plan_is_about_is_said_in_few_words(
+    words: Messages, selection: Selection, is_site: bool, said: str
+) -> None:
+    assert words.chosen(selection, is_site) == said

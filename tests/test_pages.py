@@ -343,6 +343,58 @@ def test_one_edition_is_chosen_among_those_that_differ(site: PagesSite) -> None:
     assert [(edition / "new.txt").exists() for edition in editions] == [False, True]
 
 
+def test_a_plan_can_be_narrowed_to_paths_and_records(site: PagesSite) -> None:
+    project = site.project()
+    person = site.person("organiser")
+    site.make(Scope.project(project))
+    gone, new = change(site, project)
+    edition = site.database["edition"].find_one({"projectId": ObjectId(project)})
+    assert edition is not None
+    site.database["edition"].update_one({"_id": edition["_id"]}, {"$set": {"title": "changed"}})
+    plan = person.follow(person.press(person.page(f"/snapshots/project/{project}"), "Restore…"))
+    path = str(gone.relative_to(site.folder(project)))
+    again = "Look again, with this only…"
+
+    files = person.follow(person.press(plan, again, paths=f"{path}\r\n\r\n ./new.txt \r\n"))
+    record = person.follow(person.press(plan, again, records=f"edition/{edition['_id']}"))
+    only = person.follow(person.press(plan, again, only="records", collections="edition"))
+
+    assert "2 paths of this project" in text_of(files)
+    assert "Bring back 1 file, remove 1" in text_of(files)
+    assert f">\n{path}\nnew.txt</textarea>" in files
+    assert f"--path {path} --path new.txt --yes" in text_of(files)
+    assert f'record edition/{{"$oid": "{edition["_id"]}"}} of this project' in text_of(record)
+    assert "Bring back 1 record" in text_of(record)
+    assert "collection edition of this project, records only" in text_of(only)
+    done = person.press(files, "Bring back 1 file, remove 1")
+    assert "Done" in text_of(ended_page(site, person, done.headers["Location"]))
+    assert gone.exists()
+    assert not new.exists()
+    assert site.database["edition"].find_one({"_id": edition["_id"]})["title"] == "changed"  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ({"paths": "../secret"}, "not a path below the folder"),
+        ({"records": "edition"}, "a record is named by its collection, a slash and its id"),
+        ({"only": "files", "collections": "edition"}, "together they mean nothing"),
+        ({"collections": "user"}, "Not done: it is not there"),
+        ({"paths": "nowhere"}, "There is no such path"),
+    ],
+)
+def test_what_cannot_be_chosen_is_said(still: PagesSite, chosen: dict[str, str], said: str) -> None:
+    person = still.person("organiser")
+    scope = Scope.project(still.project())
+    name = still.office.desk.snapshot(still.office.login.shell_actor(), scope, "latest").name
+
+    answer = person.post(f"/snapshots/project/{scope.project_id}/{name}/preview", **chosen)
+
+    if answer.status_code == 303:
+        answer = person.look(answer.headers["Location"])
+    assert said in text_of(answer)
+
+
 def test_files_of_an_edition_that_is_gone_have_its_title_in_the_plan(site: PagesSite) -> None:
     person, project = site.person("organiser"), site.project()
     site.make(Scope.project(project))

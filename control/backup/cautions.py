@@ -34,7 +34,15 @@ class Cautions:
         seen: what a second look at the records found.
         """
         left = self._left(unknown_collections)
-        return (*self._snapshot(), *self._age(), *self._draft.conflicts, *left, *seen, *self._uncoupled())
+        return (
+            *self._snapshot(),
+            *self._age(),
+            *self._draft.conflicts,
+            *left,
+            *self._draft.torn,
+            *seen,
+            *self._uncoupled(),
+        )
 
     def _snapshot(self) -> Iterator[Problem]:
         """What is wrong with the snapshot, as far as it is the business of the one who asks."""
@@ -58,8 +66,11 @@ class Cautions:
             what = "is left as it is: what the snapshot has of it is damaged."
             yield Problem("left", what, name, "Look for it in another snapshot.")
         for path in sorted(draft.sparing.unknown(paths.leave - draft.moved - self._target.spoilt_paths)):
-            if paths.holds(path) or path == ".":
+            if paths.holds(path) or (path == "." and not paths.is_nothing):
                 yield Problem("left", "is left as it is: it could not be read.", path, "Look at it by hand.")
+        for path in sorted(paths.barred):
+            what = "is no folder now, and not selected: what was selected below it does not come back."
+            yield Problem("left", what, path, "Select it, too, or move it away first.")
         for name in sorted(unknown_collections):
             why = "capped collections and time series come back with the whole site only."
             if is_unspeakable(name):

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import structlog
 
-from ..errors import NotFoundError, Problem
+from ..errors import Problem
 from ..model import Change, Plan, PlanItem, Progress
 from ..plan import file_items
 from ..stores.disk import translate
@@ -27,9 +27,11 @@ from .inventory import Inventory, Part, StoredInventory
 from .matching import OutOfOrderError
 from .pairing import Pairing
 from .second_look import CODES, SecondLook
+from .sought import Sought
 from .sparing import Sparing
 from .stores import Stores
 from .target import PlanDraft, Target
+from .tearing import Tearing
 from .watches import Watch
 
 log = structlog.get_logger(__name__)
@@ -63,13 +65,13 @@ class Compare:
         Raises
         ------
         DamagedError: the snapshot is not as its manifest says; the part that was read is named. UnavailableError,
-        NoRoomError: disk or server.
+        NoRoomError: disk or server. NotFoundError: something that is named is on neither side.
         """
         unordered: set[str] = set()
         try:
             while True:
                 try:
-                    return self._run(want, have, leave_paths, leave_collections, step, frozenset(unordered))
+                    return self._run(want, have, (leave_paths, leave_collections), step, frozenset(unordered))
                 except OutOfOrderError as error:
                     log.warning("compare.out-of-order", collection=error.collection)
                     unordered.add(error.collection)
@@ -80,37 +82,43 @@ class Compare:
         self,
         want: StoredInventory,
         have: Inventory,
-        leave_paths: tuple[str, ...],
-        leave_collections: tuple[str, ...],
+        leave: tuple[tuple[str, ...], tuple[str, ...]],
         step: tuple[int, int],
         unordered: frozenset[str],
     ) -> Plan:
-        paths = self._target.paths(self._project.editions.folder)
-        paths.leave |= want.unknown_paths | have.unknown_paths | set(leave_paths) | self._target.spoilt_paths
-        scope = self._target.scope
-        sparing = Sparing(want.excluded | have.excluded, self._stores.live_tree(scope))
-        paths.stays, paths.blocks = sparing.stays, sparing.blocks
-        draft = PlanDraft(Part(scope, paths, self._target.owners), sparing)
+        draft, is_told = self._draft(want, have, leave[0]), self._target.actor is not None
+        tearing = Tearing(self._stores, self._target, draft) if is_told and self._target.selection.is_divided else None
         writer = self._stores.plans.writer()
         try:
-            for number, item in enumerate(self._items(want, have, set(leave_collections), draft, unordered), 1):
+            for number, item in enumerate(self._items(want, have, set(leave[1]), draft, unordered), 1):
                 draft.add(item)
                 self._note_return(item, draft)
+                if tearing is not None:
+                    tearing.note(item)
                 writer.add(item)
                 self._watch.check()
                 self._watch.progress(Progress("comparing", *step, number, 0, "differences", item.name))
+            if is_told and not self._target.takes_back:  # what a restore was about may be gone when it is taken back
+                draft.sought.require(draft.part.paths)
+            if tearing is not None:
+                draft.torn += tearing.problems(want, have)
             writer = self._without_conflicts(writer, draft, want)
             plan = self._warned(self._plan(draft), writer, draft, want, have)
-            if self._target.selection.editions and plan.is_empty and not plan.unchanged.items:
-                raise NotFoundError(
-                    "There is no such edition, in the snapshot or now.",
-                    subject=", ".join(self._target.selection.editions),
-                    hint="Look at the editions of the project; nothing was changed.",
-                )
             return writer.save(plan, self._target.actor.user if self._target.actor else "")
         except BaseException:
             writer.drop()
             raise
+
+    def _draft(self, want: Inventory, have: Inventory, leave_paths: tuple[str, ...]) -> PlanDraft:
+        target = self._target
+        paths = target.paths(self._project.editions.folder)
+        paths.leave |= want.unknown_paths | have.unknown_paths | set(leave_paths) | target.spoilt_paths
+        sparing = Sparing(want.excluded | have.excluded, self._stores.live_tree(target.scope))
+        paths.stays, paths.blocks = sparing.stays, sparing.blocks
+        ids = target.ids()
+        return PlanDraft(
+            Part(target.scope, paths, target.owners, ids), sparing, Sought(target.selection, ids, self._project)
+        )
 
     def _without_conflicts(self, writer: PlanWriter, draft: PlanDraft, want: StoredInventory) -> PlanWriter:
         """The same plan without the records whose unique values others have, and without the files of such editions."""
@@ -139,27 +147,42 @@ class Compare:
         draft: PlanDraft,
         unordered: frozenset[str],
     ) -> Iterator[PlanItem]:
-        pairing = Pairing(self._stores, self._target, self._watch, draft, unordered)
+        if self._target.selection.has_records:
+            yield from self._record_items(want, have, leave_collections, draft, unordered)
+        if not self._target.selection.has_files:
+            return
+        paths = draft.part.paths
+        files, there_files = (draft.sought.files(one.files(draft.part), paths) for one in (want, have))
+        if want.excluded.patterns != have.excluded.patterns:
+            files, there_files = draft.sparing.wanted(files, paths), draft.sparing.there(there_files)
+        yield from file_items(files, there_files, paths, path_key, draft.tally.same)
+
+    def _record_items(
+        self,
+        want: StoredInventory,
+        have: Inventory,
+        leave_collections: set[str],
+        draft: PlanDraft,
+        unordered: frozenset[str],
+    ) -> Iterator[PlanItem]:
+        target = self._target
+        pairing = Pairing(self._stores, target, self._watch, draft, unordered)
         wanted, there = draft.wanted, draft.there = want.collections(draft.part), have.collections(draft.part)
-        unknown = want.unknown_collections | have.unknown_collections | leave_collections
-        unknown |= self._target.spoilt_collections
-        if not self._target.is_whole_site:
+        unknown = want.unknown_collections | have.unknown_collections | leave_collections | target.spoilt_collections
+        if target.owners:
             shapes = [*wanted.items(), *there.items()]
             have.unknown_collections |= {name for name, one in shapes if one.kind == "timeseries" or one.is_capped}
             unknown |= have.unknown_collections
         names = [name for name in sorted(set(wanted) | set(there)) if name not in unknown and self._is_meant(name)]
-        if self._target.is_whole_site:
-            for name in names:
+        draft.sought.collections(set(names), {name for name in unknown if self._is_meant(name)})
+        for name in names:
+            if target.has_structure(name):
                 yield from pairing.structure(name, want, have, wanted.get(name), there.get(name))
         for name in names:
             if name in draft.whole:
                 continue
-            if not self._target.selection.editions or name == self._project.editions.collection:
-                yield from pairing.records(name, want, have, wanted.get(name), there.get(name))
-        files, there_files, paths = want.files(draft.part), have.files(draft.part), draft.part.paths
-        if want.excluded.patterns != have.excluded.patterns:
-            files, there_files = draft.sparing.wanted(files, paths), draft.sparing.there(there_files)
-        yield from file_items(files, there_files, paths, path_key, draft.tally.same)
+            items = pairing.single if target.scope.is_site and name in draft.part.ids else pairing.records
+            yield from items(name, want, have, wanted.get(name), there.get(name))
 
     def _note_return(self, item: PlanItem, draft: PlanDraft) -> None:
         """Remember projects and editions that come back: somebody may have to be coupled to them."""
@@ -172,11 +195,11 @@ class Compare:
             draft.new_editions[ident] = item.title or ident
 
     def _is_meant(self, name: str) -> bool:
-        if name in self._site.leave:
+        if name in self._site.leave or not self._target.chooses(name, self._project.editions.collection):
             return False
         if name in self._site.people:
             return self._target.people and self._target.is_whole_site
-        return self._target.is_whole_site or name in self._project.collections
+        return not self._target.owners or name in self._project.collections
 
     # --- the header
 

@@ -130,7 +130,7 @@ class Finishing:
             with self._stores.mongo.pinned() as reader:
                 want = StoredInventory(self._stores, target.snapshot, target.scope, watch)
                 have = LiveInventory(self._stores, reader, watch, self._stores.excluded(order.scope))
-                left = Compare(self._stores, target, watch).run(want, have)
+                left = Compare(self._stores, replace(target, actor=None), watch).run(want, have)
         except KeyframeError as error:  # also that it shall stop: the restore is done all the same
             log.info("restore.not-compared", plan=plan.digest, why=str(error))
             return ()

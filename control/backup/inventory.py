@@ -14,15 +14,16 @@ Rules:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
 from ..errors import ChangedError, DamagedError, Problem
 from ..model import BUCKETS, CollectionEntry, FileEntry, Scope, Snapshot
 from ..patterns import Exclusion
-from ..plan import Record, Slice
+from ..plan import Record
+from ..slices import Slice
 from ..stores.attributes import kept_at, only
 from ..stores.blocks import BLOCK, Block
 from ..stores.documents import Documents, Source
@@ -38,11 +39,16 @@ from .watches import Watch
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Which part of a scope an inventory is asked for: the paths, the owners of the records (none: the whole site)."""
+    """Which part of a scope an inventory is asked for: the paths, the owners of the records (none: the whole site).
+
+    `ids` has, for collections of which single records are meant, their ids (as `id_bytes`): an inventory may leave out
+    the others, and need not.
+    """
 
     scope: Scope
     paths: Slice
     owners: tuple[Scope, ...]
+    ids: Mapping[str, frozenset[bytes]] = field(default_factory=dict)
 
 
 class Shape(Protocol):
@@ -132,10 +138,8 @@ class LiveInventory:
         for look in tree.walk(note):
             self._watch.check()
             entry = look.entry
-            if entry.kind != "file":
+            if entry.kind != "file" or not part.paths.holds(entry.path):  # of what is not meant the name is enough
                 yield owned(entry)
-                continue
-            if not part.paths.holds(entry.path):
                 continue
             content = self._stores.seen.content(look.stat)
             if content is None:
@@ -159,7 +163,7 @@ class LiveInventory:
 
     def documents(self, name: str, part: Part) -> Source:
         info = self._infos[name]
-        where = self._stores.mongo.where(part.owners, name)
+        where = self._stores.mongo.where(part.owners, name, part.ids.get(name))
         blocks = self._reader.natural(name) if info.is_capped else self._reader.blocks(info.source, where)
         return Source(blocks, _no_document, _nothing)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ..errors import DamagedError, NotFoundError, Problem
 from ..model import FileEntry, Order, Progress, Scope, Snapshot
-from ..plan import Slice
+from ..slices import Slice
 from ..stores.disk import require_room, translate
 from ..stores.fresh_ids import highest_number
 from ..stores.new_project import Stored

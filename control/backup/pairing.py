@@ -17,13 +17,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 
-from ..errors import Problem
+from ..errors import InvalidError, Problem
 from ..model import BUCKETS, PlanItem
 from ..plan import Record, record_item
 from ..stores.documents import Documents, Run, Source
 from ..stores.pair_index import Pair
 from ..stores.read_ahead import ReadAhead
-from .inventory import Inventory, Shape, StoredInventory
+from .inventory import Inventory, Shape, StoredInventory, records_of
 from .matching import Matching, Side
 from .stores import Stores
 from .structure import Content, is_whole, structure_items, whole_items
@@ -94,12 +94,42 @@ class Pairing:
             yield item
         yield from self._without_conflicts(name, waiting)
 
+    def single(
+        self, name: str, want: Inventory, have: Inventory, wanted: Shape | None, there: Shape | None
+    ) -> Iterator[PlanItem]:
+        """Single records of a collection of the site. Where it is not there it is made for them, as it was; taken back
+        with them, where nothing else came into it.
+
+        Raises
+        ------
+        InvalidError: its records cannot be written one by one.
+        """
+        for shape in (wanted, there):
+            if shape is not None and (shape.kind != "collection" or is_whole(name, shape, shape)):
+                raise InvalidError(
+                    "is not of the kind whose records come back one by one.",
+                    subject=f"collection {name}",
+                    hint="Select the whole collection; nothing was changed.",
+                )
+        items = list(self.records(name, want, have, wanted, there))
+        if there is None and wanted is not None and items:
+            yield from structure_items(name, wanted, None)
+        elif wanted is None and self._target.takes_back and not self._has_others(name, have):
+            yield from structure_items(name, None, there)
+        yield from items
+
+    def _has_others(self, name: str, inventory: Inventory) -> bool:
+        """Whether a collection has records that are not meant."""
+        records = records_of(inventory, name, replace(self._draft.part, ids={}))
+        return any(not self._draft.sought.chooses(name, record) for record in records)
+
     def _pairs(
         self, name: str, want: Inventory, have: Inventory, wanted: Shape | None, there: Shape | None
     ) -> Iterator[Pair]:
         """The records that differ, each with its counterpart; the same ones too, where each has to be looked at."""
         part = self._draft.part
-        is_plain = have.is_exact(part) and not self._target.selection.editions and name not in self._draft.rewritten
+        takes_all = have.is_exact(part) and self._draft.sought.takes_all(name)
+        is_plain = takes_all and name not in self._draft.rewritten
         with ExitStack() as stack:
             if is_plain and _is_one_file(name, want, have):
                 for run in self._documents(name, want, wanted).stretches():
@@ -141,8 +171,7 @@ class Pairing:
     def _record(self, name: str, inventory: Inventory, raw: bytes, offset: int) -> Record | None:
         """A document as a record; None: it is not meant."""
         record = inventory.record(name, self._draft.part, raw, offset)
-        editions = self._target.selection.editions
-        return record if record is None or not editions or record.name in editions else None
+        return record if record is not None and self._draft.sought.chooses(name, record) else None
 
     def _all(self, name: str, inventory: Inventory, shape: Shape | None) -> Iterator[Record]:
         for offset, raw in self._documents(name, inventory, shape).each():

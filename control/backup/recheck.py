@@ -24,7 +24,7 @@ import structlog
 from ..errors import ChangedError, UnavailableError
 from ..model import SYSTEM_JS, Instant, Order, Snapshot
 from ..patterns import Exclusion
-from ..plan import Slice
+from ..slices import Slice
 from ..stores.beside import Beside
 from ..stores.changes import Changes
 from ..stores.files import Descent

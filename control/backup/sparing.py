@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from ..errors import Problem
 from ..model import Change, FileEntry
 from ..patterns import Exclusion
-from ..plan import Slice
+from ..slices import Slice
 from ..stores.trees import Tree
 
 _NAMED = 3

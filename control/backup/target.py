@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 
 from ..errors import Problem
 from ..model import Actor, Change, PlanItem, Scope, Selection, Snapshot
-from ..plan import Slice, Tally
+from ..plan import Tally
+from ..slices import Slice
+from ..stores.idents import ident_of
 from .inventory import Part, Shape
+from .sought import Sought, is_below
 from .sparing import Sparing
 
 
@@ -48,10 +51,42 @@ class Target:
         """What an inventory is asked for where no files are meant."""
         return Part(self.scope, Slice(), self.owners)
 
+    @property
+    def takes_back(self) -> bool:
+        """Whether the snapshot is the state before a restore of just this: then what only led to that goes again."""
+        return any(mark.selection == self.selection for mark in self.snapshot.restores)
+
     def paths(self, edition_folder: str) -> Slice:
+        """The files that are meant."""
+        chosen = self.selection
+        if not chosen.has_files:
+            return Slice(is_nothing=True)
+        parts = tuple(f"{edition_folder}/{one}" for one in chosen.editions)
         if self.scope.is_site:
-            return Slice(tuple(f"project/{one}" for one in self.selection.projects))
-        return Slice(tuple(f"{edition_folder}/{one}" for one in self.selection.editions))
+            parts = tuple(f"project/{one}" for one in chosen.projects)
+        prefixes = _in_both(parts, chosen.paths)
+        return Slice(prefixes or (), is_nothing=prefixes is None, takes_back=self.takes_back)
+
+    def chooses(self, collection: str, edition_collection: str) -> bool:
+        """Whether any records of a collection are meant, as far as the selection says."""
+        chosen = self.selection
+        if not chosen.has_records or (chosen.editions and collection != edition_collection):
+            return False
+        return not chosen.named_collections or collection in chosen.named_collections
+
+    def has_structure(self, collection: str) -> bool:
+        """Whether the options and indexes of a collection that is meant are a matter of this restore."""
+        if not self.scope.is_site or self.selection.projects:
+            return False
+        return not self.selection.named_collections or collection in self.selection.collections
+
+    def ids(self) -> dict[str, frozenset[bytes]]:
+        """The ids of the records that are meant, of each collection of which not all are."""
+        found: dict[str, set[bytes]] = {}
+        for collection, text in self.selection.records:
+            if collection not in self.selection.collections:
+                found.setdefault(collection, set()).add(ident_of(text))
+        return {collection: frozenset(idents) for collection, idents in found.items()}
 
 
 @dataclass(slots=True)
@@ -60,9 +95,11 @@ class PlanDraft:
 
     part: Part
     sparing: Sparing
+    sought: Sought
     tally: Tally = field(default_factory=Tally)
     needed: int = 0
     conflicts: list[Problem] = field(default_factory=list)
+    torn: list[Problem] = field(default_factory=list)
     moved: set[str] = field(default_factory=set)  # folders of editions that now belong elsewhere
     people: Counter[Change] = field(default_factory=Counter)
     new_projects: dict[str, str] = field(default_factory=dict)  # id -> title, of those that come back
@@ -81,3 +118,14 @@ class PlanDraft:
         """Forget what was counted of the items: they will be added again, those that remain."""
         self.tally = Tally(unchanged=self.tally.unchanged)
         self.needed = 0
+
+
+def _in_both(parts: tuple[str, ...], paths: tuple[str, ...]) -> tuple[str, ...] | None:
+    """What lies below one of `parts` and one of `paths`, where no parts, no paths or `.` are all; None: nothing."""
+    if not paths or "." in paths:
+        return parts
+    if not parts:
+        return paths
+    found = {path for path in paths for part in parts if is_below(path, part)}
+    found |= {part for path in paths for part in parts if is_below(part, path)}
+    return tuple(sorted(found)) or None

@@ -45,8 +45,8 @@ from .api_schemas import (
     SnapshotsQuery,
     SnapshotsSchema,
     VerifySchema,
-    selection_of,
 )
+from .api_selection import selection_of
 from .api_waits import Waited
 from .problems import answer_problem
 

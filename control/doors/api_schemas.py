@@ -13,12 +13,12 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import RAISE, Schema, ValidationError, fields, validate
+from marshmallow import Schema, ValidationError, fields, validate
 
-from ..model import CONFIRMABLE, Selection, is_id
+from ..model import CONFIRMABLE
+from .api_selection import SelectionSchema, Strict
 
 NOTE_LENGTH = 500
-MOST_IDS = 10_000
 PAGE_SIZE = 50
 LARGEST_PAGE = 200
 
@@ -42,40 +42,14 @@ class Truth(fields.Boolean):
         return value
 
 
-def _known_id(text: str) -> None:
-    if not is_id(text):
-        raise ValidationError("Not an id of a project or edition.")
-
-
-class _Strict(Schema):
-    class Meta:
-        unknown = RAISE
-
-
-def _ids() -> fields.List[str]:
-    return fields.List(fields.String(validate=_known_id), validate=validate.Length(max=MOST_IDS))
-
-
-class SelectionSchema(_Strict):
-    """What of a snapshot is meant; empty means all of it."""
-
-    projects = _ids()
-    editions = _ids()
-
-
-def selection_of(given: Mapping[str, Any]) -> Selection:
-    """The noun for what `SelectionSchema` let through."""
-    return Selection(tuple(given.get("projects", ())), tuple(given.get("editions", ())))
-
-
 # --- what comes in
 
 
-class NothingSchema(_Strict):
+class NothingSchema(Strict):
     """An empty body, or none."""
 
 
-class MakeSchema(_Strict):
+class MakeSchema(Strict):
     """`confirm` says of problems that would make the snapshot partial that they are right."""
 
     note = Text(load_default="", validate=validate.Length(max=NOTE_LENGTH))
@@ -89,11 +63,11 @@ class MakeSchema(_Strict):
     )
 
 
-class NoteSchema(_Strict):
+class NoteSchema(Strict):
     note = Text(required=True, validate=validate.Length(max=NOTE_LENGTH))
 
 
-class PreviewSchema(_Strict):
+class PreviewSchema(Strict):
     """Without `people` they stay as they are, but where there are none at all; `only_intact` leaves out what is damaged
     in the snapshot."""
 
@@ -102,7 +76,7 @@ class PreviewSchema(_Strict):
     only_intact = Truth(load_default=False)
 
 
-class ConfirmSchema(_Strict):
+class ConfirmSchema(Strict):
     """`confirm` gives back what a refused restore named: the gaps of its safety snapshot do not matter."""
 
     confirm = Text(load_default="", allow_none=True, validate=validate.Length(max=NOTE_LENGTH))
@@ -124,7 +98,7 @@ class RestoreSchema(ConfirmSchema):
     only_intact = Truth(load_default=False)
 
 
-class CopySchema(_Strict):
+class CopySchema(Strict):
     """At least one of `into` and `database`; neither may be there yet."""
 
     into = Text(
@@ -140,7 +114,7 @@ class CopySchema(_Strict):
     selection = fields.Nested(SelectionSchema, load_default=dict, allow_none=True)
 
 
-class DuplicateSchema(_Strict):
+class DuplicateSchema(Strict):
     """Of a snapshot of the site, `selection` names the one project that is meant."""
 
     new_id = fields.String(
@@ -151,13 +125,13 @@ class DuplicateSchema(_Strict):
     selection = fields.Nested(SelectionSchema, load_default=dict, allow_none=True)
 
 
-class VerifySchema(_Strict):
+class VerifySchema(Strict):
     """Without `quick` every byte is read; with it, names and sizes are compared."""
 
     quick = Truth(load_default=False)
 
 
-class PageQuery(_Strict):
+class PageQuery(Strict):
     cursor = Text(load_default="", validate=validate.Length(max=NOTE_LENGTH))
     limit = fields.Integer(load_default=PAGE_SIZE, validate=validate.Range(1, LARGEST_PAGE))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from ..model import Actor, Job, JobState, OutcomeStatus, Plan, Scope, Selection,
 from .cli_copies import Beside, beside_options, copy_beside, require_alone
 from .cli_frame import Group, Opener, json_option, maybe_named, named, print_end, scoped
 from .cli_jobs import wait_for
+from .cli_selection import selecting
 from .cli_words import field_lines, plan_lines
 from .office import Office
 
@@ -30,20 +31,6 @@ def add_to(cli: Group) -> None:
         cli.add_command(command)
 
 
-def _selecting(command: _Command) -> _Command:
-    """Gives a command `editions`, `projects`, `people` and `only_intact`."""
-    for option in (
-        click.option("--only-intact", is_flag=True, help="Leave out what is damaged in the snapshot."),
-        click.option("--people", is_flag=True, help="People and their roles too (site only, root only)."),
-        click.option(
-            "--only-project", "projects", multiple=True, metavar="ID", help="Only this project of a site snapshot."
-        ),
-        click.option("--edition", "editions", multiple=True, metavar="ID", help="Only this edition; may be repeated."),
-    ):
-        command = option(command)
-    return command
-
-
 def _confirming(command: _Command) -> _Command:
     """Gives a command `confirm`."""
     words = "What a refused call named: what its safety snapshot cannot keep does not matter."
@@ -51,33 +38,10 @@ def _confirming(command: _Command) -> _Command:
     return option(command)
 
 
-def _selection(scope: Scope, projects: Sequence[str], editions: Sequence[str], people: bool) -> Selection:
-    """What the options select; what makes no sense together is said of the options."""
-    try:
-        selection = Selection(tuple(projects), tuple(editions))
-    except ValueError as error:
-        raise _wrong(
-            "found what cannot be an id.", "--edition or --only-project", "Give ids as the pages show."
-        ) from error
-    if scope.project_id is not None and set(selection.projects) - {scope.project_id}:
-        raise _wrong("names another project than --project.", "--only-project", "Leave --only-project out.")
-    if scope.is_site and editions and len(selection.projects) != 1:
-        raise _wrong("needs its project.", "--edition", "Name exactly one with --only-project, or use --project.")
-    if people and (scope.project_id is not None or not selection.is_empty):
-        raise _wrong(
-            "means the people of the whole site.", "--people", "Leave it out, or use --site without a selection."
-        )
-    return selection
-
-
-def _wrong(what: str, option: str, hint: str) -> InvalidError:
-    return InvalidError(what, subject=option, hint=f"{hint} Nothing was changed.")
-
-
 @click.command("preview")
 @scoped
 @named
-@_selecting
+@selecting
 @click.option("--all", "whole", is_flag=True, help=f"Name every item, not the first {_ITEMS} only.")
 @click.option(
     "--fields", is_flag=True, help="Of what is replaced, name the fields that differ, with old and new value."
@@ -88,8 +52,7 @@ def preview(
     opener: Opener,
     scope: Scope,
     name: str,
-    projects: Sequence[str],
-    editions: Sequence[str],
+    selection: Selection,
     people: bool,
     only_intact: bool,
     whole: bool,
@@ -97,7 +60,6 @@ def preview(
     as_json: bool,
 ) -> int:
     """Show what a restore would do; nothing is changed."""
-    selection = _selection(scope, projects, editions, people)
     with opener() as office:
         actor = office.login.shell_actor()
         order = office.desk.preview(actor, scope, name, selection, people or None, only_intact=only_intact)
@@ -112,7 +74,7 @@ def preview(
 @click.command("restore")
 @scoped
 @named
-@_selecting
+@selecting
 @click.option("--plan", "digest", default="", metavar="DIGEST", help="Only if the plan is still the one of a preview.")
 @click.option("--newer", is_flag=True, help="With --plan: what changes until it begins is agreed to as well.")
 @_confirming
@@ -124,8 +86,7 @@ def restore(
     opener: Opener,
     scope: Scope,
     name: str,
-    projects: Sequence[str],
-    editions: Sequence[str],
+    selection: Selection,
     people: bool,
     only_intact: bool,
     digest: str,
@@ -143,7 +104,6 @@ def restore(
     """
     if beside:
         require_alone(beside, people, digest)
-        selection = _selection(scope, projects, editions, people)
         return copy_beside(opener, scope, name, selection, beside, as_json=as_json)
     if not yes and (as_json or not sys.stdin.isatty()):
         raise InvalidError(
@@ -151,7 +111,6 @@ def restore(
             subject="keyframe restore",
             hint="Look with keyframe preview, then add --yes; nothing was changed.",
         )
-    selection = _selection(scope, projects, editions, people)
     with opener() as office:
         actor = office.login.shell_actor()
         if not yes:

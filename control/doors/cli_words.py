@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from ..model import Change, Plan, PlanItem, Reason, Scope, Snapshot, Undos
+from ..model import Change, Plan, PlanItem, Reason, Scope, Selection, Snapshot, Undos
 
 if TYPE_CHECKING:  # loading it takes time that `keyframe up` does not have
     from ..messages import Messages
@@ -93,9 +94,22 @@ def _verified(messages: Messages, snapshot: Snapshot, now: datetime) -> Iterator
         yield from (("found", messages.problem(problem)) for problem in words.problems)
 
 
+def options_of(selection: Selection) -> str:
+    """The options for a selection, as a shell takes them; what pages show beside a plan."""
+    given = [("--only-project", one) for one in selection.projects]
+    given += [("--edition", one) for one in selection.editions]
+    given += [("--path", one) for one in selection.paths]
+    given += [("--collection", one) for one in selection.collections]
+    given += [("--record", f"{name}/{ident}") for name, ident in selection.records]
+    words = [f"{option} {shlex.quote(one)}" for option, one in given]
+    return " ".join(words + ([f"--{selection.only}-only"] if selection.only else []))
+
+
 def plan_lines(messages: Messages, plan: Plan) -> Iterator[str]:
     """What a plan amounts to, and of which snapshot it is."""
     yield f"snapshot {plan.snapshot}"
+    if not plan.selection.is_empty:
+        yield f"  only {messages.chosen(plan.selection, plan.target.is_site)}"
     words = messages.plan_verdict(plan)
     yield f"{words.title} {words.text}".strip()
     for change, counts in (

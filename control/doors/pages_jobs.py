@@ -24,9 +24,10 @@ from ..model import (
     PlanItem,
     RestoreMark,
     ScopeView,
-    Selection,
 )
+from .cli_words import options_of
 from .pages_frame import NAME, Frame, may_undo
+from .pages_selection import selection_of_form
 from .patience import waiting
 
 PREVIEW_WAIT = 8.0  # seconds; longer ones get the page of the job
@@ -66,7 +67,7 @@ class JobPages:
         scope, name = self.frame.scope(project_id), self.frame.snapshot_name(name)
         actor = self.frame.actor()
         only_intact = request.form.get("only_intact") == "yes"
-        job = self.desk.preview(actor, scope, name, _selection(), _people(), only_intact=only_intact)
+        job = self.desk.preview(actor, scope, name, selection_of_form(request.form), _people(), only_intact=only_intact)
         job = self._wait(actor, job, PREVIEW_WAIT)
         done = job.outcome is not None and job.outcome.status is OutcomeStatus.DONE
         if done and job.outcome is not None and job.outcome.report:
@@ -98,7 +99,9 @@ class JobPages:
         """Restore a project as a new one."""
         scope, name = self.frame.scope(project_id), self.frame.snapshot_name(name)
         new_id = request.form.get("new_id", "").strip()
-        return self._to_job(self.desk.duplicate(self.frame.actor(), scope, name, _selection(), new_id))
+        return self._to_job(
+            self.desk.duplicate(self.frame.actor(), scope, name, selection_of_form(request.form), new_id)
+        )
 
     def undo(self, name: str, project_id: str | None = None) -> AnyResponse:
         scope, name = self.frame.scope(project_id), self.frame.snapshot_name(name)
@@ -143,6 +146,9 @@ class JobPages:
             parts_of=[(one, titles.get(one, ""), number) for one, number in sorted(changes.items())]
             if choosable
             else (),
+            options=options_of(plan.selection),
+            named=self.frame.office.settings.scopes.project.editions,
+            chosen_records=[f"{name}/{ident}" for name, ident in plan.selection.records],
             may_people=job is None and plan.selection.is_empty and self.desk.may(actor, Action.PEOPLE, plan.target),
         )
 
@@ -257,18 +263,6 @@ class JobPages:
 
     def _to_job(self, job: Job) -> AnyResponse:
         return self.frame.go(url_for(f"{NAME}.job", job_id=job.id))
-
-
-def _selection() -> Selection:
-    """What of the snapshot the form chose: `projects` and `editions`, ids by checkbox or in a line of text."""
-
-    def chosen(field: str) -> tuple[str, ...]:
-        return tuple(" ".join(request.form.getlist(field)).replace(",", " ").split())
-
-    try:
-        return Selection(chosen("projects"), chosen("editions"))
-    except ValueError as error:
-        raise InvalidError("What was chosen is not the id of a project or edition.", hint="Choose again.") from error
 
 
 def _confirmed() -> str:

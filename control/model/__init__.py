@@ -21,7 +21,16 @@ from .jobs import (
     found_unchanged,
 )
 from .plans import ABSENT, Change, Counts, Field, Fields, Plan, PlanItem
-from .scopes import EVERYTHING, Action, Actor, Permit, Person, Scope, ScopeView, Selection, is_id
+from .scopes import Action, Actor, Permit, Person, Scope, ScopeView, is_id
+from .selections import (
+    EVERYTHING,
+    Selection,
+    canonical_json,
+    path_of_base64,
+    require_collection,
+    require_path,
+    tidy_path,
+)
 from .snapshots import (
     BUCKETS,
     FORMAT,
@@ -91,12 +100,17 @@ __all__ = [
     "Undos",
     "Verdict",
     "Weight",
+    "canonical_json",
     "decisive",
     "found_unchanged",
     "is_capped",
     "is_id",
     "is_snapshot_name",
+    "path_of_base64",
+    "require_collection",
+    "require_path",
     "stem_of",
+    "tidy_path",
     "utc_moment",
     "utc_text",
 ]

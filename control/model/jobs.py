@@ -9,7 +9,8 @@ from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 from ..errors import Problem
-from .scopes import EVERYTHING, Action, Actor, Scope, Selection
+from .scopes import Action, Actor, Scope
+from .selections import EVERYTHING, Selection
 from .snapshots import SHRUNK
 from .times import utc_text
 

@@ -8,7 +8,8 @@ from enum import Enum, StrEnum
 from typing import Any
 
 from ..errors import Problem, shown
-from .scopes import Scope, Selection
+from .scopes import Scope
+from .selections import Selection
 
 
 class Change(StrEnum):

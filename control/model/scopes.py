@@ -1,4 +1,4 @@
-"""Who asks for what, of which part of the site: Action, Scope, Person, Actor, Permit, Selection.
+"""Who asks for what, of which part of the site: Action, Scope, Person, Actor, Permit.
 
 Rule: `Scope` is the only source of folders and lock names; no id from a URL is ever joined to a path elsewhere.
 
@@ -9,12 +9,10 @@ Rule: `Scope` is the only source of folders and lock names; no id from a URL is 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
 
@@ -132,35 +130,3 @@ class ScopeView:
     title: str
     acts: frozenset[Action]
     exists: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """What of a snapshot is meant; empty means all of it.
-
-    `projects` picks projects out of a site snapshot, `editions` picks editions of one project.
-    """
-
-    projects: tuple[str, ...] = ()
-    editions: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for kind in (self.projects, self.editions):
-            if not all(is_id(one) for one in kind):
-                raise ValueError("not an id of a project or edition")
-        object.__setattr__(self, "projects", tuple(sorted(set(self.projects))))
-        object.__setattr__(self, "editions", tuple(sorted(set(self.editions))))
-
-    @property
-    def is_empty(self) -> bool:
-        return not (self.projects or self.editions)
-
-    def as_dict(self) -> dict[str, list[str]]:
-        return {"projects": list(self.projects), "editions": list(self.editions)}
-
-    @classmethod
-    def from_dict(cls, doc: Mapping[str, Any]) -> Selection:
-        return cls(tuple(doc.get("projects", ())), tuple(doc.get("editions", ())))
-
-
-EVERYTHING = Selection()

@@ -12,7 +12,8 @@ from typing import Any
 
 from ..errors import Problem
 from .excluded import Excluded
-from .scopes import Scope, Selection
+from .scopes import Scope
+from .selections import Selection
 from .stems import LONGEST_STEM, stem_of
 from .times import utc_text
 from .verdicts import Verdict

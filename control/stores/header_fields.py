@@ -145,7 +145,15 @@ _LABELS = {
             "job": is_text,
             "snapshot": is_text,
             "snapshot_scope": is_text,
-            "selection": {"projects": [is_text], "editions": [is_text]},
+            "selection": {
+                "projects": [is_text],
+                "editions": [is_text],
+                "paths": Maybe([is_text]),  # these are missing in older ones
+                "paths_b64": Maybe([is_text]),
+                "collections": Maybe([is_text]),
+                "records": Maybe([{"collection": is_text, "id": is_text}]),
+                "only": Maybe(is_text),
+            },
             "people": _flag,
             "digest": is_text,
             "at": _time,

@@ -217,15 +217,29 @@ class Mongo:
             raise NotFoundError("There is no such project.", subject="project", hint="Look at the list.")
         return value
 
-    def where(self, owners: Sequence[Scope], collection: str) -> dict[str, Any]:
-        """The filter for the records of these projects in a collection; no owners: the whole site."""
-        if not owners:
-            return {}
-        return {self._project.collections[collection].field: {"$in": [self.id_of(scope) for scope in owners]}}
+    def where(self, owners: Sequence[Scope], collection: str, ids: Iterable[bytes] | None = None) -> dict[str, Any]:
+        """The filter for the records of these projects in a collection; no owners: the whole site.
+
+        Parameters
+        ----------
+        ids: only these (as `id_bytes`), and those that MongoDB takes for the same; None: all.
+        """
+        found: dict[str, Any] = {}
+        if owners:
+            found = {self._project.collections[collection].field: {"$in": [self.id_of(scope) for scope in owners]}}
+        return found if ids is None else {"$and": [is_in(ids), found]}
 
     def is_of_projects(self, collection: str) -> bool:
         """Whether the documents of a collection belong to projects."""
         return collection in self._project.collections
+
+    def is_of_people(self, collection: str) -> bool:
+        """Whether a collection holds people or their roles."""
+        return collection in self._site.people
+
+    def is_left_alone(self, collection: str) -> bool:
+        """Whether the settings say of a collection that it is nobody's content."""
+        return collection in self._site.leave
 
     def project_of(self, collection: str, raw: bytes) -> str | None:
         """The id, as text, of the project that a document belongs to; None where it belongs to none."""
