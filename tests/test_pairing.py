@@ -19,6 +19,7 @@ from keyframe.errors import DamagedError
 from keyframe.model import EVERYTHING, OutcomeStatus, Plan, Selection, Snapshot
 from keyframe.stores.blocks import blocks_of
 from keyframe.stores.raw import id_bytes
+from pymongo.errors import OperationFailure
 from test_format import rewrite_manifest
 from test_records import alter, fill
 from whole import documents, put
@@ -99,6 +100,26 @@ def test_a_collection_in_a_collation_of_its_own_is_paired_by_exact_ids(world: Wo
     assert plan.creates.records > 8 <= plan.deletes.records
     assert world.restore(snapshot, SITE, plan=plan.digest).status is DONE
     assert documents(world.db, "collated") == before
+
+
+def test_a_collated_collection_is_sorted_on_the_disk_where_the_servers_memory_is_used_up(world: World) -> None:
+    world.db.create_collection("collated", collation={"locale": "en", "strength": 2})
+    put(world.db, "collated", *(bson.encode({"_id": f"{'aBc'[one % 3]}{one:05}", "text": "x" * 1000, "n": one})
+                                for one in range(4000)))  # fmt: skip
+    before = documents(world.db, "collated")
+    limit = "internalQueryMaxBlockingSortMemoryUsageBytes"
+    usual = world.client.admin.command("setParameter", 1, **{limit: 1_000_000})["was"]
+    try:
+        snapshot = world.make(SITE)
+        world.db.collated.delete_many({"n": {"$mod": [100, 7]}})
+        plan = world.preview(snapshot, SITE)
+        with pytest.raises(OperationFailure, match="Sort exceeded memory limit"):
+            list(world.db.collated.find(collation={"locale": "simple"}, allow_disk_use=False).sort("_id", 1))
+    finally:
+        world.client.admin.command("setParameter", 1, **{limit: usual})
+
+    require_exact(plan, before, documents(world.db, "collated"))
+    assert plan.creates.records == 40
 
 
 def sorted_anew(folder: Path, name: str) -> None:

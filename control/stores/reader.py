@@ -2,8 +2,9 @@
 
 Rules:
 
-- `_id` order, simple collation: two readings can be merged as streams. Capped collections are read in their own order,
-  as they are now: the server has no snapshots of them.
+- `_id` order, simple collation: two readings can be merged as streams. Where a collection's own collation is another
+  one its index has another order, and the server sorts, on its disk where its memory for that is used up.
+- Capped collections are read in their own order, as they are now: the server has no snapshots of them.
 - What the server keeps for a reading (its cursor) goes when the reading ends, however it ends.
 
 >>> for block in reader.blocks("edition", {}): ...        # doctest: +SKIP
