@@ -183,6 +183,9 @@ def test_what_a_partial_snapshot_lacks_is_named(world: World, into: Path) -> Non
     assert outcome.status is PARTIAL
     assert [(one.code, one.subject) for one in outcome.problems] == [("left", "pipe")]
     assert "is not in the copy" in outcome.problems[0].what
+    assert [(one.code, one.hint) for one in outcome.warnings] == [
+        ("partial", "What it does not know is not in the copy.")
+    ]
     assert (into / "about.txt").exists()
 
 

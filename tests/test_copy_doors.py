@@ -190,7 +190,7 @@ def test_the_page_of_a_snapshot_copies_it_into_a_folder(pages: PagesSite) -> Non
     made = pages.make(Scope.project(project))
     page = admin.page(f"/snapshots/project/{project}/{made}")
 
-    answer = admin.press(page, "Copy", into="by page")
+    answer = admin.press(page, "Make the copy", into="by page")
 
     job = pages.ended(
         pages.office.desk.job(pages.office.login.shell_actor(), answer.headers["Location"].split("/")[-1])

@@ -457,6 +457,19 @@ def test_nobody_writes_while_a_killed_one_is_not_ended(world: World, crasher: Cr
     assert world.office.intents.open() == ()
 
 
+def test_while_somebody_writes_nothing_is_added(mongo_uri: str, tmp_path: Path) -> None:
+    with new_world(mongo_uri, tmp_path, gate={"close_within": 0.1}) as world:
+        snapshot = world.make(PROJECT)
+        before = world.state()
+
+        with world.office.gate.shared(1):
+            outcome = duplicate(world, snapshot)
+
+        assert (outcome.status, outcome.problems[0].code) == (FAILED, "unavailable")
+        assert world.state() == before
+        is_clean(world)
+
+
 def test_two_that_want_the_same_id_do_not_mix(world: World) -> None:
     snapshot, wanted = world.make(PROJECT), str(ObjectId())
     other = world.make(OTHER)

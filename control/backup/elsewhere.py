@@ -47,7 +47,11 @@ log = structlog.get_logger(__name__)
 
 _STEPS = 4
 _FILES = ("file", "link", "directory")
-_TOLD = ("partial", "shrunk", "excluded", "expires")  # warnings of a plan that are worth a word about a copy, too
+_OF_THE_LIVE = ("left", "conflict", "uncoupled", "people")  # warnings of a plan that are none about a copy
+_HINTS = {
+    "partial": "What it does not know is not in the copy.",
+    "shrunk": "What had gone by then is not in the copy.",
+}
 
 
 class Elsewhere:
@@ -104,7 +108,7 @@ class Elsewhere:
             warnings = self._check(there, target, begun, records.late)
             records.let_expire()
         left = tuple(_as_copy(one) for one in plan.warnings if one.code == "left")
-        told = tuple(one for one in plan.warnings if one.code in _TOLD)
+        told = tuple(_as_copy(one) for one in plan.warnings if one.code not in _OF_THE_LIVE)
         report = {**plan.as_dict(), "into": order.into or None, "database": order.database or None}
         status = OutcomeStatus.PARTIAL if left else OutcomeStatus.DONE
         return Outcome(status, order.snapshot, None, left, report, told + warnings)
@@ -263,4 +267,5 @@ class Elsewhere:
 
 def _as_copy(problem: Problem) -> Problem:
     """What a restore leaves as it is is missing in a copy."""
-    return replace(problem, what=problem.what.replace("is left as it is", "is not in the copy"))
+    what = problem.what.replace("is left as it is", "is not in the copy")
+    return replace(problem, what=what, hint=_HINTS.get(problem.code, problem.hint))

@@ -78,15 +78,15 @@ class RecordCopying:
     def _structured(self) -> Iterator[PlanItem]:
         """What has to be made before and after the records. The plan of a part says nothing of it."""
         if self._is_whole_site:
-            yield from (item for kind in ("collection", "index") for item in self._items(kind))
+            yield from self._items("collection", "index")
             return
         entries = self._stored.entries()
         for name in sorted({str(item.detail["collection"]) for item in self._items("record")}):
             yield from structure_items(name, entries[name], None)
 
-    def _items(self, kind: str) -> Iterator[PlanItem]:
+    def _items(self, *kinds: str) -> Iterator[PlanItem]:
         items = self._stores.plans.items(self._plan.digest)
-        return (item for item in items if item.kind == kind and item.change is Change.CREATE)
+        return (item for item in items if item.kind in kinds and item.change is Change.CREATE)
 
     def _raws(self, name: str, items: Iterable[PlanItem]) -> Iterator[bytes]:
         """The records of these items, which come in the order in which they are stored."""
