@@ -157,13 +157,14 @@ def test_acts_can_be_switched_off_for_a_run_mode(tmp_path: Path) -> None:
 
 def test_relative_folders_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "etc").mkdir()
-    path = written(tmp_path / "etc", "working_dir: live\n")
+    path = written(tmp_path / "etc", "working_dir: live\nrestore: {beside: old}\n")
     monkeypatch.setenv("KEYFRAME_CONFIG", str(path))
 
     settings = load()
 
     assert settings.working == tmp_path / "etc" / "live"
     assert settings.data == tmp_path / "etc" / "var" / "data"
+    assert settings.restore.beside == tmp_path / "etc" / "old"
 
 
 def test_all_mistakes_are_told_at_once_with_key_found_and_expected(
@@ -245,6 +246,8 @@ def test_broken_yaml_is_told_in_one_sentence_with_its_place(tmp_path: Path) -> N
         ("working_dir: live\ndata_dir: live\n", "data_dir"),
         ("working_dir: data/live\ndata_dir: data\n", "working_dir"),
         ("mongo: {database: one, control_database: one}\n", "mongo.control_database"),
+        ("data_dir: data\nrestore: {beside: data/old}\n", "restore.beside"),
+        ("working_dir: live\nrestore: {beside: live}\n", "restore.beside"),
         ("scopes: {project: {collections: {edition: {field: projectId}}}}\n", "scopes.project.collections"),
     ],
 )
