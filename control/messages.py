@@ -27,6 +27,7 @@ from .model import (
     JobState,
     OutcomeStatus,
     Plan,
+    PlanChanges,
     PlanItem,
     Reason,
     RestoreMark,
@@ -38,6 +39,7 @@ from .model import (
     found_unchanged,
 )
 from .phrases import Words, listed, moment_of
+from .plan_words import PlanWords
 from .verdict_words import VerdictWords
 
 _FRESH = timedelta(days=7)  # a last snapshot older than this is no good news
@@ -45,7 +47,7 @@ _LEFT = ("conflict", "left")  # what a restore leaves as it is, though the snaps
 NOTHING = "Nothing was changed."
 
 
-class Messages(VerdictWords):
+class Messages(VerdictWords, PlanWords):
     """Sentences about snapshots, plans and jobs, in English."""
 
     # Snapshots
@@ -314,7 +316,11 @@ class Messages(VerdictWords):
         if _untouched(job) and "othing was" not in text:
             text += f" {NOTHING}"
         calm = outcome.status in (OutcomeStatus.REFUSED, OutcomeStatus.CANCELLED) or first.code in ("stale", "busy")
-        return Words(f"Not done: {self.reason(first.code)}", text, "warn" if calm else "bad", outcome.problems[1:])
+        changed = (
+            self.changed(PlanChanges.from_dict(outcome.report)) if first.code == "stale" and outcome.report else ()
+        )
+        problems = (*outcome.problems[1:], *changed)
+        return Words(f"Not done: {self.reason(first.code)}", text, "warn" if calm else "bad", problems)
 
 
 def _sum(one: Counts, other: Counts) -> Counts:

@@ -11,17 +11,15 @@ Rules:
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from .errors import Problem
-from .model import ABSENT, Change, Counts, Excluded, PlanItem, Progress, Selection, is_snapshot_name
+from .model import Change, Counts, Excluded, PlanItem, Progress, Selection, is_snapshot_name
 
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _MONTHS = (
@@ -32,7 +30,6 @@ _MONTHS = (
 _DRIVER = re.compile(r"\A(MongoDB does not answer) \(.*\)\.\Z", re.DOTALL)
 _ARTICLES = ("a ", "an ", "the ")
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
-_NUMBERS = ("$numberInt", "$numberLong", "$numberDouble", "$numberDecimal")
 _NOUNS = {"directory": "folder", "options": "setting"}
 _REASONS = {
     "internal": "something unforeseen happened",
@@ -104,26 +101,6 @@ class Phrases:
         """A name as it can be shown: undecodable bytes and control characters become the replacement character."""
         text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         return "".join(one if one.isprintable() else "\ufffd" for one in text)
-
-    def value(self, value: Any) -> str:
-        """The value of a field, given as canonical extended JSON: `7`, `2026-11-21 13:02:07 UTC`, `A title`."""
-        if value is ABSENT:
-            return "(not there)"
-        if isinstance(value, str):
-            return self.plain(value) or "(empty)"
-        if isinstance(value, dict) and len(value) == 1:
-            ((kind, inside),) = value.items()
-            if kind in _NUMBERS or kind == "$oid":
-                return self.plain(str(inside))
-            if kind == "$date" and isinstance(inside, dict):
-                return self._date(next(iter(inside.values()), ""))
-        return self.plain(json.dumps(value, ensure_ascii=False))
-
-    def _date(self, milliseconds: Any) -> str:
-        try:
-            return self.exact(datetime.fromtimestamp(int(milliseconds) / 1000, UTC))
-        except (ValueError, OverflowError, OSError):  # a date that no calendar of Python has
-            return f"{milliseconds} ms"
 
     def clock(self, moment: datetime) -> str:
         """`14:02`."""

@@ -198,6 +198,7 @@ def test_a_plan_that_was_overtaken_is_409_with_the_new_plan(site: ApiSite, proje
     assert (answer.status_code, problem["code"]) == (409, "stale")
     assert answer.mimetype == "application/problem+json"
     assert problem["plan"]["digest"] != plan["digest"]
+    assert problem["changed"] == [{"kind": "file", "name": "later.txt", "title": "", "was": None, "is": "delete"}]
     assert problem["job"]["outcome"]["report"] == problem["plan"]
     assert path.read_text() == "seen in the preview"
 

@@ -291,6 +291,9 @@ def test_a_plan_that_was_overtaken_is_exit_5_with_the_new_one(site: Site) -> Non
 
     assert ended["code"] == "stale"
     assert ended["plan"]["digest"] != digest
+    assert "touched.txt" in [one["name"] for one in ended["changed"]]
+    said = site.kf("restore", *scope, name, "--yes", "--plan", digest)
+    assert "touched.txt" in said.stderr
     assert (site.folder / "touched.txt").read_text() == changed
 
 

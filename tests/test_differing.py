@@ -8,6 +8,8 @@ import shutil
 from typing import Any
 
 import pytest
+from keyframe.backup import differing
+from keyframe.errors import UnavailableError
 from keyframe.model import ABSENT, Actor, OutcomeStatus, Plan, PlanItem
 from keyframe.stores import lookups, plan_bytes
 from world import EDITION, PROJECT, SITE, World
@@ -139,9 +141,6 @@ def test_an_order_of_fields_that_changed_is_said(world: World) -> None:
 
 
 def test_without_a_database_a_plan_is_shown_all_the_same(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from keyframe.backup import differing
-    from keyframe.errors import UnavailableError
-
     monkeypatch.setattr(plan_bytes, "MOST", 0)
     snapshot = world.make()
     world.db.edition.update_one({"_id": EDITION[0]}, {"$set": {"title": "spoilt"}})
@@ -230,3 +229,18 @@ def test_the_records_are_looked_up_once_for_preview_and_restore(world: World, mo
 
     assert world.restore(snapshot, plan=plan.digest).status is DONE
     assert asked == ["edition"]
+
+
+def test_a_page_with_very_much_on_it_names_fields_as_long_as_that_is_bearable(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(differing, "_PAGE", 500)
+    snapshot = world.make()
+    world.db.edition.update_one({"_id": EDITION[0]}, {"$set": {"title": "spoilt"}})
+    world.db.edition.update_one({"_id": EDITION[1]}, {"$set": {"text": "x" * 1000}})
+    world.write(f"edition/{EDITION[1]}/model.glb", "spoilt")
+
+    told = items(world, world.preview(snapshot))
+
+    assert fields(told[of_edition(0)]) == {"title": ("spoilt", "Edition 0")}
+    assert "ask for fewer items" in why(told[of_edition(1)])

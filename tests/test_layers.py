@@ -22,7 +22,7 @@ FLOORS: list[list[set[str]]] = [
     [{"doors"}],
     [{"desk", "copy_desk", "restore_desk", "backroom"}, {"work"}],
     [{"catalogue"}, {"reception"}],
-    [{"auth"}, {"backup"}, {"jobs", "claims"}, {"messages", "phrases", "verdict_words", "copy_words"}],
+    [{"auth"}, {"backup"}, {"jobs", "claims"}, {"messages", "phrases", "plan_words", "verdict_words", "copy_words"}],
     [{"stores"}],
     [{"plan", "slices"}, {"fields"}, {"retention"}, {"settings", "config"}],
     [{"patterns"}],

@@ -286,6 +286,7 @@ def test_a_plan_that_was_overtaken_changes_nothing_and_offers_the_new_one(site: 
 
     assert "Not done: something changed since you looked" in text_of(page)
     assert "othing was changed" in text_of(page)
+    assert "newer.txt would be removed now." in text_of(page)
     assert site.files(project) == live
     link = re.search(r'href="([^"]+)">Look at the new plan', page)
     assert link is not None
@@ -321,6 +322,29 @@ def test_a_plan_shows_below_an_item_the_fields_that_differ(site: PagesSite) -> N
     )
     assert f"Field Before Since then title <b>new</b> {record['title']}" in text_of(afterwards)
     assert "<b>new</b>" not in plan and "argon2" not in plan
+
+
+def test_a_plan_with_conflicts_has_a_button_for_admins_only(site: PagesSite) -> None:
+    project = site.project()
+    editions = site.database["edition"]
+    mine = next(one for one in editions.find() if str(one["projectId"]) == project)
+    other = next(one for one in editions.find() if str(one["projectId"]) != project)
+    editions.create_index("doi", unique=True, sparse=True)
+    editions.update_one({"_id": mine["_id"]}, {"$set": {"doi": "10/1"}})
+    site.make(Scope.project(project))
+    editions.update_one({"_id": mine["_id"]}, {"$unset": {"doi": ""}})
+    editions.update_one({"_id": other["_id"]}, {"$set": {"doi": "10/1"}})
+    change(site, project)
+
+    plans = []
+    for user in ("organiser", "admin"):
+        person = site.person(user)
+        plans.append(person.follow(person.press(person.page(f"/snapshots/project/{project}"), "Restore…")))
+
+    assert all("has its unique value (doi: 10/1)" in text_of(plan) for plan in plans)
+    assert ["Bring back 1 file" in text_of(plan) for plan in plans] == [False, True]
+    assert ["only an admin may bring back the rest" in text_of(plan) for plan in plans] == [True, False]
+    editions.drop_index("doi_1")
 
 
 def test_one_edition_is_chosen_among_those_that_differ(site: PagesSite) -> None:

@@ -115,6 +115,8 @@ def test_what_changes_until_then_may_be_agreed_to(world: World) -> None:
     assert outcome.status is OutcomeStatus.DONE
     assert world.state() == wanted
     assert outcome.safety is not None
+    assert outcome.report is not None
+    assert [one["name"] for one in outcome.report["changed"]] == ["newer.txt"]  # what came in between is named
     world.done(world.office.desk.undo(world.ask, PROJECT, outcome.safety))
     assert world.state() == newer  # it is in the safety snapshot
 

@@ -10,8 +10,9 @@ import pytest
 from bson import Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from keyframe.stores import unique
 from keyframe.stores.mongo import Mongo
-from keyframe.stores.raw import id_bytes
+from keyframe.stores.raw import id_bytes, id_text
 from keyframe.stores.unique import UniqueIndex, holders, scratch, unique_indexes
 from pymongo.errors import DuplicateKeyError, OperationFailure
 from world import SITE, World
@@ -85,6 +86,24 @@ def test_what_the_server_would_refuse_is_found_and_nothing_else(world: World, ke
             assert bool(judged) == refused
 
         together()
+
+
+@pytest.mark.parametrize("most", [0, 4, 10**6])
+def test_many_records_are_asked_for_together_and_none_is_missed(
+    world: World, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(unique, "_MOST_COMBINATIONS", most)
+    mongo, index = mongo_of(world), index_of(world, [("a", 1), ("b", 1)], {})
+    there = [{"_id": f"{a} {b}", "a": a, "b": b} for a in (1, 2, "x") for b in (1, None, "y", [5, 6])]
+    world.db.things.insert_many(there)
+    wanted = [{"a": a, "b": b} for a in (1.0, "x", 3) for b in (1, "y", 6, [7, 5], {"c": 1})] + [{"a": 2}, {"b": 1}]
+
+    found = holders(mongo, "things", index, [bson.encode({"_id": n, **one}) for n, one in enumerate(wanted)])
+
+    held = {f"{a} {b}" for a in (1, "x") for b in (1, "y", [5, 6])} | {"2 None"}
+    assert {id_text(one) for one in found} >= held
+    if most == 0:  # each by itself: nothing else is found
+        assert {id_text(one) for one in found} == held
 
 
 def test_ids_that_a_collation_makes_equal_are_found(world: World) -> None:

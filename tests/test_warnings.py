@@ -340,3 +340,16 @@ def test_many_records_are_looked_at_in_stretches_and_of_deleted_ones_the_first(
     assert len(replaced) == 40
     assert all(one.fields is not None and one.fields.number == 3 for one in replaced)
     assert world.restore(snapshot, selection=Selection(), plan=plan.digest).status is OutcomeStatus.DONE
+
+
+def test_records_whose_ids_are_large_are_looked_at_few_at_a_time(world: World) -> None:
+    """More of them than one command can name."""
+    snapshot = world.make()
+    world.db.edition.insert_many(
+        [{"_id": f"{n}".ljust(400_000, "x"), "projectId": ONE, "title": f"t{n}", "modifiedBy": "anna",
+          "dateModified": LATER} for n in range(60)]
+    )  # fmt: skip
+
+    plan = world.preview(snapshot)
+
+    assert the_one(plan, "edited").what == "60 records were changed since the snapshot was made, by Anna (60)."

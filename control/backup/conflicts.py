@@ -111,7 +111,8 @@ class Conflicts:
                 ident = id_of(item)
                 if (collection, ident) not in self.left:
                     hits.pop(ident, None)
-        stay = found(self._stores.mongo, collection, hits) if hits else {}
+        only = sorted(name.decode() for name in index.tops)
+        stay = found(self._stores.mongo, collection, hits, only) if hits else {}
         if not stay:
             return
         numbers = set().union(*(hits[one] for one in stay))
@@ -178,7 +179,7 @@ def taken_since(plan: Plan, report: Mapping[str, Any] | None) -> tuple[Problem, 
 
 def refusal_of(order: Order, plan: Plan) -> Outcome | None:
     """What a restore comes to where a plan has conflicts and he who asks is no admin; None: it may go on."""
-    if not plan.conflicts or plan.is_empty or order.actor.site_role in ("root", "admin"):
+    if not plan.conflicts or plan.is_empty or order.actor.is_admin:
         return None
     number = len(plan.conflicts)
     what = f"{number} records cannot come back" if number > 1 else "One record cannot come back"

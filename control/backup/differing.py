@@ -15,8 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -34,6 +33,8 @@ from .structure import whole_options
 _TOO_LARGE = Fields(why=f"It is too large to show its fields: above {LARGEST // 1_000_000} MB.")
 _GONE = Fields(why="What was there is no longer known.")
 _UNKNOWN = Fields(why="The snapshot's copy cannot be read.")
+_MUCH = Fields(why="There is too much on this page to show its fields: ask for fewer items.")
+_PAGE = 16_000_000  # bytes of records that are compared for one page
 _ORDER = "Only the order of its fields, or what JSON cannot tell."
 _FILES = ("file", "link", "directory")
 
@@ -51,15 +52,20 @@ class Differing:
         ----------
         start: the number of the first of them in the plan.
         """
-        old = self._old(plan, start, items)
+        kept = self._stores.plans.before(plan.digest)
         folders = self._stores.repository.folders(plan.source, plan.snapshot)
+        told: list[PlanItem] = []
+        size = 0
         with Dumped(folders[0] if folders else self._stores.repository.root) as dumped:  # its dumps are gone then
-            return tuple(
-                replace(item, fields=self._fields(item, old.get(start + place), dumped))
-                if item.change is Change.REPLACE
-                else item
-                for place, item in enumerate(items)
-            )
+            for number, item in enumerate(items, start):
+                if item.change is not Change.REPLACE:
+                    told.append(item)
+                    continue
+                is_record = item.kind == "record"
+                old = self._old(item, kept.get(number)) if is_record and size < _PAGE else None
+                size += (len(old or b"") + item.detail["size"]) if is_record else 0
+                told.append(replace(item, fields=self._fields(item, old, dumped) if size < _PAGE else _MUCH))
+        return tuple(told)
 
     def _fields(self, item: PlanItem, old: bytes | None, dumped: Dumped) -> Fields:
         if item.kind in _FILES:
@@ -76,35 +82,23 @@ class Differing:
             new = dumped.raw(item)
         except OSError:
             return _UNKNOWN
-        if hashlib.sha256(new).hexdigest() != item.detail["want"]:
+        if not _is(new, item.detail["want"]):
             return _UNKNOWN
         return _named(fields_of(_json(old), _json(new)))
 
-    def _old(self, plan: Plan, start: int, items: Sequence[PlanItem]) -> dict[int, bytes]:
-        """The records that are replaced, as they were, by the numbers of their items."""
-        kept = self._stores.plans.before(plan.digest)
-        known: dict[int, bytes] = {}
-        missing: defaultdict[str, list[tuple[int, PlanItem]]] = defaultdict(list)
-        for number, item in enumerate(items, start):
-            if item.kind == "record" and item.change is Change.REPLACE:
-                raw = kept.get(number)
-                if raw is not None and hashlib.sha256(raw).hexdigest() == item.detail["have"]:
-                    known[number] = raw
-                else:
-                    missing[item.detail["collection"]].append((number, item))
-        for collection, some in missing.items():
-            known |= dict(self._live(collection, some))
-        return known
-
-    def _live(self, collection: str, some: list[tuple[int, PlanItem]]) -> Iterator[tuple[int, bytes]]:
+    def _old(self, item: PlanItem, kept: bytes | None) -> bytes | None:
+        """A record as it was: what was kept, or the one of now if it is the same."""
+        if _is(kept, item.detail["have"]):
+            return kept
         try:
-            live = found(self._stores.mongo, collection, [id_of(item) for _, item in some])
+            live = found(self._stores.mongo, item.detail["collection"], [id_of(item)]).get(id_of(item))
         except KeyframeError:  # a plan can be looked at without a database
-            return
-        for number, item in some:
-            raw = live.get(id_of(item))
-            if raw is not None and hashlib.sha256(raw).hexdigest() == item.detail["have"]:
-                yield number, raw
+            return None
+        return live if _is(live, item.detail["have"]) else None
+
+
+def _is(raw: bytes | None, digest: str) -> bool:
+    return raw is not None and hashlib.sha256(raw).hexdigest() == digest
 
 
 def _of_structure(item: PlanItem) -> Fields:

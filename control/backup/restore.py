@@ -23,6 +23,7 @@ from ..errors import DamagedError, KeyframeError, StaleError, UnavailableError
 from ..model import Order, Outcome, OutcomeStatus, Plan, Progress, RestoreMark, Snapshot, Status
 from ..stores.disk import LEAST, require_room
 from ..stores.intents import Intent
+from ..stores.plan_changes import changes_of
 from .conflicts import refusal_of
 from .finishing import STEPS, Finishing, nothing_to_do
 from .helpers import Helpers
@@ -96,7 +97,7 @@ class Restore:
             if last:
                 closed.enter_context(self._stores.gate.closed())
             with safeties.made(job, gate_closed=last) as (safety, target, plan), Helpers() as helpers:
-                _require_agreed(order, plan)
+                _require_agreed(self._stores, order, plan)
                 refused = refusal_of(order, plan)
                 if refused is not None:
                     return refused
@@ -137,8 +138,11 @@ class Restore:
     def _concluded(self, outcome: Outcome, order: Order, job: str, target: Target, plan: Plan) -> Outcome:
         """With the gate open again: clear away what was kept, and compare all once more, for the report."""
         forget_kept(self._stores, order.scope, job)
-        if outcome.status is OutcomeStatus.FAILED:  # the safety snapshot is live again
+        if outcome.status in (OutcomeStatus.FAILED, OutcomeStatus.CANCELLED):  # the safety snapshot is live again
             return outcome
+        if order.plan and plan.digest != order.plan and outcome.report is not None:
+            changed = changes_of(self._stores.plans, order.plan, plan.digest)
+            outcome = replace(outcome, report={**outcome.report, **changed.as_dict()})
         return replace(outcome, warnings=Finishing(self._stores, self._watch).compared(order, target, plan))
 
     def _close_gate(self, stack: contextlib.ExitStack) -> bool:
@@ -175,13 +179,14 @@ class Restore:
         return intent
 
 
-def _require_agreed(order: Order, plan: Plan) -> None:
+def _require_agreed(stores: Stores, order: Order, plan: Plan) -> None:
     if order.plan and plan.digest != order.plan and not order.takes_newer:
+        changed = changes_of(stores.plans, order.plan, plan.digest)
         raise StaleError(
             "The plan was overtaken: the live state is no longer what it was when you looked.",
             subject=f"plan {order.plan[:12]}",
             hint="Look at the new plan and decide again; nothing was changed.",
-            report=plan.as_dict(),
+            report={**plan.as_dict(), **changed.as_dict()},
         )
 
 

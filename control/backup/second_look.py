@@ -29,7 +29,7 @@ from .target import PlanDraft, Target
 from .watches import Watch
 
 CODES = ("edited", "expires", "people", "yourself")
-_BATCH = 500
+_BATCH, _BATCH_BYTES = 500, 4_000_000
 _MOST_DELETED = 20_000  # deleted records that are looked at
 
 Numbered = tuple[int, PlanItem]
@@ -96,12 +96,16 @@ class SecondLook:
 def _batches(items: Iterator[PlanItem]) -> Iterator[list[Numbered]]:
     """The records, with their numbers in the plan, in stretches of one collection."""
     batch: list[Numbered] = []
+    size = 0
     for number, item in enumerate(items):
         if item.kind != "record":
             continue
-        if batch and (len(batch) >= _BATCH or batch[0][1].detail["collection"] != item.detail["collection"]):
+        length = len(item.detail["id"]) // 2 + max(item.bytes, item.detail["size"])
+        other = bool(batch) and batch[0][1].detail["collection"] != item.detail["collection"]
+        if batch and (other or len(batch) >= _BATCH or size + length > _BATCH_BYTES):
             yield batch
-            batch = []
+            batch, size = [], 0
         batch.append((number, item))
+        size += length
     if batch:
         yield batch

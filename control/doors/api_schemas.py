@@ -158,6 +158,18 @@ class ProblemSchema(Schema):
     hint = fields.String()
 
 
+class PlanChangeSchema(Schema):
+    """null: that plan does nothing with it. Both the same: by now it would be done to something else."""
+
+    kind = fields.String()
+    name = fields.String()
+    title = fields.String()
+    was = fields.String(allow_none=True, metadata={"enum": ["create", "replace", "delete", None]})
+    is_ = fields.String(
+        allow_none=True, data_key="is", attribute="is", metadata={"enum": ["create", "replace", "delete", None]}
+    )
+
+
 class ProblemDocument(ProblemSchema):
     """RFC 9457."""
 
@@ -166,7 +178,10 @@ class ProblemDocument(ProblemSchema):
     status = fields.Integer()
     detail = fields.String()
     mistakes = fields.List(fields.String(), metadata={"description": "all that is wrong with the request"})
-    plan = fields.Dict(metadata={"description": "with code stale: the new plan"})
+    plan = fields.Dict(metadata={"description": "with code stale: the new plan; with refused: one that has conflicts"})
+    changed = fields.List(
+        fields.Nested(PlanChangeSchema), metadata={"description": "with code stale: the first items that became others"}
+    )
     job = fields.Dict(metadata={"description": "the waited-for job that ended so"})
 
 

@@ -140,6 +140,7 @@ class JobPages:
             view=self.desk.scope(actor, plan.target),
             snapshot=self._snapshot(actor, plan),
             job=job,
+            refused=bool(plan.conflicts) and not actor.is_admin,
             kinds=(Change.CREATE, Change.REPLACE, Change.DELETE),
             titles=titles,
             edition_of=self._edition_of(plan),

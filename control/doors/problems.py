@@ -131,6 +131,9 @@ def _translated(error: HTTPException) -> KeyframeError:
 def problem_document(problem: Problem, **more: Any) -> dict[str, Any]:
     """The members of RFC 9457 and ours; `more` are further members (`mistakes`, `plan`, `job`), left out when empty."""
     status = http_status(problem.code)
+    plan = more.get("plan")
+    if plan and problem.code == "stale":
+        more["changed"] = plan.get("changed")
     words = Phrases(ZoneInfo("UTC"))  # a problem speaks of no time
     if status == 422 and problem.code in _WITH_MISTAKES and not more.get("mistakes"):
         more["mistakes"] = [words.problem(replace(problem, hint=""))]

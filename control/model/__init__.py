@@ -20,7 +20,7 @@ from .jobs import (
     Progress,
     found_unchanged,
 )
-from .plans import ABSENT, Change, Counts, Field, Fields, Plan, PlanItem
+from .plans import ABSENT, Change, Counts, Field, Fields, Plan, PlanChange, PlanChanges, PlanItem
 from .scopes import Action, Actor, Permit, Person, Scope, ScopeView, is_id
 from .selections import (
     EVERYTHING,
@@ -88,6 +88,8 @@ __all__ = [
     "Permit",
     "Person",
     "Plan",
+    "PlanChange",
+    "PlanChanges",
     "PlanItem",
     "Progress",
     "Reason",

@@ -175,3 +175,47 @@ class Plan:
             warnings=tuple(Problem.from_dict(warning) for warning in doc["warnings"]),
             digest=doc["digest"],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class PlanChange:
+    """An item that two plans see otherwise: what the first did with it, and what the second does; None: nothing.
+
+    Where both do the same, it would be done with or to something else by now.
+    """
+
+    kind: str
+    name: str
+    title: str
+    was: Change | None
+    now: Change | None
+
+    def as_dict(self) -> dict[str, str | None]:
+        return {
+            "kind": self.kind,
+            "name": shown(self.name),
+            "title": shown(self.title),
+            "was": self.was.value if self.was else None,
+            "is": self.now.value if self.now else None,
+        }
+
+    @classmethod
+    def from_dict(cls, doc: Mapping[str, Any]) -> PlanChange:
+        was, now = (Change(doc[one]) if doc[one] else None for one in ("was", "is"))
+        return cls(doc["kind"], doc["name"], doc["title"], was, now)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanChanges:
+    """What became different between two plans: the first items by name, and how many there are."""
+
+    named: tuple[PlanChange, ...] = ()
+    number: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"changed": [one.as_dict() for one in self.named], "changed_number": self.number}
+
+    @classmethod
+    def from_dict(cls, doc: Mapping[str, Any]) -> PlanChanges:
+        """Out of a report; one of another kind has none."""
+        return cls(tuple(PlanChange.from_dict(one) for one in doc.get("changed", ())), doc.get("changed_number", 0))

@@ -107,6 +107,11 @@ class Actor:
     site_role: str
     via: str
 
+    @property
+    def is_admin(self) -> bool:
+        """Whether the whole site is his business."""
+        return self.site_role in ("root", "admin")
+
     def as_dict(self) -> dict[str, str]:
         return {"user": self.user, "name": self.name, "site_role": self.site_role, "via": self.via}
 

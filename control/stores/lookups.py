@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from .mongo import Mongo
 from .mongo_errors import translated
 from .raw import id_bytes, is_in
 from .reader import RAW, SIMPLE
+
+_MOST, _MOST_BYTES = 2_000, 4_000_000  # ids that one command names
 
 
 def found(mongo: Mongo, collection: str, ids: Iterable[bytes], only: Sequence[str] = ()) -> dict[bytes, bytes]:
@@ -22,7 +24,24 @@ def found(mongo: Mongo, collection: str, ids: Iterable[bytes], only: Sequence[st
     only: the fields that are wanted; none: all of each record.
     """
     wanted = dict.fromkeys(("_id", *only), 1) if only else None
+    live = mongo.database.get_collection(collection, codec_options=RAW)
+    records: dict[bytes, bytes] = {}
     with translated(f"collection {collection}"):
-        rows = mongo.database.get_collection(collection, codec_options=RAW).find(is_in(ids), wanted, collation=SIMPLE)
-        raws = (bytes(row.raw) for row in rows)
-        return {id_bytes(raw): raw for raw in raws}
+        for batch in _batches(ids):
+            raws = (bytes(row.raw) for row in live.find(is_in(batch), wanted, collation=SIMPLE))
+            records |= {id_bytes(raw): raw for raw in raws}
+    return records
+
+
+def _batches(ids: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """As many as one command can name: an id may be as large as a record."""
+    batch: list[bytes] = []
+    size = 0
+    for one in ids:
+        if batch and (len(batch) >= _MOST or size + len(one) > _MOST_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(one)
+        size += len(one)
+    if batch:
+        yield batch

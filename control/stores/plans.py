@@ -92,6 +92,11 @@ class Plans:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    @property
+    def folder(self) -> Path:
+        """For what else has to lie on this disk for a moment."""
+        return self._folder
+
     def writer(self) -> PlanWriter:
         self._sweep()
         return PlanWriter(self._folder)
@@ -131,8 +136,8 @@ class Plans:
         return itertools.islice(_items_of(self._path(digest), start), limit)
 
     def lines(self, digest: str) -> Iterator[bytes]:
-        """The items as they lie there, to compare them."""
-        with contextlib.suppress(FileNotFoundError), open(self._path(digest), "rb") as file:
+        """The items as they lie there, to compare them; FileNotFoundError where they are gone."""
+        with open(self._path(digest), "rb") as file:
             yield from file
 
     def before(self, digest: str) -> KeptBytes:
