@@ -10,7 +10,7 @@ import pytest
 from keyframe.backup.finishing import Finishing
 from keyframe.backup.staging import Staging, kept_folder
 from keyframe.errors import CancelledError, InvalidError, Problem
-from keyframe.model import Fence, Outcome, OutcomeStatus, Plan
+from keyframe.model import Fence, Outcome, OutcomeStatus, Plan, Scope
 from keyframe.stores.jobs import JobStore
 from keyframe.stores.mongo import Mongo
 from keyframe.stores.mongo_write import MongoWriter, RecordChange
@@ -96,6 +96,26 @@ def test_what_is_no_digest_confirms_nothing(world: World, text: str) -> None:
 
     with pytest.raises(InvalidError):
         world.office.desk.restore(world.ask, PROJECT, snapshot.name, confirm=text)
+
+
+# --- one that serves again
+
+
+@pytest.mark.parametrize("scope", [SITE, PROJECT], ids=["site", "project"])
+def test_what_was_changed_and_changed_back_holds_up_no_restore(world: World, scope: Scope) -> None:
+    snapshot, wanted = world.make(scope), world.state()
+    world.spoil()
+    serving, before = world.make(scope), world.state()
+    for title in ("another", "spoilt"):
+        world.db.edition.update_one({"_id": EDITION[0]}, {"$set": {"title": title}})
+    assert world.state() == before
+
+    outcome = world.restore(snapshot, scope)
+
+    assert (outcome.status, outcome.safety) == (OutcomeStatus.DONE, serving.name)
+    assert world.state() == wanted
+    world.done(world.office.desk.undo(world.ask, scope))
+    assert world.state() == before
 
 
 # --- what is newer than the plan

@@ -21,7 +21,7 @@ from datetime import datetime
 from typing import Any
 
 from ..errors import ChangedError, NoRoomError, NotFoundError, Problem
-from ..model import Progress, Reason, Scope, Snapshot, utc_text
+from ..model import Instant, Progress, Reason, Scope, Snapshot, utc_text
 from ..stores.disk import require_room, translate
 from ..stores.draft import Draft
 from ..stores.mongo import CollectionInfo
@@ -51,10 +51,12 @@ _NOT_CLOSED = Problem(
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The snapshot that holds the state now, and whether it was made for it (else: nothing had changed since it)."""
+    """The snapshot that holds the state now, and whether it was made for it (else: it is older, and the state is the
+    same again); `instant` is when that was seen."""
 
     snapshot: Snapshot
     is_new: bool
+    instant: Instant | None
 
 
 class Make:
@@ -103,21 +105,23 @@ class Make:
             helpers.begin(newest.snapshot.files if newest.snapshot else 0)
             older = OlderCopies(newest.snapshot, damage, shares=not afresh)
             copying = Copying(stores, scope, draft, older, self._watch, helpers, may_be_absent=is_safety)
-            made_at, header = self._write(draft, copying, older, is_safety=is_safety)
+            made_at, instant, header = self._write(draft, copying, older, is_safety=is_safety)
             header |= {"made_at": utc_text(made_at), "made_by": user, "reason": reason.value, "note": note}
             unchanged = newest.same_as(header) if not copying.damaged else None
             if unchanged is not None and (is_safety or not note or not unchanged.note):
                 if note and not is_safety:
                     unchanged = stores.repository.note(scope, unchanged.name, note)
                 copying.unchanged(unchanged.manifest_sha256)
-                return Made(unchanged, is_new=False)
+                return Made(unchanged, is_new=False, instant=instant)
             limits = NOTHING if is_safety else limits_of(stores, header["bytes"], draft.folder)
-            return Made(self._commit(draft, copying, header, made_at, limits), is_new=True)
+            made = self._commit(draft, copying, header, made_at, limits)
+            return Made(made, is_new=True, instant=instant)
 
     def _write(
         self, draft: Draft, copying: Copying, older: OlderCopies, *, is_safety: bool
-    ) -> tuple[datetime, dict[str, Any]]:
-        """Fill the draft, but for what it can share; when that was, and the header without who and why."""
+    ) -> tuple[datetime, Instant, dict[str, Any]]:
+        """Fill the draft, but for what it can share; when that was, by the clock and the server's, and the header
+        without who and why."""
         stores = self._stores
         try:
             self._require_room(draft, copying.look(), older.newest)
@@ -132,7 +136,7 @@ class Make:
             raise translate(error, "the snapshot's draft", "nothing was stored") from error
         before = None if is_safety else last_known(stores.repository, self._scope)
         missing = shrunk(before, content.held, frozenset(copying.unknown))
-        return made_at, judged(content.header(stores, reader, self._closing), missing, self._confirm)
+        return made_at, reader.instant, judged(content.header(stores, reader, self._closing), missing, self._confirm)
 
     def _commit(
         self, draft: Draft, copying: Copying, header: dict[str, Any], made_at: datetime, limits: Limits

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 import msgspec
 import structlog
@@ -46,7 +47,8 @@ class Safety:
 
     @contextlib.contextmanager
     def made(self, job: str, *, gate_closed: bool) -> Iterator[tuple[Snapshot, Target, Plan]]:
-        """The safety snapshot, the target (without what is damaged of it, if that is wanted), and the plan to it.
+        """The safety snapshot, the target (without what is damaged of it, if that is wanted), and the plan to it; its
+        instant is when the live state was seen to be the same.
 
         One that was made for this try and served no restore in the end lies in the trash afterwards.
         """
@@ -63,7 +65,8 @@ class Safety:
                 safety = self._make(job, gate_closed=gate_closed, afresh=True)
                 unused.callback(self._discard, safety)
                 target, plan = self._plan(safety.snapshot)
-            yield safety.snapshot, target, plan
+            # One that serves again may be older: what was changed and changed back since is no change now.
+            yield replace(safety.snapshot, instant=safety.instant), target, plan
 
     def require_whole(self, safety: Snapshot, plan: Plan) -> None:
         """Raise UnsafeError where something was not kept, and nobody has said that it does not matter."""
