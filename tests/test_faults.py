@@ -204,6 +204,20 @@ def test_a_file_that_can_never_be_replaced_turns_the_restore_round(
     require_outcome(world, outcome, good, bad)
 
 
+@pytest.mark.parametrize("error", [*map(disk, CODES), lambda: ValueError("not foreseen")])
+def test_a_restore_is_done_though_it_cannot_be_compared_once_more(
+    world: World, faults: Faults, monkeypatch: pytest.MonkeyPatch, error: Any
+) -> None:
+    snapshot, good, bad = spoilt(world)
+    faults.at(PlanWriter, "save", error, first=2)  # the first is the plan that is carried out
+
+    outcome = world.restore(snapshot)
+    monkeypatch.undo()
+
+    assert (outcome.status, faults.calls) == (DONE, 2)
+    require_outcome(world, outcome, good, bad)
+
+
 def test_a_full_disk_turns_the_restore_round_in_the_end(
     world: World, faults: Faults, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -137,13 +137,18 @@ class Restore:
 
     def _concluded(self, outcome: Outcome, order: Order, job: str, target: Target, plan: Plan) -> Outcome:
         """With the gate open again: clear away what was kept, and compare all once more, for the report."""
-        forget_kept(self._stores, order.scope, job)
-        if outcome.status in (OutcomeStatus.FAILED, OutcomeStatus.CANCELLED):  # the safety snapshot is live again
+        try:
+            forget_kept(self._stores, order.scope, job)
+            if outcome.status in (OutcomeStatus.FAILED, OutcomeStatus.CANCELLED):  # the safety snapshot is live again
+                return outcome
+            if order.plan and plan.digest != order.plan and outcome.report is not None:
+                changed = changes_of(self._stores.plans, order.plan, plan.digest)
+                outcome = replace(outcome, report={**outcome.report, **changed.as_dict()})
+            return replace(outcome, warnings=Finishing(self._stores, self._watch).compared(order, target, plan))
+        except Exception as error:
+            # Whatever it was, the restore is verified and done: it must not be told as failed.
+            log.warning("restore.not-concluded", job=job, scope=order.scope.key, why=str(error), exc_info=True)
             return outcome
-        if order.plan and plan.digest != order.plan and outcome.report is not None:
-            changed = changes_of(self._stores.plans, order.plan, plan.digest)
-            outcome = replace(outcome, report={**outcome.report, **changed.as_dict()})
-        return replace(outcome, warnings=Finishing(self._stores, self._watch).compared(order, target, plan))
 
     def _close_gate(self, stack: contextlib.ExitStack) -> bool:
         """Close the gate until `stack` ends; False where it was not had in time."""
