@@ -139,6 +139,20 @@ def test_a_restore_that_waits_tells_its_job_and_can_be_turned_back(
     assert world.state() == before
 
 
+def test_a_wish_that_was_left_behind_is_not_one_about_the_next_restore(world: World, crasher: Crasher) -> None:
+    """As where the process died that took the intent away, or where somebody wished it a moment too late."""
+    wanted = world.state()
+    (world.settings.data / ".keyframe/intents").mkdir(parents=True)
+    world.office.intents.turn_back(PROJECT)
+
+    _, job = interrupted(world, crasher)
+    world.office.work.recover()
+
+    outcome = world.office.desk.job(world.ask, job.id).outcome
+    assert outcome is not None and outcome.status is OutcomeStatus.DONE
+    assert world.state() == wanted
+
+
 def test_who_may_not_restore_may_not_turn_back(world: World, crasher: Crasher) -> None:
     interrupted(world, crasher)
     anna, bram = (Actor(name, name, "user", "api") for name in ("anna", "bram"))

@@ -93,6 +93,7 @@ class Intents:
         }
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
+            self._forget_wish(intent.scope)  # one that an interrupted end of another restore has left
             write_json(self._path(intent.scope), document)
             sync_folder(self._folder)
         except OSError as error:
@@ -117,10 +118,14 @@ class Intents:
             with contextlib.suppress(FileNotFoundError):
                 self._path(scope).unlink()
                 sync_folder(self._folder)
-            with contextlib.suppress(FileNotFoundError):
-                self._back(scope).unlink()
+            self._forget_wish(scope)
         except OSError as error:
             raise translate(error, "the record of the restore", "the restore is complete but for this") from error
+
+    def _forget_wish(self, scope: Scope) -> None:
+        """Nobody asks for the state before any more."""
+        with contextlib.suppress(FileNotFoundError):
+            self._back(scope).unlink()
 
     def _back(self, scope: Scope) -> Path:
         return self._folder / f".{scope.key.replace(':', '.')}.back"
