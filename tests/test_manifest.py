@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
 import os
 import random
 import shutil
@@ -13,30 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forging import DIGEST, FILE, FOLDER, LINK, everything_else, forge, lines
 from keyframe.errors import DamagedError
-from keyframe.model import FileEntry, OutcomeStatus, Snapshot
+from keyframe.model import FileEntry, OutcomeStatus
 from keyframe.stores.file_lines import encode_line, file_line
 from keyframe.stores.manifest import ManifestWriter, read_manifest
-from world import EDITION, PROJECT, SITE, World
+from world import EDITION, PROJECT, World
 
 DONE, FAILED = OutcomeStatus.DONE, OutcomeStatus.FAILED
-DIGEST = "0" * 64
-FILE: dict[str, Any] = {
-    "path": "b.txt", "type": "file", "size": 3, "sha256": DIGEST, "mode": "0644", "uid": 0, "gid": 0, "mtime_ns": 1,
-}  # fmt: skip
-FOLDER: dict[str, Any] = {"path": "c", "type": "directory", "mode": "0755", "uid": 0, "gid": 0}
-LINK: dict[str, Any] = {
-    "path": "d", "type": "link", "mode": "0777", "uid": 0, "gid": 0, "mtime_ns": 1, "target": "nowhere",
-}  # fmt: skip
 COLLECTION: dict[str, Any] = {
     "collection": "edition", "stem": "edition", "type": "collection", "documents": 1, "bytes": 5, "sha256": DIGEST,
     "options": "{}", "indexes": '[{"v":2,"key":{"_id":1},"name":"_id_"}]', "json_bytes": 5, "json_sha256": DIGEST,
     "json_inexact": 1, "json_named": [{"line": 1, "_id": "5", "reason": "is odd"}], "outside_instant": False,
 }  # fmt: skip
-
-
-def lines(*documents: dict[str, Any]) -> bytes:
-    return b"".join(json.dumps(one).encode() + b"\n" for one in documents)
 
 
 def b64(path: bytes) -> str:
@@ -222,32 +209,6 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 
 # --- forged snapshots
-
-
-def forge(world: World, snapshot: Snapshot, change: Callable[[list[dict[str, Any]]], Any]) -> None:
-    """Change a manifest, and the header so that it fits."""
-    folder = world.stored(snapshot)
-    documents = [json.loads(line) for line in (folder / "manifest.jsonl").read_bytes().splitlines()]
-    change(documents)
-    (folder / "manifest.jsonl").write_bytes(lines(*documents))
-    header = json.loads((folder / "snapshot.json").read_text())
-    header["manifest"] = {
-        "bytes": (folder / "manifest.jsonl").stat().st_size,
-        "sha256": hashlib.sha256((folder / "manifest.jsonl").read_bytes()).hexdigest(),
-    }
-    (folder / "snapshot.json").write_text(json.dumps(header))
-
-
-def everything_else(world: World, elsewhere: Path) -> dict[str, bytes]:
-    """All files beside the project's and the product's own."""
-    tops = (elsewhere, world.folder(SITE))
-    inside = world.folder(PROJECT)
-    return {
-        str(one): one.read_bytes()
-        for top in tops
-        for one in sorted(top.rglob("*"))
-        if one.is_file() and inside not in one.parents
-    }
 
 
 ESCAPES: dict[str, Callable[[list[dict[str, Any]]], Any]] = {
