@@ -193,6 +193,10 @@ class NoRoomError(KeyframeError):
     kind = "no-room"
 
 
+class NoSafetyError(NoRoomError):
+    """There is no room for the safety snapshot of a restore, which is therefore refused."""
+
+
 class UnavailableError(KeyframeError):
     """The server or the disk does not answer; to try again makes sense."""
 

@@ -27,6 +27,7 @@ from .errors import (
     CancelledError,
     DamagedError,
     KeyframeError,
+    NoSafetyError,
     NotFoundError,
     Problem,
     RefusedError,
@@ -38,7 +39,7 @@ from .model import Action, Job, JobState, Outcome, OutcomeStatus, Permit, Progre
 from .reception import Reception
 
 log = structlog.get_logger(__name__)
-_REFUSALS = (RefusedError.kind, UnsafeError.kind)
+_REFUSALS = (RefusedError, UnsafeError, NoSafetyError)
 _LOOK_AGAIN = 0.1  # seconds between tries to claim
 
 
@@ -84,7 +85,7 @@ class Work:
             raise
         except KeyframeError as error:
             log.info("job.failed", job=job.id, code=error.code, what=error.what, subject=error.subject)
-            status = OutcomeStatus.REFUSED if error.code in _REFUSALS else OutcomeStatus.FAILED
+            status = OutcomeStatus.REFUSED if isinstance(error, _REFUSALS) else OutcomeStatus.FAILED
             return _ended(status, error, job)
         except Exception as error:
             log.exception("job.crashed", job=job.id, act=job.order.act.value, scope=job.order.scope.key)

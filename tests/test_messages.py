@@ -49,7 +49,7 @@ def words() -> Messages:
 
 def plan(creates: Counts = NONE, replaces: Counts = NONE, deletes: Counts = NONE) -> Plan:
     return Plan(
-        PROJECT, PROJECT, NAME, Selection(), False, creates, replaces, deletes, Counts(37), 0, (), "ab" * 32
+        PROJECT, PROJECT, NAME, Selection(), False, False, creates, replaces, deletes, Counts(37), 0, (), "ab" * 32
     )  # fmt: skip
 
 

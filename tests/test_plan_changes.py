@@ -32,7 +32,7 @@ def save(plans: Plans, items: Iterable[PlanItem]) -> str:
     writer = plans.writer()
     for one in items:
         writer.add(one)
-    head = Plan(Scope.site(), Scope.site(), "x", Selection(), False, NONE, NONE, NONE, NONE, 0, (), "")
+    head = Plan(Scope.site(), Scope.site(), "x", Selection(), False, False, NONE, NONE, NONE, NONE, 0, (), "")
     return writer.save(head).digest
 
 

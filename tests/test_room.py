@@ -19,6 +19,7 @@ from keyframe.backup import make, room
 from keyframe.errors import KeyframeError, NoRoomError
 from keyframe.model import Scope, Snapshot
 from keyframe.stores.disk import require_room
+from keyframe.stores.mongo import Mongo
 from whole import require_whole
 from world import EDITION, OTHER, PROJECT, SITE, World, new_world
 
@@ -326,3 +327,45 @@ def test_a_disk_that_has_no_room_for_so_many_names_is_told_with_both_numbers(sma
     shutil.rmtree(small.folder(PROJECT) / "many")
     small.write("one more.txt", "")
     assert small.done(small.office.desk.make(small.ask, PROJECT)).status is DONE
+
+
+def test_a_restore_for_whose_records_the_server_has_no_room_changes_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = world.make(PROJECT)
+    world.spoil()
+    before = world.state()
+    monkeypatch.setattr(Mongo, "free_bytes", lambda _: 10)
+
+    outcome = world.restore(snapshot)
+
+    assert (outcome.status, outcome.problems[0].code) == (FAILED, "no-room")
+    assert "MB" in outcome.problems[0].what and "0.0 MB free" in outcome.problems[0].what
+    assert world.state() == before
+
+
+def test_the_server_tells_its_room(world: World) -> None:
+    free = Mongo(world.client, world.db.name, "control", world.settings.scopes).free_bytes()
+
+    assert free is not None
+    assert free > 10**8
+
+
+def test_a_restore_whose_safety_snapshot_finds_no_room_is_refused_with_both_numbers(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = world.make(PROJECT)
+    world.spoil()
+    before = world.state()
+
+    def full(*_: object) -> None:
+        raise NoRoomError("the snapshot needs about 4.2 MB, the disk has 1.1 MB free.", subject="disk")
+
+    monkeypatch.setattr(make, "require_room", full)
+    outcome = world.restore(snapshot)
+
+    assert (outcome.status, outcome.problems[0].code) == ("refused", "no-room")
+    assert "4.2 MB" in outcome.problems[0].what and "1.1 MB" in outcome.problems[0].what
+    assert "safety snapshot" in outcome.problems[0].hint
+    assert world.state() == before
+    require_clean(world)

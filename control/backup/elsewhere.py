@@ -156,7 +156,7 @@ class Elsewhere:
                 records += item.bytes
         if begun.draft:
             require_room(Path(begun.draft), files, "the copy", names)
-        free = OtherDatabase(self._stores.mongo.client, begun.database).free_bytes() if begun.database else None
+        free = self._stores.mongo.free_bytes() if begun.database else None
         if free is not None and records > free:
             raise NoRoomError(
                 f"the copy needs about {records / 1e6:.1f} MB, the disk of the server has {free / 1e6:.1f} MB free.",

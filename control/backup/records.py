@@ -103,7 +103,7 @@ def _change_records(
         for batch in _batches(changes):
             stores.writer.write(batch, target.owners, watch.fence)
             done += len(batch)
-            watch.progress(Progress("changing over", *step, min(done, total), total, "records"))
+            watch.progress(Progress("changing over in batches", *step, min(done, total), total, "records"))
 
 
 def _batches(changes: Iterator[RecordChange]) -> Iterator[list[RecordChange]]:

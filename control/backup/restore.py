@@ -30,6 +30,7 @@ from .helpers import Helpers
 from .intact import damage_of, without_damage
 from .inventory import LiveInventory
 from .recheck import Recheck
+from .room import require_server_room
 from .safety import Safety
 from .staging import Staging, forget_kept
 from .stores import Stores
@@ -106,6 +107,7 @@ class Restore:
                 safeties.require_whole(safety, plan)
                 helpers.begin(safety.files)
                 with Staging(self._stores, target, job) as staging:
+                    require_server_room(self._stores, plan)
                     staging.fill(plan, self._watch, (3, STEPS))
                     outcome = self._change_over(order, job, target, safety, plan, staging, helpers, closed, last)
                     closed.close()  # whoever waits to write need not wait until all is cleared away

@@ -13,8 +13,8 @@ Rules:
 
 from __future__ import annotations
 
-from ..errors import DamagedError, NotFoundError
-from ..model import CollectionEntry, Scope, Snapshot
+from ..errors import DamagedError, NoRoomError, NotFoundError
+from ..model import Change, CollectionEntry, Plan, Scope, Snapshot
 from .inventory import is_left
 from .stores import Stores
 
@@ -39,6 +39,19 @@ def records_needed(stores: Stores, scope: Scope, newest: Snapshot | None) -> int
         if entry is None or not _is_same(entry, documents, size, with_json=with_json, is_site=scope.is_site):
             needed += int(size * (1 + (_json_share(entry) if with_json else 0)))
     return needed
+
+
+def require_server_room(stores: Stores, plan: Plan) -> None:
+    """Raise NoRoomError, with both numbers, where the server's disk has no room for the records that a plan brings."""
+    changes = (item for item in stores.plans.items(plan.digest) if item.change is not Change.DELETE)
+    needed = sum(item.bytes for item in changes if item.kind in ("record", "collection"))
+    free = stores.mongo.free_bytes() if needed else None
+    if free is not None and needed > free:
+        raise NoRoomError(
+            f"The records that come back need {needed / 1e6:.1f} MB, the disk of MongoDB has {free / 1e6:.1f} MB free.",
+            subject="MongoDB",
+            hint="Make room there, or bring back a part; nothing was changed.",
+        )
 
 
 def _is_same(entry: CollectionEntry, documents: int, size: int, *, with_json: bool, is_site: bool) -> bool:

@@ -20,7 +20,7 @@ from dataclasses import replace
 import msgspec
 import structlog
 
-from ..errors import DamagedError, KeyframeError, Problem, UnsafeError
+from ..errors import DamagedError, KeyframeError, NoRoomError, NoSafetyError, Problem, UnsafeError
 from ..model import Order, Plan, Progress, Reason, Snapshot
 from .compare import Compare
 from .intact import without_damage
@@ -78,7 +78,11 @@ class Safety:
         self._watch.progress(Progress(STAGE, 1, self._steps))
         step = Within(self._watch, STAGE, 1, self._steps)
         make = Make(self._stores, self._order.scope, step, afresh=afresh, gate_closed=gate_closed)
-        return make.run(self._order.actor.user, Reason.SAFETY, "", job)
+        try:
+            return make.run(self._order.actor.user, Reason.SAFETY, "", job)
+        except NoRoomError as error:
+            hint = "A restore needs a safety snapshot: delete a snapshot, or make room; nothing was changed."
+            raise NoSafetyError(error.what, subject=error.subject, hint=hint) from error
 
     def _discard(self, made: Made) -> None:
         """Into the trash with a safety snapshot that was made for nothing; what is marked has served."""

@@ -124,6 +124,13 @@ class Mongo:
         with self.client.start_session(causal_consistency=False) as session:
             yield Reader(self.database, session, self._marked(session))
 
+    def free_bytes(self) -> int | None:
+        """Room on the disk of the server; None where it does not tell, or nobody may ask."""
+        with translated("database"), contextlib.suppress(OperationFailure):
+            told = self.database.command("dbStats")
+            return int(told["fsTotalSize"]) - int(told["fsUsedSize"]) if told.get("fsTotalSize") else None
+        return None
+
     def mark(self) -> Instant:
         """Write a marker: its instant is behind all that was acknowledged before."""
         with self.client.start_session(causal_consistency=False) as session:

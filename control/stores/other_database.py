@@ -94,11 +94,3 @@ class OtherDatabase:
                 self._client.get_database(self._name, write_concern=DURABLE).command(
                     {"dropDatabase": 1, "writeConcern": DURABLE.document}
                 )
-
-    def free_bytes(self) -> int | None:
-        """Room on the disk of the server; None where it does not tell."""
-        with translated("server"):
-            told = self._client.admin.command("dbStats")
-        if "fsTotalSize" not in told or not told["fsTotalSize"]:
-            return None
-        return int(told["fsTotalSize"]) - int(told["fsUsedSize"])
