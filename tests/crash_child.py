@@ -9,7 +9,6 @@ in the trace file, `<step>:before:<n>` and `<step>:after:<n>`; at the line that 
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import json
 import os
@@ -18,60 +17,12 @@ import subprocess
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-# What is wrapped: the name of a step, the module, the class in it (or none), the function.
-STEPS = {
-    "draft": ("backup.make", "Draft", "__init__", "stores.draft"),
-    "copy": ("stores.draft_files", "DraftFiles", "copy", ""),
-    "dress stored": ("stores.draft_files", "DraftFiles", "dress", ""),
-    "share": ("stores.draft_files", "DraftFiles", "share", ""),
-    "add link": ("stores.draft_files", "DraftFiles", "add_link", ""),
-    "second pass": ("backup.copying", "Copying", "second_pass", ""),
-    "pin": ("stores.mongo", "Mongo", "pinned", ""),
-    "dump": ("stores.dump", "CollectionWriter", "close", ""),
-    "manifest": ("stores.manifest", "ManifestWriter", "close", ""),
-    "finish": ("stores.draft", "Draft", "finish", ""),
-    "flush draft": ("stores.draft", "", "flush_open", ""),
-    "commit": ("stores.repository", "", "_rename_new", ""),
-    "sync": ("stores.repository", "", "sync_folder", ""),
-    "plan": ("stores.plans", "PlanWriter", "save", ""),
-    "stage": ("backup.staging", "Staging", "_stage", ""),
-    "mark": ("stores.repository", "Repository", "mark", ""),
-    "json": ("stores.headers", "", "write_json", ""),
-    "intent": ("stores.intents", "Intents", "write", ""),
-    "create": ("stores.mongo_write", "MongoWriter", "create", ""),
-    "drop": ("stores.mongo_write", "MongoWriter", "drop", ""),
-    "modify": ("stores.mongo_write", "MongoWriter", "modify", ""),
-    "drop index": ("stores.mongo_write", "MongoWriter", "drop_index", ""),
-    "create index": ("stores.mongo_write", "MongoWriter", "create_index", ""),
-    "records": ("stores.mongo_write", "MongoWriter", "write", ""),
-    "transaction": ("stores.mongo_write", "MongoWriter", "_write", ""),
-    "remove": ("backup.staging", "Staging", "_remove", ""),
-    "mkdir": ("backup.staging", "Staging", "_make_folder", ""),
-    "rename": ("backup.staging", "Staging", "_place", ""),
-    "dress": ("backup.staging", "Staging", "_dress_live", ""),
-    "flush live": ("backup.staging", "", "flush_open", ""),
-    "verify": ("backup.finishing", "Finishing", "_verify", ""),
-    "unlock": ("stores.intents", "Intents", "remove", ""),
-    "end": ("claims", "Claim", "end", ""),
-    "add files": ("backup.duplicating", "", "rename_new", ""),
-    "compared": ("stores.new_project", "NewProject", "differing", ""),
-    "stage records": ("backup.new_ids", "NewRecords", "write", ""),
-    "note": ("stores.begun", "BegunCopies", "write", ""),
-    "mark database": ("stores.other_database", "OtherDatabase", "begin", ""),
-    "place": ("backup.placing", "Placing", "add", ""),
-    "fill": ("stores.mongo_write", "MongoWriter", "fill", ""),
-    "check": ("backup.elsewhere", "Elsewhere", "_check", ""),
-    "name": ("backup.elsewhere", "", "rename_new", ""),
-    "unmark": ("stores.other_database", "OtherDatabase", "finish", ""),
-    "unnote": ("stores.begun", "BegunCopies", "remove", ""),
-    "release": ("claims", "Lease", "release", ""),
-}
-MANAGERS = {"pin"}  # functions whose result is a context manager: after means inside
+from steps import STEPS, places, wrapped
 
 
 @dataclass(frozen=True)
@@ -93,15 +44,21 @@ class Crasher:
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
         )
 
-    def run(self, world: Any, job: str, kill: str = "") -> Death:
-        """Do a job in a process of its own, up to `kill`."""
-        return self.all(world, [{"job": job, "kill": kill}])[0]
+    def run(self, world: Any, job: str, kill: str = "", *, one_by_one: bool = False) -> Death:
+        """Do a job in a process of its own, up to `kill`; `one_by_one`: no two files are copied at once, as always
+        where it dies in such a copy."""
+        alone = one_by_one or kill.startswith("copy:")
+        return self.all(world, [{"act": "run", "name": job, "kill": kill, "one by one": alone}])[0]
 
     def recover(self, world: Any, kill: str = "") -> Death:
         """Recover as a starting worker does, in a process of its own, up to `kill`."""
-        return self.all(world, [{"job": "", "kill": kill}])[0]
+        return self.ask(world, "recover", kill=kill)
 
-    def all(self, world: Any, requests: list[dict[str, str]]) -> list[Death]:
+    def ask(self, world: Any, act: str, scope: str = "", name: str = "", kill: str = "") -> Death:
+        """Delete, undelete, turn back or recover in a process of its own, up to `kill`."""
+        return self.all(world, [{"act": act, "scope": scope, "name": name, "kill": kill}])[0]
+
+    def all(self, world: Any, requests: list[dict[str, Any]]) -> list[Death]:
         """Several processes at the same time."""
         settings = world.settings
         for request in requests:
@@ -111,6 +68,7 @@ class Crasher:
                 "var": str(settings.var),
                 "uri": settings.mongo.uri,
                 "database": settings.mongo.database,
+                "restore": settings.restore.model_dump(),
             }
         assert self._program.stdin is not None and self._program.stdout is not None
         self._program.stdin.write(json.dumps(requests) + "\n")
@@ -134,56 +92,44 @@ class Crasher:
 def _wrap(trace: int, kill: str) -> None:
     counts: Counter[str] = Counter()
 
-    def passing(step: str, when: str, number: int) -> None:
+    def passing(step: str, when: str, number: int) -> int:
+        if when == "before":
+            counts[step] = number = counts[step] + 1  # threads take turns
         line = f"{step}:{when}:{number}"
         os.write(trace, line.encode() + b"\n")
         if line == kill:
             os.kill(os.getpid(), signal.SIGKILL)
+        return number
 
-    def around(step: str, inner: Callable[..., Any]) -> Callable[..., Any]:
-        def outer(*args: Any, **kwargs: Any) -> Any:
-            counts[step] = number = counts[step] + 1  # threads take turns
-            passing(step, "before", number)
-            result = inner(*args, **kwargs)
-            passing(step, "after", number)
-            return result
-
-        @contextlib.contextmanager
-        def managed(*args: Any, **kwargs: Any) -> Iterator[Any]:
-            counts[step] = number = counts[step] + 1  # threads take turns
-            passing(step, "before", number)
-            with inner(*args, **kwargs) as value:
-                passing(step, "after", number)
-                yield value
-
-        return managed if step in MANAGERS else outer
-
-    for step, (module, owner, name, other) in STEPS.items():
-        room: Any = importlib.import_module(f"keyframe.{other or module}")
-        place = getattr(room, owner) if owner else room
-        inner = getattr(place, name)
-        outer = around(step, inner)
-        setattr(place, name, outer)
-        if step == "json":  # imported by name elsewhere
-            for user in ("draft", "intents", "plans", "repository"):
-                setattr(importlib.import_module(f"keyframe.stores.{user}"), name, outer)
+    for step in STEPS:
+        outer = wrapped(step, partial(passing, step))
+        for place, name in places(step):
+            setattr(place, name, outer)
 
 
-def _carry_out(request: dict[str, str]) -> None:
+def _carry_out(request: dict[str, Any]) -> None:
+    from keyframe.model import Actor, Scope
     from keyframe.settings import Settings
     from keyframe.wiring import build
 
     trace = os.open(request["trace"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     _wrap(trace, request["kill"])
-    if request["kill"].startswith("copy:"):  # counted in this process only
+    if request.get("one by one"):  # counted in this process only
         importlib.import_module("keyframe.backup.copying").WORTH_COPYING = 1 << 60  # type: ignore[attr-defined]
         files: Any = importlib.import_module("keyframe.stores.draft_files")
         files.DraftFiles.way = lambda *_: None  # each file by itself
     mongo = {"uri": request["uri"], "database": request["database"]}
-    office = build(Settings(var=Path(request["var"]), run_mode="test", mongo=mongo))  # type: ignore[arg-type]
-    if request["job"]:
-        office.work.run_job(request["job"])
+    settings = Settings(var=Path(request["var"]), run_mode="test", mongo=mongo, restore=request["restore"])  # type: ignore[arg-type]
+    office, root = build(settings), Actor("root", "Root", "root", "cli")
+    if request["act"] == "run":
+        office.work.run_job(request["name"])
+    elif request["act"] == "delete":
+        office.desk.delete(root, Scope.from_key(request["scope"]), request["name"])
+    elif request["act"] == "undelete":
+        office.desk.undelete(root, Scope.from_key(request["scope"]), request["name"])
     else:
+        if request["act"] == "turn back":
+            office.desk.turn_back(root, Scope.from_key(request["scope"]))
         office.work.recover()
 
 

@@ -437,7 +437,18 @@ def test_a_killed_copy_is_wholly_there_or_not_at_all(world: World, crasher: Cras
     job = order(world, snapshot, into=str(into), database=name)
     whole = crasher.run(world, job.id)
     assert whole.code == 0
-    steps = ("note", "mark database", "place", "create", "fill", "create index", "check", "name", "unmark", "unnote")
+    steps = (
+        "note",
+        "mark database",
+        "place",
+        "create",
+        "fill collection",
+        "create index",
+        "check",
+        "name",
+        "unmark",
+        "unnote",
+    )
     points = [line for line in dict.fromkeys(whole.trace) if line.startswith(steps) and line.split(":")[2] in "12"]
     assert len(points) >= 20
 
