@@ -83,6 +83,12 @@ class Mongod:
             self._process.wait()
         self._process = None
 
+    def kill(self) -> None:
+        """End it as a power cut does: by SIGKILL; `start` brings it back with what was on its disk."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
     def freeze(self) -> None:
         """The server keeps its connections and answers nothing, as a machine that hangs."""
         assert self._process is not None
