@@ -7,7 +7,7 @@ BIN = .venv/bin
 READY = .venv/.ready
 APT = DEBIAN_FRONTEND=noninteractive apt-get
 
-.PHONY: run test bench setup lint lock system browser strace
+.PHONY: run test soak bench setup lint lock system browser strace
 .DEFAULT_GOAL := run
 
 # exec: Ctrl-C and SIGTERM must reach keyframe itself.
@@ -17,6 +17,12 @@ run: setup
 test: lint browser strace
 	$(BIN)/pytest -n 2 --dist loadfile --timeout 180
 	@$(BIN)/python tests/real_data.py
+
+# 200 kills at random moments under load, then every pair of a step and an error: each as far as it comes in so many
+# seconds.
+SECONDS ?= 600
+soak: setup
+	SOAK_SECONDS=$(SECONDS) $(BIN)/pytest -s -q tests/soak/soak_kills.py tests/soak/soak_errors.py
 
 # Ours and what a user would pick instead, in the same run; writes docs/performance.md. Takes an hour and 40 GB.
 bench: setup
