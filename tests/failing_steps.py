@@ -120,8 +120,8 @@ class Failing:
         world, desk, name = self._world, self._world.office.desk, self.good.name
 
         def is_listed() -> bool:
-            lists = [desk.snapshots(world.ask, self._scope, trash=trash).items for trash in (False, True)]
-            found = [any(one.name == name for one in items) for items in lists]
+            tops = [world.settings.repository, world.settings.repository / ".trash"]  # a list has pages, a disk has not
+            found = [(self._scope.stored_folder(top) / name).is_dir() for top in tops]
             assert sum(found) == 1, f"{act}: {error} before {step}"
             return found[0]
 
