@@ -34,6 +34,9 @@ RECOVERING = ("seize", "refence", "finish once", "verify")
 TURNING = ("turn back", *RECOVERING, "lock files", "fill", "mark", "records", "rename", "conclude", "unlock",
            "forget wish", "forget kept", "end", "release")  # fmt: skip
 
+COPIES = ("note", "mark database", "place", "check", "name", "unmark", "unnote", "stage records", "add files",
+          "compared")  # fmt: skip
+
 PASSED = {
     "make": (*BEGINNING, *COPYING, *COMMITTING, "lock files", "json", "end", "release"),
     "restore": (

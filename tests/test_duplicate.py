@@ -394,8 +394,8 @@ def test_a_killed_one_is_wholly_there_or_not_at_all(world: World, crasher: Crash
     snapshot = world.make(PROJECT)
     whole = crasher.run(world, order(world, snapshot).id)
     assert whole.code == 0
-    steps = ("stage records", "place", "flush", "intent", "add files", "records", "body", "commit records", "compared", "note",
-             "unlock", "end", "release", "unnote")  # fmt: skip
+    steps = ("stage records", "place", "flush", "intent", "add files", "records", "body", "commit records", "compared",
+             "note", "unlock", "end", "release", "unnote")  # fmt: skip
     points = [line for line in dict.fromkeys(whole.trace) if line.split(":")[0] in steps and line[-2:] in (":1", ":2")]
     assert {"intent:after:1", "add files:after:1", "records:after:1", "unlock:after:1"} < set(points)
 

@@ -12,6 +12,7 @@ import pytest
 from crash_child import Crasher
 from machine import BY_PEOPLE, PROGRAMS, RESTORE, Bounds, Move, Snap, State, explore
 from steps import STEPS
+from sweep import COPIES
 from world import PROJECT, World
 
 
@@ -91,7 +92,7 @@ def test_the_machine_finds_a_step_that_lacks(
 def test_the_steps_of_the_machine_are_those_of_the_code() -> None:
     named = {step for moves in PROGRAMS.values() for move in moves for step in move.steps} | {*BY_PEOPLE}
 
-    assert named == set(STEPS)
+    assert named == set(STEPS) - {*COPIES}  # which change nothing that is live
 
 
 def test_the_code_takes_its_steps_in_the_order_of_the_machine(world: World, crasher: Crasher) -> None:
