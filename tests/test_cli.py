@@ -157,7 +157,7 @@ def commands(group: click.Group, above: str = "") -> Iterator[tuple[str, click.C
 def test_the_commands_are_those_and_no_others() -> None:
     top = set(cli.list_commands(click.Context(cli)))
 
-    assert top == ACTS | {"sample", "people", "token", "worker", "up"}
+    assert top == ACTS | {"sample", "people", "token", "worker", "up", "recover"}
 
 
 def test_every_help_text_has_the_exit_codes() -> None:

@@ -39,7 +39,9 @@ class Host:
         self.app = Flask("host", template_folder=str(resource_folder("templates")))
         self._add_views()
         office: Any = SimpleNamespace(
-            settings=SimpleNamespace(gate=settings, web=SimpleNamespace(threads=4)),
+            settings=SimpleNamespace(
+                gate=settings, web=SimpleNamespace(threads=4), restore=SimpleNamespace(readers_wait=False)
+            ),
             gate=self.gate,
             intents=self.intents,
         )

@@ -142,6 +142,7 @@ class Elsewhere:
             mongo=mongo,
             writer=MongoWriter(mongo),
             seen=Seen(scratch / "seen.sqlite"),
+            is_strict=True,
         )
 
     def _items(self, plan: Plan) -> Iterator[PlanItem]:

@@ -14,6 +14,7 @@ Rules:
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -28,7 +29,7 @@ from ..stores.attributes import kept_at, only
 from ..stores.blocks import BLOCK, Block
 from ..stores.documents import Documents, Source
 from ..stores.files import with_content
-from ..stores.keeping import WHOLE, keeping_of
+from ..stores.keeping import WHOLE, Keeping, keeping_of
 from ..stores.mongo import CollectionInfo
 from ..stores.raw import NotBsonError, id_bytes, id_text, title_of
 from ..stores.reader import Reader
@@ -297,7 +298,8 @@ class Owned:
     and attributes is no difference; nor is, for anybody but root, another owner."""
 
     def __init__(self, stores: Stores) -> None:
-        self._keeping = keeping_of(stores.settings.working)
+        strict = Keeping(owners=os.geteuid() == 0)
+        self._keeping = strict if stores.is_strict else keeping_of(stores.settings.working)
         self._kinds = kept_at(str(stores.settings.working))
 
     def __call__(self, entry: FileEntry) -> FileEntry:

@@ -28,6 +28,7 @@ from ..slices import Slice
 from ..stores.beside import Beside
 from ..stores.changes import Changes
 from ..stores.files import Descent
+from ..stores.lookups import batches
 from ..stores.rows import Noted, Row, look_of
 from ..stores.sheets import Sheet
 from .compare import Compare
@@ -143,7 +144,7 @@ class Recheck:
         owners, part = self._target.owners, self._target.records
         if not owners or name not in self._stores.settings.scopes.project.collections or b"" in ids:
             return True
-        if self._stores.mongo.owned(owners, name, ids):
+        if any(self._stores.mongo.owned(owners, name, some) for some in batches(ids)):
             return True
         if name not in self._stored.collections(part):
             return False

@@ -46,6 +46,7 @@ class Stores:
     scope_files: ScopeFiles
     begun: BegunCopies
     now: Callable[[], datetime] = server_now
+    is_strict: bool = False  # what the disk does not keep of owner, mode and time is a difference, too
 
     def patterns(self, scope: Scope) -> Patterns:
         """What the settings leave out of a scope."""

@@ -27,13 +27,13 @@ def found(mongo: Mongo, collection: str, ids: Iterable[bytes], only: Sequence[st
     live = mongo.database.get_collection(collection, codec_options=RAW)
     records: dict[bytes, bytes] = {}
     with translated(f"collection {collection}"):
-        for batch in _batches(ids):
+        for batch in batches(ids):
             raws = (bytes(row.raw) for row in live.find(is_in(batch), wanted, collation=SIMPLE))
             records |= {id_bytes(raw): raw for raw in raws}
     return records
 
 
-def _batches(ids: Iterable[bytes]) -> Iterator[list[bytes]]:
+def batches(ids: Iterable[bytes]) -> Iterator[list[bytes]]:
     """As many as one command can name: an id may be as large as a record."""
     batch: list[bytes] = []
     size = 0

@@ -26,6 +26,7 @@ from ..errors import CancelledError
 from ..model import SYSTEM_JS, Fence, Scope
 from .jobs import JobStore
 from .json_lines import document_of_line
+from .lookups import batches
 from .mongo import DURABLE, Mongo
 from .mongo_errors import translated
 from .raw import document_of, fields, has_zero_timestamp, id_bytes, is_in, is_one
@@ -168,8 +169,10 @@ class MongoWriter:
         changes: list[RecordChange], target: Collection[RawBSONDocument], session: ClientSession
     ) -> list[RecordChange]:
         """The changes to records that nobody changed past the gate since the plan; with `have` as it is now."""
-        found = target.find(is_in([change.id for change in changes]), collation=SIMPLE, session=session)
-        now = {id_bytes(bytes(one.raw)): hashlib.sha256(one.raw).digest() for one in found}
+        now: dict[bytes, bytes] = {}
+        for ids in batches(change.id for change in changes):
+            found = target.find(is_in(ids), collation=SIMPLE, session=session)
+            now |= {id_bytes(bytes(one.raw)): hashlib.sha256(one.raw).digest() for one in found}
         return [
             replace(change, have=now.get(change.id, b""))
             for change in changes
@@ -180,8 +183,7 @@ class MongoWriter:
         for collection in sorted({change.collection for change in changes}):
             target = self._mongo.database.get_collection(collection, codec_options=RAW)
             mine = self._as_planned([one for one in changes if one.collection == collection], target, session)
-            gone = [change.id for change in mine if change.have]
-            if gone:
+            for gone in batches(change.id for change in mine if change.have):
                 only = {"$and": [is_in(gone), self._mongo.where(owners, collection)]}
                 target.delete_many(only, collation=SIMPLE, session=session)
             new = [change.raw for change in mine if change.raw is not None]
