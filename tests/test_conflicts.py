@@ -128,6 +128,25 @@ def test_records_that_collide_under_an_index_made_since_are_left_and_the_rest_co
     assert world.db.edition.count_documents({"doi": "same"}) == 0
 
 
+@pytest.mark.parametrize("chosen", [Selection(collections=("log",)), Selection(only="records")])
+def test_an_index_that_goes_with_the_restore_of_its_collection_is_in_nobodys_way(
+    world: World, chosen: Selection
+) -> None:
+    world.db.log.insert_many([{"_id": 1, "user": "anna"}, {"_id": 2, "user": "anna"}])
+    snapshot = world.make(SITE)
+    wanted = world.records()
+    world.db.log.delete_many({})
+    world.db.log.create_index("user", unique=True)
+    before = world.records()
+
+    outcome = world.restore(snapshot, SITE, chosen)
+
+    assert (outcome.status, outcome.problems) == (DONE, ())
+    assert world.records() == wanted
+    assert world.done(world.office.desk.undo(world.ask, SITE)).status is DONE
+    assert world.records() == before
+
+
 def test_an_undo_of_a_restore_with_conflicts_brings_the_state_before(world: World) -> None:
     world.db.edition.create_index("doi", unique=True, sparse=True)
     world.db.edition.update_one({"_id": EDITION[0]}, {"$set": {"doi": 1}})

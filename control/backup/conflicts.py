@@ -7,7 +7,7 @@ Rules:
   with it; then it keeps its own values, so that it is looked again, until nothing more is found.
 - What is left depends on nothing that the restore changes: the look afterwards finds the same.
 - Nothing is told of a record outside of the plan but that there is one.
-- Where everything comes back nothing can be in conflict: indexes come back too.
+- Where a collection comes back as a whole nothing in it can be in conflict: its indexes come back too.
 - The files of an edition whose record is left stay as they are, too.
 
 >>> Conflicts(stores, target, draft, want, watch).among(writer.items)       # doctest: +SKIP
@@ -57,7 +57,7 @@ class Conflicts:
 
     def among(self, items: Items) -> frozenset[Key]:
         """The records of a plan that have to be left as they are."""
-        if self._target.is_whole_site:
+        if self._target.is_whole_site:  # without looking at what comes
             return frozenset()
         indexes = self._indexes(items)
         known = -1
@@ -79,8 +79,9 @@ class Conflicts:
         return named
 
     def _indexes(self, items: Items) -> Mapping[str, tuple[UniqueIndex, ...]]:
-        """The unique indexes that are there now, of the collections that records come into."""
+        """The unique indexes that are there now, and stay, of the collections that records come into."""
         names = {item.detail["collection"] for item in items() if _comes(item)}
+        names -= {name for name in names if self._target.has_structure(name)}
         shapes = [one for name, one in self._draft.there.items() if name in names]
         return {one.name: unique for one in shapes if (unique := unique_indexes(one.indexes))}
 
