@@ -148,7 +148,17 @@ def test_an_id_is_taken_as_extended_json_or_as_pages_show_it(text: str, canonica
     assert canonical_text(ident_of(canonical)) == canonical
 
 
-@pytest.mark.parametrize("text", ['{"$oid": "zz"}', "\ud800", '{"$numberInt": "x"}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"$oid": "zz"}',
+        "\ud800",
+        '{"$numberInt": "x"}',
+        "[1]",
+        '{"$undefined": true}',
+        '{"$regularExpression": {"pattern": "a", "options": ""}}',
+    ],
+)
 def test_what_is_no_id_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         canonical_of(text)

@@ -23,6 +23,7 @@ from .raw import id_bytes
 
 _OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}\Z")
 _NUMBER_CLASS = 3
+_NO_ID = (0x04, 0x06, 0x0B)  # array, undefined, regular expression: MongoDB lets no record have such an `_id`
 _TOO_LARGE = 2**63  # for any number of MongoDB's; so many digits are a text
 
 
@@ -58,9 +59,12 @@ def canonical_text(ident: bytes) -> str:
 def ident_of(text: str) -> bytes:
     """The id that extended JSON stands for, as `id_bytes` has it; ValueError: for none."""
     try:
-        return id_bytes(document_of_line(f'{{"_id": {text}}}'))
+        ident = id_bytes(document_of_line(f'{{"_id": {text}}}'))
     except Exception as error:  # whatever two readers of JSON find wrong with it
         raise ValueError("not the id of a record") from error
+    if ident[4] in _NO_ID:
+        raise ValueError("not the id of a record")
+    return ident
 
 
 def key_of(ident: bytes) -> Hashable:
