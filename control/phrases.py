@@ -222,7 +222,7 @@ class Phrases:
         elif subject and what[:1].islower():
             # A path or a name keeps its letters; words begin a sentence.
             what = f"{subject[0].upper()}{subject[1:]} {what}" if " " in subject else f"{subject} {what}"
-        elif subject and subject not in what:
+        elif subject and not re.search(rf"(?<!\w){re.escape(subject)}(?!\w)", what):
             what = f"{what.removesuffix('.')} ({subject})."
         stop = "" if what.endswith((".", "!", "?")) else "."
         return f"{what}{stop} {self.plain(problem.hint)}".strip()

@@ -367,6 +367,7 @@ def test_progress_says_step_and_amount(words: Messages, progress: Progress, said
          "media/a.glb changed while it was read. Try again."),
         (Problem("no-room", "needs 4 GB", "snapshot of project 3"), "Snapshot of project 3 needs 4 GB."),
         (Problem("not-found", "There is no such snapshot.", NAME), f"There is no such snapshot ({NAME})."),
+        (Problem("not-found", "There is no such path.", "a"), "There is no such path (a)."),
         (Problem("internal", "Something went wrong."), "Something went wrong."),
         (Problem("unavailable", "MongoDB does not answer (operation cancelled).", "session", "Start it."),
          "MongoDB does not answer. Start it."),
