@@ -610,6 +610,36 @@ def test_work_past_the_gate_during_the_change_over_is_left_and_named(
     assert world.office.intents.open() == ()
 
 
+def test_a_folder_that_somebody_puts_in_the_place_of_a_file_past_the_gate_is_left_with_what_is_in_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from keyframe.backup.staging import Staging
+
+    top = f"edition/{EDITION[0]}"
+    snapshot = world.make()
+    world.spoil()
+    world.write("goes.txt")
+    taken = [f"{top}/model.glb", f"{top}/articles/a.html", "goes.txt"]  # replaced, created, deleted
+    real = Staging.move
+    rounds = []
+
+    def put_folders(self: Staging, *given: Any) -> None:
+        rounds.append(1)
+        for path in taken if len(rounds) == 1 else ():
+            (world.folder(PROJECT) / path).unlink(missing_ok=True)
+            world.write(f"{path}/inside.txt", "precious")
+        return real(self, *given)
+
+    monkeypatch.setattr(Staging, "move", put_folders)
+    outcome = world.restore(snapshot)
+
+    assert [(world.folder(PROJECT) / path / "inside.txt").read_text() for path in taken] == ["precious"] * 3
+    assert outcome.status is OutcomeStatus.PARTIAL
+    assert {one.subject for one in outcome.problems} == {f"{path}/inside.txt" for path in taken}
+    assert world.db.edition.find_one({"_id": EDITION[0]})["title"] == "Edition 0"  # type: ignore[index]
+    assert world.office.intents.open() == ()
+
+
 def test_work_done_by_hand_before_a_restore_is_finished_is_left(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     from keyframe.backup.finishing import Finishing
 

@@ -103,8 +103,13 @@ def problems_of(stores: Stores, plan: Plan, edited: frozenset[str]) -> tuple[Pro
 
 
 def is_as_planned(item: PlanItem, now: tuple[str, int, int] | None) -> bool:
-    """Whether a live path is still what the plan saw: `now` is its kind, size and mtime_ns, None: it is not there."""
+    """Whether a live path is still what the plan saw: `now` is its kind, size and mtime_ns, None: it is not there.
+
+    A directory where it saw none is somebody's, with all that is in it; of one that it saw only the kind counts.
+    """
     have = item.detail["have"]
-    if now is None or now[0] == "directory":
+    if now is None:
         return True
+    if now[0] == "directory":
+        return have is not None and have[0] == "directory"
     return have is not None and now == (have[0], have[1], have[5])

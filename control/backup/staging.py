@@ -194,7 +194,8 @@ class Staging:
         total = plan.creates.files + plan.replaces.files
         done = 0
         for number, item in self._items(plan):
-            if item.change is not Change.DELETE and item.kind != "directory" and self._is_as_planned(item):
+            is_file = item.change is not Change.DELETE and item.kind != "directory"
+            if is_file and self._is_as_planned(item, directory=False):
                 self._place(number, item)
                 self._remember(entry_of(item), prefix, place)
                 done += 1
@@ -219,8 +220,11 @@ class Staging:
             path = f"{prefix}/{entry.path}" if prefix else entry.path
             self._stores.seen.remember(seen_key(stat), entry.sha256, entry.attributes, at_ns, Copy(place, path))
 
-    def _is_as_planned(self, item: PlanItem) -> bool:
-        """Whether nobody changed a live path past the gate since the plan; what he changed is not ours to touch."""
+    def _is_as_planned(self, item: PlanItem, *, directory: bool = True) -> bool:
+        """Whether nobody changed a live path past the gate since the plan; what he changed is not ours to touch.
+
+        Without `directory`, one is gone by now; where it is not, something is in it.
+        """
         try:
             with self._live.parent(item.name) as (folder, name):
                 stat = os.stat(name, dir_fd=folder, follow_symlinks=False)
@@ -230,7 +234,9 @@ class Staging:
             modes.S_IFMT(stat.st_mode)
         )
         size = stat.st_size if kind == "file" else 0
-        return kind is not None and is_as_planned(item, (kind, size, stat.st_mtime_ns))
+        if kind is None or (kind == "directory" and not directory):
+            return False
+        return is_as_planned(item, (kind, size, stat.st_mtime_ns))
 
     def _kept_as(self, number: int) -> Path:
         return self._kept / f"{number}-{self._take}"
