@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from bson import ObjectId
+from bson import Int64, ObjectId
 from keyframe.backup import conflicts
 from keyframe.errors import UnavailableError
 from keyframe.model import Actor, Outcome, OutcomeStatus, Scope, Selection
@@ -161,6 +161,24 @@ def test_an_undo_of_a_restore_with_conflicts_brings_the_state_before(world: Worl
 
     assert (restored.status, undone.status) == (PARTIAL, DONE)
     assert world.state() == before
+
+
+@pytest.mark.parametrize(("mine", "other"), [(5, 5.0), (Int64(5), 5), ({"a": 1}, {"a": 1.0})])
+def test_an_id_that_the_server_takes_for_that_of_another_project_is_a_conflict(
+    world: World, mine: Any, other: Any
+) -> None:
+    world.db.edition.insert_many([{"_id": one, "projectId": ONE, "title": str(one)} for one in (mine, 7)])
+    snapshot = world.make()
+    world.db.edition.delete_many({"_id": {"$in": [mine, 7]}})
+    world.db.edition.insert_one({"_id": other, "projectId": TWO, "title": "of another project"})
+
+    plan = world.preview(snapshot)
+    outcome = world.restore(snapshot, plan=plan.digest)
+
+    assert [one.subject for one in plan.conflicts] == [f"edition {mine}"]
+    assert (outcome.status, outcome.problems) == (PARTIAL, plan.conflicts)
+    assert world.db.edition.find_one({"_id": 7}) is not None
+    assert world.db.edition.find_one({"_id": other})["projectId"] == TWO  # type: ignore[index]
 
 
 def test_ids_that_the_collation_of_their_collection_makes_equal_are_a_conflict(world: World) -> None:

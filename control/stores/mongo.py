@@ -295,6 +295,14 @@ class Mongo:
 
     def outside(self, owners: Sequence[Scope], collection: str, ids: Iterable[bytes]) -> set[bytes]:
         """Which of these `_id`s (as `id_bytes`) are taken by a record that belongs to none of the projects."""
+        asked = set(ids)
+        found = self._outside(owners, collection, asked)
+        if found <= asked:
+            return found
+        # To the server 5 and 5.0 are the same `_id`, and so are documents with such values.
+        return {one for one in asked if one in found or self._outside(owners, collection, [one])}
+
+    def _outside(self, owners: Sequence[Scope], collection: str, ids: Iterable[bytes]) -> set[bytes]:
         taken = {"$and": [is_in(ids), {"$nor": [self.where(owners, collection)]}]}
         with translated(f"collection {collection}"):
             rows = self.database.get_collection(collection, codec_options=RAW).find(taken, {"_id": 1}, collation=SIMPLE)
