@@ -188,13 +188,13 @@ class DamagedError(KeyframeError):
 
 
 class NoRoomError(KeyframeError):
-    """Disk or quota is full; `what` has both numbers."""
+    """Disk or quota is full; `what` has both numbers. `is_refusal`: a restore has no room for its safety snapshot."""
 
     kind = "no-room"
 
-
-class NoSafetyError(NoRoomError):
-    """There is no room for the safety snapshot of a restore, which is therefore refused."""
+    def __init__(self, what: str, *, subject: str = "", hint: str = "", is_refusal: bool = False) -> None:
+        super().__init__(what, subject=subject, hint=hint)
+        self.is_refusal = is_refusal
 
 
 class UnavailableError(KeyframeError):

@@ -27,7 +27,7 @@ from .errors import (
     CancelledError,
     DamagedError,
     KeyframeError,
-    NoSafetyError,
+    NoRoomError,
     NotFoundError,
     Problem,
     RefusedError,
@@ -39,7 +39,6 @@ from .model import Action, Job, JobState, Outcome, OutcomeStatus, Permit, Progre
 from .reception import Reception
 
 log = structlog.get_logger(__name__)
-_REFUSALS = (RefusedError, UnsafeError, NoSafetyError)
 _LOOK_AGAIN = 0.1  # seconds between tries to claim
 
 
@@ -85,7 +84,7 @@ class Work:
             raise
         except KeyframeError as error:
             log.info("job.failed", job=job.id, code=error.code, what=error.what, subject=error.subject)
-            status = OutcomeStatus.REFUSED if isinstance(error, _REFUSALS) else OutcomeStatus.FAILED
+            status = OutcomeStatus.REFUSED if _is_refusal(error) else OutcomeStatus.FAILED
             return _ended(status, error, job)
         except Exception as error:
             log.exception("job.crashed", job=job.id, act=job.order.act.value, scope=job.order.scope.key)
@@ -211,6 +210,11 @@ class Work:
                 return job
             self.recover()
             time.sleep(_LOOK_AGAIN)
+
+
+def _is_refusal(error: KeyframeError) -> bool:
+    """Whether nobody failed, but Auth or the safety of what is there says no."""
+    return isinstance(error, (RefusedError, UnsafeError)) or (isinstance(error, NoRoomError) and error.is_refusal)
 
 
 def _ended(status: OutcomeStatus, error: KeyframeError, job: Job) -> Outcome:

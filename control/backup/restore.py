@@ -87,7 +87,8 @@ class Restore:
                 found = damage_of(without_damage(stores, target, live, quiet))
         except KeyframeError:  # header or manifest: there is nothing more to be known
             return error
-        found = tuple(one for one in found if f" {one.subject.removeprefix('collection ')} " not in error.what)
+        said = error.what.rstrip(".").split(" ")
+        found = tuple(one for one in found if one.subject.removeprefix("collection ") not in said)
         if not found:
             return error
         return DamagedError(error.damage, error.what, subject=error.subject, hint=error.hint, all_of_it=found)

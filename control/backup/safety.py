@@ -20,7 +20,7 @@ from dataclasses import replace
 import msgspec
 import structlog
 
-from ..errors import DamagedError, KeyframeError, NoRoomError, NoSafetyError, Problem, UnsafeError
+from ..errors import DamagedError, KeyframeError, NoRoomError, Problem, UnsafeError
 from ..model import Order, Plan, Progress, Reason, Snapshot
 from .compare import Compare
 from .intact import without_damage
@@ -82,7 +82,7 @@ class Safety:
             return make.run(self._order.actor.user, Reason.SAFETY, "", job)
         except NoRoomError as error:
             hint = "A restore needs a safety snapshot: delete a snapshot, or make room; nothing was changed."
-            raise NoSafetyError(error.what, subject=error.subject, hint=hint) from error
+            raise NoRoomError(error.what, subject=error.subject, hint=hint, is_refusal=True) from error
 
     def _discard(self, made: Made) -> None:
         """Into the trash with a safety snapshot that was made for nothing; what is marked has served."""
