@@ -373,7 +373,7 @@ def test_room_is_looked_at_before_anything_is_copied(
 
 def test_the_room_of_the_server_counts_too(world: World, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     snapshot = world.make(SITE)
-    monkeypatch.setattr("keyframe.stores.other_database.OtherDatabase.free_bytes", lambda _: 5)
+    monkeypatch.setattr("keyframe.stores.mongo.Mongo.free_bytes", lambda _: 5)
 
     outcome = copy(world, snapshot, database=name)
 

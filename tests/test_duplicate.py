@@ -424,7 +424,7 @@ def test_a_killed_one_is_wholly_there_or_not_at_all(world: World, crasher: Crash
         else:
             assert ended.status is FAILED, point
             assert world.state() == before, point
-        assert (ended.status is DONE) == ("records:after:1" in death.trace), point  # the transaction
+        assert (ended.status is DONE) == ("commit records:after:1" in death.trace), point  # the transaction
         is_clean(world)
 
 
