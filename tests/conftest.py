@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from crash_child import Crasher
 from mongod import Mongod
 from pymongo import MongoClient
 from pymongo.database import Database
+from sweep import short_transactions
 from world import World, new_world
 
 
@@ -71,3 +73,18 @@ def world(mongo_uri: str, tmp_path: Path) -> Iterator[World]:
     """A small site to break, in fresh databases and folders."""
     with new_world(mongo_uri, tmp_path) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def crasher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crasher]:
+    """The program that forks the processes which die."""
+    program = Crasher(tmp_path_factory.mktemp("traces"))
+    yield program
+    program.close()
+
+
+@pytest.fixture(scope="module")
+def quick_transactions(mongo_client: MongoClient[dict[str, Any]]) -> Iterator[None]:
+    """The server forgets the transaction of a killed process soon; whoever recovers waits for that."""
+    with short_transactions(mongo_client):
+        yield

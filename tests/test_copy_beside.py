@@ -423,13 +423,6 @@ def test_a_folder_that_comes_to_be_there_meanwhile_is_left_alone(
     nothing_left(world, into, name)
 
 
-@pytest.fixture(scope="module")
-def crasher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crasher]:
-    program = Crasher(tmp_path_factory.mktemp("traces"))
-    yield program
-    program.close()
-
-
 def test_a_killed_copy_is_wholly_there_or_not_at_all(world: World, crasher: Crasher, into: Path, name: str) -> None:
     enrich(world)
     state = world.state()

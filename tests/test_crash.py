@@ -7,12 +7,8 @@ project, of making, deleting and undeleting in `test_crash_make.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
 from crash_child import Crasher
-from pymongo import MongoClient
 from steps import MANAGERS, STEPS
 from sweep import (
     BEGINNING,
@@ -25,26 +21,13 @@ from sweep import (
     PASSED,
     PREPARING,
     kill_a_restore,
-    short_transactions,
 )
 from world import SITE, World
 
+pytestmark = pytest.mark.usefixtures("quick_transactions")
+
 GROUPS = [(*BEGINNING, *PREPARING), (*DECIDING, *ENDING), DATABASE, FILES]
 INSIDE_THE_SAFETY_SNAPSHOT = (*COPYING, *COMMITTING)
-
-
-@pytest.fixture(scope="module")
-def crasher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crasher]:
-    """The program that forks the processes which die."""
-    program = Crasher(tmp_path_factory.mktemp("traces"))
-    yield program
-    program.close()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _short_transactions(mongo_client: MongoClient[dict[str, Any]]) -> Iterator[None]:
-    with short_transactions(mongo_client):
-        yield
 
 
 def test_every_named_step_is_passed_by_a_sweep() -> None:

@@ -5,14 +5,11 @@ As `test_crash.py` does it with a restore of the site; and the restore of a proj
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from crash_child import Crasher
 from keyframe.model import Scope
-from pymongo import MongoClient
 from sweep import (
     DECIDING,
     DONE,
@@ -24,25 +21,12 @@ from sweep import (
     points,
     recovered,
     require_clean,
-    short_transactions,
     turn,
 )
 from whole import require_whole
 from world import PROJECT, SITE, World, new_world
 
-
-@pytest.fixture(scope="module")
-def crasher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crasher]:
-    """The program that forks the processes which die."""
-    program = Crasher(tmp_path_factory.mktemp("traces"))
-    yield program
-    program.close()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _short_transactions(mongo_client: MongoClient[dict[str, Any]]) -> Iterator[None]:
-    with short_transactions(mongo_client):
-        yield
+pytestmark = pytest.mark.usefixtures("quick_transactions")
 
 
 @pytest.mark.parametrize("scope", [SITE, PROJECT], ids=["site", "project"])

@@ -5,14 +5,12 @@ As `test_crash.py` does it with a restore.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from crash_child import Crasher
 from keyframe.model import Job
 from keyframe.wiring import build
-from pymongo import MongoClient
 from sweep import (
     CANCELLED,
     DATABASE,
@@ -25,24 +23,11 @@ from sweep import (
     prepare,
     recovered,
     require_clean,
-    short_transactions,
     turn,
 )
 from world import PROJECT, SITE, World
 
-
-@pytest.fixture(scope="module")
-def crasher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crasher]:
-    """The program that forks the processes which die."""
-    program = Crasher(tmp_path_factory.mktemp("traces"))
-    yield program
-    program.close()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _short_transactions(mongo_client: MongoClient[dict[str, Any]]) -> Iterator[None]:
-    with short_transactions(mongo_client):
-        yield
+pytestmark = pytest.mark.usefixtures("quick_transactions")
 
 
 def test_a_killed_undo_is_wholly_old_or_wholly_new(world: World, crasher: Crasher) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +13,12 @@ from crash_child import Crasher
 from keyframe.errors import InvalidError, NotFoundError, RefusedError
 from keyframe.model import Actor, Job, Outcome, OutcomeStatus, Progress, Scope, Selection, Snapshot
 from keyframe.wiring import build
-from pymongo import MongoClient
 from world import EDITION, ONE, OTHER, PROJECT, SITE, World, new_world
+
+pytestmark = pytest.mark.usefixtures("quick_transactions")
 
 DONE, PARTIAL, FAILED = OutcomeStatus.DONE, OutcomeStatus.PARTIAL, OutcomeStatus.FAILED
 ANNA, ADMIN = Actor("anna", "Anna", "user", "api"), Actor("admin", "Admin", "admin", "api")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _short_transactions(mongo_client: MongoClient[dict[str, Any]]) -> Iterator[None]:
-    """The server forgets the transaction of a killed process after 60 s, in which whoever recovers waits."""
-    name = "transactionLifetimeLimitSeconds"
-    was = mongo_client.admin.command("getParameter", **{name: 1})[name]
-    mongo_client.admin.command("setParameter", **{name: 1})
-    yield
-    mongo_client.admin.command("setParameter", **{name: was})
 
 
 def order(world: World, snapshot: Snapshot, scope: Scope = PROJECT, **more: Any) -> Job:
@@ -381,13 +371,6 @@ def test_one_that_is_stopped_leaves_nothing(world: World, stage: str) -> None:
     assert outcome is not None and outcome.status is OutcomeStatus.CANCELLED
     assert world.state() == before
     is_clean(world)
-
-
-@pytest.fixture(scope="module")
-def crasher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crasher]:
-    program = Crasher(tmp_path_factory.mktemp("traces"))
-    yield program
-    program.close()
 
 
 def test_a_killed_one_is_wholly_there_or_not_at_all(world: World, crasher: Crasher) -> None:

@@ -9,12 +9,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from keyframe.model import Job, JobState, OutcomeStatus
-from pymongo import MongoClient
 from world import PROJECT, World, new_world
+
+pytestmark = pytest.mark.usefixtures("quick_transactions")
 
 LEASE = 2.0  # seconds; the shortest that there is
 WORKER = """
@@ -38,16 +38,6 @@ mongo = {"uri": uri, "database": database}
 office = build(Settings(var=Path(var), run_mode="test", mongo=mongo, jobs={"lease": float(lease)}))
 office.work.run_job(job)
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _short_transactions(mongo_client: MongoClient[dict[str, Any]]) -> Iterator[None]:
-    """The server forgets the transaction of a killed process after 60 s, in which whoever recovers waits."""
-    name = "transactionLifetimeLimitSeconds"
-    was = mongo_client.admin.command("getParameter", **{name: 1})[name]
-    mongo_client.admin.command("setParameter", **{name: 1})
-    yield
-    mongo_client.admin.command("setParameter", **{name: was})
 
 
 @pytest.fixture

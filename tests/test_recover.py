@@ -7,7 +7,6 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,13 +18,6 @@ from keyframe.doors.cli import cli
 from keyframe.errors import NotFoundError, RefusedError
 from keyframe.model import Actor, Job, OutcomeStatus, Snapshot
 from world import PROJECT, SITE, World
-
-
-@pytest.fixture
-def crasher(tmp_path: Path) -> Iterator[Crasher]:
-    made = Crasher(tmp_path)
-    yield made
-    made.close()
 
 
 def run(world: World, *words: str) -> tuple[int, str]:

@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +18,6 @@ DOCUMENT = Path(__file__).parents[1] / "docs/restore.md"
 TEXT = DOCUMENT.read_text(encoding="utf-8")
 BLOCKS = dict(re.findall(r"^```sh (\S+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL))
 PROGRAMS = Path(sys.executable).parent
-
-
-@pytest.fixture
-def crasher(tmp_path: Path) -> Iterator[Crasher]:
-    made = Crasher(tmp_path)
-    yield made
-    made.close()
 
 
 def run(world: World, label: str, **more: str) -> subprocess.CompletedProcess[str]:

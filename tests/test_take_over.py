@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,6 @@ from world import SITE, World
 
 FILES = 1200
 OLD_ENOUGH = 2.2  # seconds; a younger stamp is not trusted
-
-
-@pytest.fixture(scope="module")
-def crasher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crasher]:
-    program = Crasher(tmp_path_factory.mktemp("traces"))
-    yield program
-    program.close()
 
 
 @pytest.fixture

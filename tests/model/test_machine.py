@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import machine
@@ -14,13 +13,6 @@ from machine import BY_PEOPLE, PROGRAMS, RESTORE, Bounds, Move, Snap, State, exp
 from steps import STEPS
 from sweep import COPIES
 from world import PROJECT, World
-
-
-@pytest.fixture
-def crasher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crasher]:
-    program = Crasher(tmp_path_factory.mktemp("traces"))
-    yield program
-    program.close()
 
 
 def first(**bounds: int) -> State:

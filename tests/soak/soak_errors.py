@@ -13,10 +13,10 @@ from pathlib import Path
 from crash_child import Crasher
 from failing_steps import ERRORS, Failing
 from mongod import Mongod
-from test_fault_sweep import POINTS, STRUCTURE, crasher, patient_tests, server
+from test_fault_sweep import POINTS, STRUCTURE, patient_tests, server
 from world import PROJECT, SITE, new_world
 
-__all__ = ["crasher", "patient_tests", "server"]  # fixtures
+__all__ = ["patient_tests", "server"]  # fixtures
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "600"))
 SEED = int(os.environ.get("SOAK_SEED", "0")) or random.SystemRandom().randrange(1, 2**31)
