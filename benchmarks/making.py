@@ -26,7 +26,7 @@ from report import Part
 from running import SITE, Running, fill_people
 from workloads import Workload
 
-_OLD_ENOUGH = 2.5  # seconds after a change
+OLD_ENOUGH = 2.5  # seconds after a change
 TEN_TIMES = ("F2x10", "D1x10")  # whose memory is of interest
 _LONG = 30  # seconds
 _HISTORY = 3600  # seconds
@@ -56,6 +56,15 @@ class Bench:
             gate={"wait": 30, "closed_at_most": _LONG if name in TEN_TIMES else 5},  # type: ignore[arg-type]
         )
 
+    def elsewhere(self, name: str, machine: str) -> Settings:
+        """Of a machine that has nothing of a site but its data directory."""
+        mongo = {"uri": self.uri, "database": f"bench_{name}_{machine}"}
+        folder = self.folder / name / machine
+        settings = self.settings(name, "data").model_copy(
+            update={"var": folder / "var", "working_dir": folder / "live"}
+        )
+        return settings.model_copy(update={"mongo": settings.mongo.model_copy(update=mongo)})
+
 
 def filled(bench: Bench, workload: Workload) -> Database[Any]:
     """The workload's database, filled, its files beside it."""
@@ -67,7 +76,7 @@ def filled(bench: Bench, workload: Workload) -> Database[Any]:
     if workload.name != "S":  # the sample has people of its own
         fill_people(settings)
     workload.fill(settings, database, bench.share * workload.times)
-    time.sleep(_OLD_ENOUGH)
+    time.sleep(OLD_ENOUGH)
     return database
 
 
@@ -76,7 +85,7 @@ def ours(bench: Bench, site: Running) -> Measured:
     assert site.worker is not None
     settle()
     server = cpu_seconds(bench.server)
-    older = _newest(site)
+    older = newest(site)
     with Sampler([site.worker.pid]) as sampler:
         job = site.make()
     server = cpu_seconds(bench.server) - server
@@ -86,32 +95,34 @@ def ours(bench: Bench, site: Running) -> Measured:
     if is_new:
         bench.closed.append(float(site.header(job)["gate"]["closed_seconds"]))
     disk = disk_bytes(folder, older) if is_new else 0
-    return Measured(_seconds(job), sampler.cpu, server, sampler.peak, disk)
+    return Measured(seconds_of(job), sampler.cpu, server, sampler.peak, disk)
 
 
 def previewed(bench: Bench, site: Running) -> Measured:
     """A preview of restoring the newest snapshot, by the worker; what it writes is the plan."""
     assert site.worker is not None
-    newest = _newest(site)
-    assert newest is not None
+    latest = newest(site)
+    assert latest is not None
     settle()
     server = cpu_seconds(bench.server)
     with Sampler([site.worker.pid]) as sampler:
-        job = site.preview(newest.name)
+        job = site.preview(latest.name)
     server = cpu_seconds(bench.server) - server
     assert job.outcome is not None
     if job.outcome.report is None or not job.outcome.report["replaces"]["bytes"]:
         raise SystemExit(f"a preview found nothing: {job.outcome}")
-    return Measured(_seconds(job), sampler.cpu, server, sampler.peak, 0)
+    return Measured(seconds_of(job), sampler.cpu, server, sampler.peak, 0)
 
 
-def _seconds(job: Job) -> float:
+def seconds_of(job: Job) -> float:
+    """From the moment in which the worker takes a job to the one in which its end is noted."""
     assert job.started_at is not None and job.ended_at is not None
     return (job.ended_at - job.started_at).total_seconds()
 
 
-def _newest(site: Running) -> Path | None:
-    found = site.office.desk.snapshots(site.office.login.shell_actor(), SITE).items
+def newest(site: Running) -> Path | None:
+    """The folder of the newest snapshot."""
+    found = site.snapshots()
     return SITE.stored_folder(site.settings.repository) / found[0].name if found else None
 
 
@@ -138,7 +149,7 @@ def make_files(bench: Bench, workload: Workload) -> Part:
             part.add(first, run_measured(peers.copy_first(live, copies / "0"), bench.server, copies / "0"))
             part.add("Keyframe, nothing changed", ours(bench, site))
             workload.change(settings, database, number)
-            time.sleep(_OLD_ENOUGH)
+            time.sleep(OLD_ENOUGH)
             part.add("Keyframe, 1 % changed", ours(bench, site))
             if shutil.which("rsync") is None:
                 continue
@@ -160,7 +171,7 @@ def make_files(bench: Bench, workload: Workload) -> Part:
 def _change_again(bench: Bench, workload: Workload, database: Database[Any], number: int) -> None:
     """One percent more, which nobody has looked at yet."""
     workload.change(bench.settings(workload.name, "data"), database, _AGAIN + number)
-    time.sleep(_OLD_ENOUGH)
+    time.sleep(OLD_ENOUGH)
 
 
 def _file_goals(part: Part, first: str, rsync: str, look: str) -> None:
@@ -203,7 +214,7 @@ def make_records(bench: Bench, workload: Workload) -> Part:
                 part.add(tools, run_measured(command, bench.server, copies / "tools"))
             part.add("Keyframe, nothing changed", ours(bench, site))
             workload.change(settings, database, number)
-            time.sleep(_OLD_ENOUGH)
+            time.sleep(OLD_ENOUGH)
             part.add("Keyframe, 1 % changed", ours(bench, site))
             _change_again(bench, workload, database, number)
             part.add(_PREVIEW, previewed(bench, site))

@@ -5,18 +5,23 @@ Rules: nothing here is slower than it must be, and nothing is ours.
 >>> copy_first(live, target)[:2]            # doctest: +SKIP
 ['bash', '-c']
 
-As a program it dumps a database: `python peers.py URI DATABASE FOLDER`; without a folder it only reads it.
+As a program it works on a database: `python peers.py dump|read|bson|insert URI DATABASE [FOLDER]`.
 """
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import sys
 from pathlib import Path
 
 import bson
 from bson import json_util
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
+
+_BATCH = 1000  # documents an insertion
 
 FIRST = (
     'set -e; cp -a "$1" "$2"; sync -f "$2"; cd "$2"; '
@@ -40,7 +45,7 @@ def copy_changed(live: Path, older: Path, target: Path) -> list[str]:
 
 def dump_straight(uri: str, database: str, target: Path) -> list[str]:
     """Both BSON and JSON of every collection, with pymongo's own means."""
-    return [sys.executable, __file__, uri, database, str(target)]
+    return [sys.executable, __file__, "dump", uri, database, str(target)]
 
 
 def dump_tools(uri: str, database: str, collections: list[str], target: Path) -> list[str]:
@@ -59,7 +64,29 @@ def look_at_files(stored: Path, live: Path) -> list[str]:
 
 def read_records(uri: str, database: str) -> list[str]:
     """Every collection of a database once, in raw batches, which are thrown away."""
-    return [sys.executable, __file__, uri, database]
+    return [sys.executable, __file__, "read", uri, database]
+
+
+def copy_plainly(live: Path, target: Path) -> list[str]:
+    """`cp -a`."""
+    return ["cp", "-a", str(live), str(target)]
+
+
+def dump_bson(uri: str, database: str, target: Path) -> list[str]:
+    """Each collection as BSON, its indexes beside it."""
+    return [sys.executable, __file__, "bson", uri, database, str(target)]
+
+
+def restore(uri: str, database: str, copies: Path, live: Path) -> list[str]:
+    """`rsync -a --delete`, then each collection dropped and inserted anew in raw batches, then its indexes."""
+    script = 'set -e; rsync -a --delete "$1/files/" "$2/"; "$3" "$4" insert "$5" "$6" "$1/records"'
+    return ["bash", "-c", script, "peer", str(copies), str(live), sys.executable, __file__, uri, database]
+
+
+def rebuild(uri: str, database: str, copies: Path, live: Path) -> list[str]:
+    """`cp -a`, then each collection inserted in raw batches, then its indexes."""
+    script = 'set -e; cp -a "$1/files" "$2"; "$3" "$4" insert "$5" "$6" "$1/records"'
+    return ["bash", "-c", script, "peer", str(copies), str(live), sys.executable, __file__, uri, database]
 
 
 def read(uri: str, name: str) -> None:
@@ -71,13 +98,35 @@ def read(uri: str, name: str) -> None:
                 pass
 
 
-def main() -> None:
-    """Dump a database: find, encode, json_util; or read it."""
-    uri, name = sys.argv[1:3]
-    if len(sys.argv) == 3:
-        read(uri, name)
-        return
-    folder = Path(sys.argv[3])
+def keep(uri: str, name: str, folder: Path) -> None:
+    """Write a database as BSON."""
+    folder.mkdir(parents=True)
+    with MongoClient[dict[str, object]](uri) as client:
+        for collection in sorted(client[name].list_collection_names()):
+            with (folder / f"{collection}.bson").open("wb") as raw:
+                raw.writelines(client[name][collection].find_raw_batches(sort=[("_id", 1)]))
+            indexes = [one for one in client[name][collection].list_indexes() if one["name"] != "_id_"]
+            (folder / f"{collection}.indexes").write_text(json_util.dumps(indexes))
+
+
+def insert(uri: str, name: str, folder: Path) -> None:
+    """Drop and insert each collection of a folder, as fast as pymongo can: nothing is decoded."""
+    raw = CodecOptions(document_class=RawBSONDocument)
+    with MongoClient[dict[str, object]](uri) as client:
+        for path in sorted(folder.glob("*.bson")):
+            collection = client[name].get_collection(path.stem, codec_options=raw)  # type: ignore[var-annotated]
+            collection.drop()
+            with path.open("rb") as file:
+                rows = bson.decode_file_iter(file, raw)
+                while batch := list(itertools.islice(rows, _BATCH)):
+                    collection.insert_many(batch, ordered=False)
+            indexes = json_util.loads(path.with_suffix(".indexes").read_text())
+            if indexes:
+                client[name].command("createIndexes", path.stem, indexes=indexes)
+
+
+def dump(uri: str, name: str, folder: Path) -> None:
+    """Find, encode, json_util."""
     folder.mkdir(parents=True)
     client: MongoClient[dict[str, object]] = MongoClient(uri)
     with client:
@@ -86,6 +135,15 @@ def main() -> None:
                 for document in client[name][collection].find().sort("_id", 1):
                     raw.write(bson.encode(document))
                     text.write(json_util.dumps(document, json_options=json_util.CANONICAL_JSON_OPTIONS) + "\n")
+
+
+def main() -> None:
+    """Do what the first word says."""
+    what, uri, name, *more = sys.argv[1:]
+    if what == "read":
+        read(uri, name)
+        return
+    {"dump": dump, "bson": keep, "insert": insert}[what](uri, name, Path(more[0]))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from keyframe.embedded import EmbeddedMongo
 from making import Bench, make_files, make_records
 from measure import machine, use_memory
 from report import Part, write_part
+from restoring import restore_changed
 from serving import instants, list_many, make_by_rest, requests_meanwhile
 from workloads import WORKLOADS
 
@@ -49,10 +50,17 @@ def _records(name: str, requests: bool = False) -> Callable[[Bench], Part]:
     return run
 
 
+def _restores(name: str, peer: bool = True) -> Callable[[Bench], Part]:
+    return lambda bench: restore_changed(bench, WORKLOADS[name], peer=peer)
+
+
 PARTS: dict[str, Callable[[Bench], Part]] = {
     "F1": _files("F1"),
     "F2": _files("F2", requests=True),
     "D1": _records("D1", requests=True),
+    "restore_F1D1": _restores("F1D1"),
+    "restore_F2": _restores("F2", peer=False),
+    "restore_D1": _restores("D1", peer=False),
     "S": make_by_rest,
     "list": list_many,
     "instant": instants,

@@ -16,13 +16,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from keyframe.doors.office import Office
-from keyframe.model import EVERYTHING, Job, JobState, Scope
+from keyframe.model import EVERYTHING, Job, JobState, Scope, Snapshot
 from keyframe.processes import spawn
 from keyframe.settings import Settings
 from keyframe.wiring import build
@@ -165,6 +165,14 @@ class Running:
     def preview(self, name: str) -> Job:
         """What restoring the site to a snapshot would do."""
         return self.ended(self.office.desk.preview(self.office.login.shell_actor(), SITE, name, EVERYTHING, None).id)
+
+    def restore(self, name: str) -> Job:
+        """Restore the site to a snapshot."""
+        return self.ended(self.office.desk.restore(self.office.login.shell_actor(), SITE, name).id)
+
+    def snapshots(self) -> Sequence[Snapshot]:
+        """Those of the site, the newest first."""
+        return self.office.desk.snapshots(self.office.login.shell_actor(), SITE).items
 
     def folder(self, job: Job) -> Path:
         """Where the snapshot of a job lies."""

@@ -157,6 +157,18 @@ def _change_database(_: Settings, database: Database[Any], round: int) -> None:
     change_records(database, random.Random(f"D1 {_SEED} {round}"), round)
 
 
+def _fill_both(settings: Settings, database: Database[Any], share: float) -> None:
+    _fill_large(settings, database, share)
+    for name in ("project", "edition"):  # there are more of them among the records, with the same ids
+        database[name].drop()
+    fill_records(database, share, _SEED)
+
+
+def _change_both(settings: Settings, database: Database[Any], round: int) -> None:
+    _change_files(settings, database, round)
+    _change_database(settings, database, round)
+
+
 def _fill_sample(settings: Settings, database: Database[Any], _: float) -> None:
     make_sample(settings, database)
 
@@ -185,6 +197,7 @@ WORKLOADS = {
             _change_database,
         ),
         Workload("D1x10", "the same with ten times the records", _fill_database, _change_database, times=10),
+        Workload("F1D1", "F1 and D1 as one site: 1.9 GB of files, 1.2 million records", _fill_both, _change_both),
         Workload("S", "the sample site", _fill_sample, _change_sample),
     )
 }

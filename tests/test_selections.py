@@ -801,7 +801,7 @@ def test_a_record_without_the_files_of_its_edition_is_named_where_they_differ(wo
         assert "other files of it differ" in plan.warnings[0].what
     outcome = world.restore(snapshot, plan=torn[0].digest)
     assert outcome.status is DONE
-    assert outcome.report == torn[0].as_dict()
+    assert outcome.report is not None and outcome.report.items() >= torn[0].as_dict().items()
 
 
 def test_a_project_without_its_record_is_named(world: World) -> None:

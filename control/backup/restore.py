@@ -15,6 +15,7 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import replace
 
 import structlog
@@ -48,6 +49,7 @@ class Restore:
     def __init__(self, stores: Stores, watch: Watch) -> None:
         self._stores = stores
         self._watch = watch
+        self._began = self._closed = time.monotonic()
 
     def run(self, order: Order, job: str) -> Outcome:
         """Carry out the order; see the rules of this room.
@@ -99,6 +101,7 @@ class Restore:
         with contextlib.ExitStack() as closed:
             if last:
                 closed.enter_context(self._stores.gate.closed())
+                self._closed = time.monotonic()
             with safeties.made(job, gate_closed=last) as (safety, target, plan), Helpers() as helpers:
                 _require_agreed(self._stores, order, plan)
                 refused = refusal_of(order, plan)
@@ -113,7 +116,7 @@ class Restore:
                     staging.fill(plan, self._watch, (3, STEPS))
                     outcome = self._change_over(order, job, target, safety, plan, staging, helpers, closed, last)
                     closed.close()  # whoever waits to write need not wait until all is cleared away
-                    return None if outcome is None else self._concluded(outcome, order, job, target, plan)
+                    return None if outcome is None else self._concluded(self._timed(outcome), order, job, target, plan)
 
     def _change_over(
         self,
@@ -139,6 +142,13 @@ class Restore:
             intent = self._begin(order, job, target, safety, plan)
             return Finishing(self._stores, self._watch).change_over(intent, target, other, plan, staging, since)
 
+    def _timed(self, outcome: Outcome) -> Outcome:
+        """The outcome, with the seconds until all was verified and people could write again, and how long they could
+        not."""
+        now = time.monotonic()
+        seconds = {"until_open": round(now - self._began, 3), "gate_closed": round(now - self._closed, 3)}
+        return replace(outcome, report={**(outcome.report or {}), "seconds": seconds})
+
     def _concluded(self, outcome: Outcome, order: Order, job: str, target: Target, plan: Plan) -> Outcome:
         """With the gate open again: clear away what was kept, and compare all once more, for the report."""
         try:
@@ -160,6 +170,7 @@ class Restore:
             stack.enter_context(self._stores.gate.closed())
         except UnavailableError:
             return False
+        self._closed = time.monotonic()
         return True
 
     def _begin(self, order: Order, job: str, target: Target, safety: Snapshot, plan: Plan) -> Intent:
