@@ -35,11 +35,11 @@ class Tally:
 
     def add(self, item: PlanItem) -> None:
         if item.change is Change.CREATE:
-            self.creates = _plus(self.creates, item.kind, item.bytes)
+            self.creates = _with(self.creates, item)
         elif item.change is Change.REPLACE:
-            self.replaces = _plus(self.replaces, item.kind, item.bytes)
+            self.replaces = _with(self.replaces, item)
         else:
-            self.deletes = _plus(self.deletes, item.kind, item.bytes)
+            self.deletes = _with(self.deletes, item)
 
     def same(self, kind: str, size: int) -> None:
         self.unchanged = _plus(self.unchanged, kind, size)
@@ -47,6 +47,11 @@ class Tally:
     def same_records(self, count: int, size: int) -> None:
         found = self.unchanged
         self.unchanged = replace(found, records=found.records + count, bytes=found.bytes + size)
+
+
+def _with(counts: Counts, item: PlanItem) -> Counts:
+    counts = _plus(counts, item.kind, item.bytes)
+    return replace(counts, records=counts.records + int(item.detail.get("records", 0)))  # of a collection as a whole
 
 
 def _plus(counts: Counts, kind: str, size: int) -> Counts:

@@ -81,12 +81,16 @@ class RecordCopying:
             yield from self._items("collection", "index")
             return
         entries = self._stored.entries()
+        whole = {item.name for item in self._items("collection") if item.detail.get("whole")}
+        yield from (
+            item for item in self._items("collection", "index") if item.detail.get("collection", item.name) in whole
+        )
         for name in sorted({str(item.detail["collection"]) for item in self._items("record")}):
             yield from structure_items(name, entries[name], None)
 
     def _items(self, *kinds: str) -> Iterator[PlanItem]:
-        items = self._stores.plans.items(self._plan.digest)
-        return (item for item in items if item.kind in kinds and item.change is Change.CREATE)
+        items = self._stores.plans.items_of(self._plan.digest, *kinds)
+        return (item for item in items if item.change is Change.CREATE)
 
     def _raws(self, name: str, items: Iterable[PlanItem]) -> Iterator[bytes]:
         """The records of these items, which come in the order in which they are stored."""

@@ -31,8 +31,10 @@ from ..errors import (
 )
 from ..model import Instant, Order, Outcome, OutcomeStatus, Plan, Progress, Reason, Scope
 from ..patterns import Exclusion
+from ..stores.changes import Known
 from ..stores.disk import translate
 from ..stores.intents import Intent
+from ..stores.mongo_write import RecordChange
 from .compare import Compare
 from .conflicts import taken_since
 from .edited import edited_in, problems_of, without
@@ -65,19 +67,27 @@ class Finishing:
         self._watch = watch
 
     def change_over(
-        self, intent: Intent, target: Target, other: Target, plan: Plan, staging: Staging, since: Instant
+        self,
+        intent: Intent,
+        target: Target,
+        other: Target,
+        plan: Plan,
+        staging: Staging,
+        since: Instant,
+        ready: list[RecordChange] | None = None,
     ) -> Outcome:
         """Carry out a plan whose files are staged. Never fails: what goes wrong is finished, or turned round.
 
         Parameters
         ----------
         other: the state before, as the safety snapshot holds it. since: up to when nothing had changed since then.
+        ready: the changes of records, as `prepared` has them.
         """
         try:
             watch = Unstoppable(self._watch)
-            self._change(target, plan, staging, watch)
+            known = self._change(target, plan, staging, watch, ready)
             watch.progress(Progress("checking", 5, STEPS))
-            is_as_planned = Touched(self._stores, target, plan, watch).is_as_planned(since)
+            is_as_planned = Touched(self._stores, target, plan, watch, known).is_as_planned(since)
             return self._conclude(intent, edited=() if is_as_planned else self._verify(target, other, intent))
         except Exception as error:
             # Whatever it was, the intent stands: work out what is left to do, and do it.
@@ -202,11 +212,21 @@ class Finishing:
             if mark.job == order.mark_job:
                 repository.mark(order.source, order.snapshot, replace(mark, state="undone"))
 
-    def _change(self, target: Target, plan: Plan, staging: Staging, watch: Watch, *, in_batches: bool = False) -> None:
+    def _change(
+        self,
+        target: Target,
+        plan: Plan,
+        staging: Staging,
+        watch: Watch,
+        ready: list[RecordChange] | None = None,
+        *,
+        in_batches: bool = False,
+    ) -> Known:
         try:
-            change_database(self._stores, target, plan, watch, (4, STEPS), in_batches=in_batches)
+            known = change_database(self._stores, target, plan, watch, (4, STEPS), ready=ready, in_batches=in_batches)
             staging.move(plan, watch, (4, STEPS))
             staging.flush()
+            return known
         except OSError as error:
             raise translate(error, "live files", "the restore is not complete and will be finished") from error
 

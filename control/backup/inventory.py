@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from ..errors import ChangedError, DamagedError, Problem
-from ..model import BUCKETS, CollectionEntry, FileEntry, Scope, Snapshot
+from ..model import CollectionEntry, FileEntry, Scope, Snapshot
 from ..patterns import Exclusion
 from ..plan import Record
 from ..slices import Slice
@@ -248,13 +248,6 @@ class StoredInventory:
     def is_exact(self, part: Part) -> bool:
         """Where a snapshot is of the very scope, what lies in it belongs to it."""
         return not part.owners or part.owners == (self._snapshot.scope,)
-
-    def raw(self, name: str, offset: int, size: int) -> bytes:
-        """One document of a dump, from where an earlier reading found it."""
-        entry = self.entries()[name.removeprefix(BUCKETS)]
-        with open(self.folder / "db" / entry.bson_path, "rb") as file:  # noqa: PTH123
-            file.seek(offset)
-            return file.read(size)
 
     def all_raw(self, name: str) -> Iterator[bytes]:
         """All documents of a dump, in its order; DamagedError as from `documents`."""

@@ -23,6 +23,7 @@ from ..plan import Record, record_item
 from ..stores.documents import Documents, Run, Source
 from ..stores.pair_index import Pair
 from ..stores.read_ahead import ReadAhead
+from .expiring import rules_of
 from .inventory import Inventory, Shape, StoredInventory, records_of
 from .matching import Matching, Side
 from .stores import Stores
@@ -30,6 +31,7 @@ from .structure import Content, is_whole, structure_items, whole_items
 from .target import PlanDraft, Target
 from .watches import Watch
 
+MANY = 1_000  # records from which on a collection that is not there comes back as a whole
 _LOOKUP, _LOOKUP_BYTES = 500, 4_000_000  # ids looked up at once
 
 
@@ -51,17 +53,32 @@ class Pairing:
     def structure(
         self, name: str, want: Inventory, have: Inventory, wanted: Shape | None, there: Shape | None
     ) -> Iterator[PlanItem]:
-        if not is_whole(name, wanted, there):
+        if not (is_whole(name, wanted, there) or (there is None and self._comes_as_a_whole(name, want, wanted))):
             items = list(structure_items(name, wanted, there))
         else:
             self._draft.whole.add(name)
-            contents = [Content.of(self._all(name, *one)) for one in ((want, wanted), (have, there))]
+            contents = [self._content(name, *one) for one in ((want, wanted), (have, there))]
             items = list(whole_items(name, wanted, there, *contents))
             if contents[0] == contents[1]:
                 self._draft.tally.unchanged = contents[0].added_to(self._draft.tally.unchanged)
         if any(item.kind == "collection" for item in items):
             self._draft.rewritten.add(name)
         yield from items
+
+    def _comes_as_a_whole(self, name: str, want: Inventory, wanted: Shape | None) -> bool:
+        """Whether a collection that is not there comes back without an item for each record.
+
+        Those of which plans tell more stay apart: people, projects and editions, and what expires.
+        """
+        if not isinstance(want, StoredInventory) or wanted is None or wanted.kind != "collection":
+            return False
+        told = {*self._site.people, self._project.own_collection, self._project.editions.collection}
+        return name not in told and want.entries()[name].documents >= MANY and not any(rules_of(wanted))
+
+    def _content(self, name: str, inventory: Inventory, shape: Shape | None) -> Content:
+        if shape is None or shape.kind == "view":
+            return Content.of(_NOTHING)
+        return Content.of(inventory.documents(name, self._draft.part), self._watch.check)
 
     def records(
         self, name: str, want: Inventory, have: Inventory, wanted: Shape | None, there: Shape | None
@@ -161,7 +178,7 @@ class Pairing:
     ) -> Documents:
         """The documents of one side, read by a thread that ends with `ahead`, where that is given."""
         if shape is None or shape.kind == "view":
-            return Documents(Source((), _nothing_there, lambda: None))
+            return Documents(_NOTHING)
         source = inventory.documents(name, self._draft.part)
         if ahead is not None:
             blocks = ahead.enter_context(ReadAhead(((0, block) for block in source.blocks), self._watch.check))
@@ -172,12 +189,6 @@ class Pairing:
         """A document as a record; None: it is not meant."""
         record = inventory.record(name, self._draft.part, raw, offset)
         return record if record is not None and self._draft.sought.chooses(name, record) else None
-
-    def _all(self, name: str, inventory: Inventory, shape: Shape | None) -> Iterator[Record]:
-        for offset, raw in self._documents(name, inventory, shape).each():
-            self._watch.check()
-            if (record := self._record(name, inventory, raw, offset)) is not None:
-                yield record
 
     def _without_conflicts(self, name: str, records: list[Record]) -> Iterator[PlanItem]:
         """The creation of these records, but of those that another project has now."""
@@ -209,3 +220,6 @@ def _is_one_file(name: str, want: Inventory, have: Inventory) -> bool:
 
 def _nothing_there(_damage: str, what: str) -> Exception:
     return RuntimeError(f"no document {what}")
+
+
+_NOTHING = Source((), _nothing_there, lambda: None)

@@ -228,4 +228,4 @@ def _has_same_bytes(was: Row, live: Descent) -> bool:
 
 
 def _content(inventory: Inventory, name: str, part: Part) -> Content:
-    return Content.of(records_of(inventory, name, part))
+    return Content.of(inventory.documents(name, part))

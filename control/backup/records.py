@@ -17,7 +17,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ..model import BUCKETS, Change, Plan, PlanItem, Progress
+from ..stores.changes import Known
 from ..stores.mongo_write import RecordChange
+from .dumped import Dumped, id_of
 from .inventory import StoredInventory
 from .stores import Stores
 from .structure import is_view
@@ -25,30 +27,81 @@ from .target import Target
 from .watches import Silent, Watch
 
 _BATCH, _BATCH_BYTES = 2_000, 16_000_000
+_TOLD = 1000  # records
 _STRUCTURE = ("collection", "options", "index")
 
 
+def prepared(stores: Stores, target: Target, plan: Plan) -> list[RecordChange] | None:
+    """The changes of records, where one transaction can carry them: read before the gate is closed. None: it cannot."""
+    total, size = _extent(stores, plan)
+    limits = stores.settings.restore
+    if total > limits.transaction_records or size > limits.transaction_megabytes * 1_000_000:
+        return None
+    return list(_changes(stores, target, plan))
+
+
 def change_database(
-    stores: Stores, target: Target, plan: Plan, watch: Watch, step: tuple[int, int], *, in_batches: bool = False
-) -> None:
+    stores: Stores,
+    target: Target,
+    plan: Plan,
+    watch: Watch,
+    step: tuple[int, int],
+    *,
+    ready: list[RecordChange] | None = None,
+    in_batches: bool = False,
+) -> Known:
     """Carry out what a plan says about the database; can be repeated.
 
     Parameters
     ----------
+    ready: the changes of records, if they are for one transaction and read already.
     in_batches: the server does not take all of it in one transaction.
+
+    Returns
+    -------
+    How a change stream tells what was done here: in which sessions, in which collections as a whole.
     """
     stored = StoredInventory(stores, target.snapshot, target.scope, Silent())
     for item in _items(stores, plan, _STRUCTURE):
         _make_way(stores, item)
+    whole = set()
     for item in _items(stores, plan, _STRUCTURE):
-        _before_records(stores, item, stored)
-    _change_records(stores, target, plan, watch, step, in_batches=in_batches)
+        _before_records(stores, item, stored, Filling(watch, step, plan))
+        if item.detail.get("whole") and item.change is not Change.DELETE:
+            whole.add(item.name)
+    if not in_batches and ready is None:
+        ready = prepared(stores, target, plan)
+    if ready is None or in_batches:
+        sessions = _in_batches(stores, target, plan, watch, step)
+    else:
+        watch.progress(Progress("changing over", *step, 0, len(ready), "records"))
+        sessions = {stores.writer.write(ready, target.owners, watch.fence)} if ready else set()
     for item in _items(stores, plan, _STRUCTURE):
         _after_records(stores, item)
+    return Known(frozenset(sessions), frozenset(whole))
+
+
+class Filling:
+    """Tells how far the filling of collections is that come back as a whole."""
+
+    def __init__(self, watch: Watch, step: tuple[int, int], plan: Plan) -> None:
+        self._watch = watch
+        self._step = step
+        self._total = plan.creates.records + plan.replaces.records
+        self._done = 0
+
+    def each(self, documents: Iterator[bytes]) -> Iterator[bytes]:
+        for raw in documents:
+            self._done += 1
+            if self._done % _TOLD == 0:
+                self._watch.progress(
+                    Progress("changing over", *self._step, min(self._done, self._total), self._total, "records")
+                )
+            yield raw
 
 
 def _items(stores: Stores, plan: Plan, kinds: tuple[str, ...]) -> Iterator[PlanItem]:
-    return (item for item in stores.plans.items(plan.digest) if item.kind in kinds)
+    return stores.plans.items_of(plan.digest, *kinds)
 
 
 def _make_way(stores: Stores, item: PlanItem) -> None:
@@ -62,12 +115,12 @@ def _make_way(stores: Stores, item: PlanItem) -> None:
         stores.writer.drop(item.name)
 
 
-def _before_records(stores: Stores, item: PlanItem, stored: StoredInventory) -> None:
+def _before_records(stores: Stores, item: PlanItem, stored: StoredInventory, told: Filling) -> None:
     writer = stores.writer
     if item.kind == "collection" and item.change is not Change.DELETE:
         writer.create(item.name, item.detail["options"])
         if item.detail.get("whole"):
-            writer.fill(item.name, stored.all_raw(item.name))
+            writer.fill(item.name, told.each(stored.all_raw(item.name)))
     elif item.kind == "options" and is_view(item.detail["options"]):
         writer.create(item.name, item.detail["options"])
     elif item.kind == "options":
@@ -84,26 +137,27 @@ def _after_records(stores: Stores, item: PlanItem) -> None:
         writer.create_index(item.detail["collection"], item.detail["index"])
 
 
-def _change_records(
-    stores: Stores, target: Target, plan: Plan, watch: Watch, step: tuple[int, int], *, in_batches: bool
-) -> None:
-    total = plan.creates.records + plan.replaces.records + plan.deletes.records
-    if not total:
-        return
-    watch.progress(Progress("changing over", *step, 0, total, "records"))
-    size = sum(item.detail["size"] + len(item.detail["id"]) // 2 for item in _items(stores, plan, ("record",)))
-    limits = stores.settings.restore
-    if not in_batches and total <= limits.transaction_records and size <= limits.transaction_megabytes * 1_000_000:
-        stores.writer.write(_changes(stores, target, plan), target.owners, watch.fence)
-        return
+def _extent(stores: Stores, plan: Plan) -> tuple[int, int]:
+    """How many records change, and about how many bytes travel for it."""
+    total = size = 0
+    for item in _items(stores, plan, ("record",)):
+        total += 1
+        size += item.detail["size"] + len(item.detail["id"]) // 2
+    return total, size
+
+
+def _in_batches(stores: Stores, target: Target, plan: Plan, watch: Watch, step: tuple[int, int]) -> set[bytes]:
+    """The ids of the sessions."""
+    total, _ = _extent(stores, plan)
     deletions = (replace(one, raw=None) for one in _changes(stores, target, plan, with_bytes=False) if one.have)
     insertions = (replace(one, have=b"") for one in _changes(stores, target, plan) if one.raw is not None)
-    done = 0
+    done, sessions = 0, set[bytes]()
     for changes in (deletions, insertions):
         for batch in _batches(changes):
-            stores.writer.write(batch, target.owners, watch.fence)
+            sessions.add(stores.writer.write(batch, target.owners, watch.fence))
             done += len(batch)
             watch.progress(Progress("changing over in batches", *step, min(done, total), total, "records"))
+    return sessions
 
 
 def _batches(changes: Iterator[RecordChange]) -> Iterator[list[RecordChange]]:
@@ -124,11 +178,11 @@ def _batches(changes: Iterator[RecordChange]) -> Iterator[list[RecordChange]]:
 def _changes(stores: Stores, target: Target, plan: Plan, *, with_bytes: bool = True) -> Iterator[RecordChange]:
     """The records of a plan; those of a collection that will be dropped go with it."""
     dropped = {item.name for item in _items(stores, plan, ("collection",)) if item.change is Change.DELETE}
-    stored = StoredInventory(stores, target.snapshot, target.scope, Silent())
-    for item in _items(stores, plan, ("record",)):
-        detail = item.detail
-        if detail["collection"].removeprefix(BUCKETS) in dropped:
-            continue
-        wanted = item.change is not Change.DELETE
-        raw = stored.raw(detail["collection"], detail["offset"], detail["size"]) if wanted and with_bytes else None
-        yield RecordChange(detail["collection"], bytes.fromhex(detail["id"]), raw, bytes.fromhex(detail["have"] or ""))
+    snapshot = target.snapshot
+    with Dumped(stores.repository.folder(snapshot.scope, snapshot.name)) as dumped:
+        for item in _items(stores, plan, ("record",)):
+            name = item.detail["collection"]
+            if name.removeprefix(BUCKETS) in dropped:
+                continue
+            raw = dumped.raw(item) if with_bytes and item.change is not Change.DELETE else None
+            yield RecordChange(name, id_of(item), raw, bytes.fromhex(item.detail["have"] or ""))

@@ -24,6 +24,7 @@ from ..errors import DamagedError, KeyframeError, StaleError, UnavailableError
 from ..model import Order, Outcome, OutcomeStatus, Plan, Progress, RestoreMark, Snapshot, Status
 from ..stores.disk import LEAST, require_room
 from ..stores.intents import Intent
+from ..stores.mongo_write import RecordChange
 from ..stores.plan_changes import changes_of
 from .conflicts import refusal_of
 from .finishing import STEPS, Finishing, nothing_to_do
@@ -31,6 +32,7 @@ from .helpers import Helpers
 from .intact import damage_of, without_damage
 from .inventory import LiveInventory
 from .recheck import Recheck
+from .records import prepared
 from .room import require_server_room
 from .safety import Safety
 from .staging import Staging, forget_kept
@@ -50,6 +52,7 @@ class Restore:
         self._stores = stores
         self._watch = watch
         self._began = self._closed = time.monotonic()
+        self._ready: list[RecordChange] | None = None  # read before the gate is closed
 
     def run(self, order: Order, job: str) -> Outcome:
         """Carry out the order; see the rules of this room.
@@ -114,6 +117,7 @@ class Restore:
                 with Staging(self._stores, target, job) as staging:
                     require_server_room(self._stores, plan)
                     staging.fill(plan, self._watch, (3, STEPS))
+                    self._ready = prepared(self._stores, target, plan)
                     outcome = self._change_over(order, job, target, safety, plan, staging, helpers, closed, last)
                     closed.close()  # whoever waits to write need not wait until all is cleared away
                     return None if outcome is None else self._concluded(self._timed(outcome), order, job, target, plan)
@@ -140,7 +144,9 @@ class Restore:
         with self._stores.scope_files.held(order.scope, self._watch.check):
             self._watch.confirm()
             intent = self._begin(order, job, target, safety, plan)
-            return Finishing(self._stores, self._watch).change_over(intent, target, other, plan, staging, since)
+            return Finishing(self._stores, self._watch).change_over(
+                intent, target, other, plan, staging, since, self._ready
+            )
 
     def _timed(self, outcome: Outcome) -> Outcome:
         """The outcome, with the seconds until all was verified and people could write again, and how long they could

@@ -168,9 +168,7 @@ class Staging:
         return self._folder / str(number)
 
     def _items(self, plan: Plan) -> Iterator[tuple[int, PlanItem]]:
-        for number, item in enumerate(self._stores.plans.items(plan.digest)):
-            if item.kind in _FILE_KINDS:
-                yield number, item
+        return self._stores.plans.numbered(plan.digest, *_FILE_KINDS)
 
     # --- the change-over
 

@@ -3,6 +3,7 @@
 Rules:
 
 - What cannot be changed in place is dropped and made again, with all of its records.
+- A large collection that is not there any more comes back as a whole: no record of it can be in anybody's way.
 - Records of capped collections cannot be written one by one (their order is part of them, and the server refuses it in
   transactions), nor those of `system.js`: such a collection is as it shall be, or all of it is written anew.
 
@@ -14,14 +15,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
 from ..model import SYSTEM_JS, Change, Counts, PlanItem
-from ..plan import Record
+from ..stores.documents import Documents, Source
 from .inventory import Shape
 
 _MODIFIABLE = {"validator", "validationLevel", "validationAction", "viewOn", "pipeline"}
@@ -36,12 +37,14 @@ class Content:
     digest: str
 
     @classmethod
-    def of(cls, records: Iterator[Record]) -> Content:
+    def of(cls, source: Source, check: Callable[[], None] = lambda: None) -> Content:
+        """Of all documents of a source; errors as from that. `check` is called for each stretch of them."""
         count = size = 0
         digest = hashlib.sha256()
-        for record in records:
-            digest.update(record.digest)
-            count, size = count + 1, size + record.size
+        for run in Documents(source).stretches():
+            check()
+            digest.update(memoryview(run.raw)[run.start : run.ends[-1]])
+            count, size = count + run.count, size + run.size
         return cls(count, size, digest.hexdigest())
 
     def added_to(self, counts: Counts) -> Counts:
@@ -63,12 +66,19 @@ def whole_items(
 ) -> Iterator[PlanItem]:
     """What has to happen to a collection that comes back as a whole."""
     if want is None:
-        yield PlanItem(Change.DELETE, "collection", name, 0, there.title, {"have": there.digest})
+        detail: dict[str, Any] = {"have": there.digest, "records": there.records}
+        yield PlanItem(Change.DELETE, "collection", name, 0, there.title, detail)
         return
     if have is not None and wanted == there and _is_as(want, have):
         yield from structure_items(name, want, have)
         return
-    detail = {"options": want.options, "whole": True, "want": wanted.digest, "have": there.digest}
+    detail = {
+        "options": want.options,
+        "whole": True,
+        "want": wanted.digest,
+        "have": there.digest,
+        "records": wanted.records,
+    }
     change = Change.CREATE if have is None else Change.REPLACE
     yield PlanItem(change, "collection", name, wanted.bytes, wanted.title, detail)
     yield from _index_items(name, want, None)

@@ -12,9 +12,6 @@ True
 
 from __future__ import annotations
 
-from array import array
-from bisect import bisect_left
-from collections import defaultdict
 from collections.abc import Iterator
 from itertools import chain
 
@@ -23,10 +20,10 @@ import structlog
 from ..errors import ChangedError, UnavailableError
 from ..model import BUCKETS, SYSTEM_JS, Change, Instant, Plan, PlanItem
 from ..plan import entry_of
-from ..stores.changes import Changes, is_told
+from ..stores.changes import Changes, Known, is_told
 from ..stores.files import Descent
 from ..stores.mongo import CollectionInfo
-from .inventory import LiveInventory, Owned, StoredInventory, is_left, records_of
+from .inventory import LiveInventory, Owned, StoredInventory, is_left
 from .stores import Stores
 from .structure import Content, structure_items
 from .target import Target
@@ -41,7 +38,9 @@ _TOGETHER, _TOGETHER_BYTES = 500, 4_000_000  # records that are asked for at onc
 class Touched:
     """Checks one plan that was just carried out."""
 
-    def __init__(self, stores: Stores, target: Target, plan: Plan, watch: Watch) -> None:
+    def __init__(self, stores: Stores, target: Target, plan: Plan, watch: Watch, known: Known = Known()) -> None:  # noqa: B008
+        """`known`: how the server tells what the plan has done to records; somebody else's changes are none of it."""
+        self._known = known
         self._stores = stores
         self._target = target
         self._plan = plan
@@ -61,7 +60,7 @@ class Touched:
         return True
 
     def _items(self, *kinds: str) -> Iterator[PlanItem]:
-        return (item for item in self._stores.plans.items(self._plan.digest) if item.kind in kinds)
+        return self._stores.plans.items_of(self._plan.digest, *kinds)
 
     def _has_files(self) -> bool:
         owned = Owned(self._stores)
@@ -109,18 +108,19 @@ class Touched:
             live = LiveInventory(self._stores, reader, Quiet(self._watch), self._stores.excluded(self._target.scope))
             shapes = live.collections(part)
             return all(
-                item.name in shapes and Content.of(records_of(live, item.name, part)).digest == item.detail["want"]
+                item.name in shapes and Content.of(live.documents(item.name, part)).digest == item.detail["want"]
                 for item in whole
             )
 
     def _has_nothing_else(self, since: Instant) -> bool:
-        ours = _Ours(self._items("record", "collection", "options", "index"))
+        structure = self._items("collection", "options", "index")
+        ours = {item.detail.get("collection", item.name) for item in structure} | {SYSTEM_JS}
         try:
-            for change in Changes(self._stores.mongo).since(since):
+            for change in Changes(self._stores.mongo).since(since, but=self._known):
                 self._watch.check()
                 if change.is_structure and not self._target.scope.is_site:
                     continue
-                if not ours.has(change.collection, change.id) and self._concerns(change.collection, change.id):
+                if change.collection not in ours and self._concerns(change.collection, change.id):
                     return False
         except UnavailableError as error:
             log.info("restore.compares-all", plan=self._plan.digest, why=str(error))
@@ -140,31 +140,6 @@ class Touched:
                 return False
             return not ident or self._stores.mongo.owned(owners, name, [ident])
         return True
-
-
-class _Ours:
-    """What a plan changes in the database, as far as a change stream tells of it; ids as numbers, in order."""
-
-    def __init__(self, items: Iterator[PlanItem]) -> None:
-        self._collections: set[str] = set()
-        self._ids: dict[str, array[int]] = defaultdict(lambda: array("q"))
-        for item in items:
-            if item.kind == "record":
-                self._ids[item.detail["collection"]].append(hash(bytes.fromhex(item.detail["id"])))
-            else:
-                self._collections.add(item.detail.get("collection", item.name))
-        self._ids = {name: array("q", sorted(ids)) for name, ids in self._ids.items()}
-
-    def has(self, name: str, ident: bytes) -> bool:
-        """Whether a change is of the plan; all in a collection that is made anew or gets other options is."""
-        if name in self._collections or name == SYSTEM_JS:
-            return True
-        ids = self._ids.get(name)
-        if ids is None or not ident:
-            return False
-        number = hash(ident)
-        at = bisect_left(ids, number)
-        return at < len(ids) and ids[at] == number
 
 
 def _is_as_wanted(item: PlanItem, live: Descent, owned: Owned) -> bool:

@@ -12,7 +12,7 @@ Rules:
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +88,12 @@ def whole_documents(raw: bytes, start: int = 0) -> list[int]:
             break
         ends.append(at)
     return ends
+
+
+def documents_of(batches: Iterable[bytes]) -> Iterator[bytes]:
+    """The documents of raw batches, as `find_raw_batches` gives them."""
+    for raw in batches:
+        yield from Block(raw, whole_documents(raw)).documents()
 
 
 def blocks_of(path: Path, start: int = 0) -> Iterator[Block]:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import bson
+from bson.binary import UUID_SUBTYPE, Binary
 from bson.timestamp import Timestamp
 from pymongo.errors import OperationFailure
 
@@ -58,14 +59,31 @@ def is_told(name: str) -> bool:
     return name != SYSTEM_JS and not name.startswith(BUCKETS)
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Changes that the server need not tell: those of transactions in these sessions, those in these collections."""
+
+    sessions: frozenset[bytes] = frozenset()
+    collections: frozenset[str] = frozenset()
+
+    def left_out(self) -> list[dict[str, Any]]:
+        """As stages of a pipeline. An event of a transaction has the session in which it was made (`lsid`)."""
+        told: list[dict[str, Any]] = []
+        if self.sessions:
+            told.append({"lsid.id": {"$in": [Binary(one, UUID_SUBTYPE) for one in sorted(self.sessions)]}})
+        if self.collections:
+            told.append({"ns.coll": {"$in": sorted(self.collections)}})
+        return [{"$match": {"$nor": told}}] if told else []
+
+
 class Changes:
     """The change stream of the application's database."""
 
     def __init__(self, mongo: Mongo) -> None:
         self._mongo = mongo
 
-    def since(self, instant: Instant, until: Instant | None = None) -> Iterator[Changed]:
-        """All changes behind `instant` up to `until` (None: a marker written now), in their order.
+    def since(self, instant: Instant, until: Instant | None = None, but: Known = Known()) -> Iterator[Changed]:
+        """All changes behind `instant` up to `until` (None: a marker written now), in their order; `but` those.
 
         Raises
         ------
@@ -74,16 +92,16 @@ class Changes:
         start = Timestamp(instant.seconds, instant.counter)
         last = self._mongo.mark() if until is None else until
         end = Timestamp(last.seconds, last.counter)
-        for event in self._events(start, end):
+        for event in self._events(start, end, but):
             at = _time_of(event)
             if at is not None and not start < at <= end:
                 continue
             yield from _changes_of(event)
 
-    def _events(self, start: Timestamp, end: Timestamp) -> Iterator[bytes]:
+    def _events(self, start: Timestamp, end: Timestamp, but: Known) -> Iterator[bytes]:
         idle = 0
         with translated("database"), self._mongo.client.start_session() as session:
-            reply = self._begin(start, session)
+            reply = self._begin(start, but, session)
             try:
                 while reply is not None:
                     block, number = batch_of(reply.raw)
@@ -105,14 +123,14 @@ class Changes:
             finally:
                 self._end(reply, session)
 
-    def _begin(self, start: Timestamp, session: Any) -> Any:
+    def _begin(self, start: Timestamp, but: Known, session: Any) -> Any:
         """The first answer; None where there is no database, hence nothing to change."""
         shown = {"_id": 1, "operationType": 1, "ns": 1, "to": 1, "documentKey": 1, "clusterTime": 1}
         for expanded in ({"showExpandedEvents": True}, {}):
             stream = {"startAtOperationTime": start, **expanded}
             command = {
                 "aggregate": 1,
-                "pipeline": [{"$changeStream": stream}, {"$project": shown}],
+                "pipeline": [{"$changeStream": stream}, *but.left_out(), {"$project": shown}],
                 "cursor": {"batchSize": _BATCH},
             }
             try:

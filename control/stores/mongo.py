@@ -35,7 +35,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 from ..errors import NotFoundError, UnavailableError
 from ..model import BUCKETS, SYSTEM_JS, Instant, Scope, is_capped
 from ..settings import MongoSettings, ProjectSettings, ScopeSettings
-from .blocks import batch_of
+from .blocks import batch_of, documents_of
 from .json_lines import lines_of
 from .mongo_errors import translated
 from .raw import LENIENT, field, id_bytes, id_text, is_in
@@ -311,8 +311,8 @@ class Mongo:
     def digests(self, collection: str, ids: Iterable[bytes]) -> dict[bytes, str]:
         """The SHA-256 of each record with one of these `_id`s (as `id_bytes`), as it is now."""
         with translated(f"collection {collection}"):
-            found = self.database.get_collection(collection, codec_options=RAW).find(is_in(ids), collation=SIMPLE)
-            return {id_bytes(bytes(one.raw)): hashlib.sha256(one.raw).hexdigest() for one in found}
+            found = documents_of(self.database[collection].find_raw_batches(is_in(ids), collation=SIMPLE))
+            return {id_bytes(raw): hashlib.sha256(raw).hexdigest() for raw in found}
 
     def owned(self, owners: Sequence[Scope], collection: str, ids: Iterable[bytes]) -> bool:
         """Whether any of these `_id`s (as `id_bytes`) is that of a record of the projects."""

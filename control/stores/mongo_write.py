@@ -24,6 +24,7 @@ from pymongo.errors import OperationFailure
 
 from ..errors import CancelledError
 from ..model import SYSTEM_JS, Fence, Scope
+from .blocks import documents_of
 from .jobs import JobStore
 from .json_lines import document_of_line
 from .lookups import batches
@@ -81,7 +82,7 @@ class MongoWriter:
                 target.drop()
 
     def fill(self, name: str, documents: Iterable[bytes]) -> None:
-        """Put documents into a collection that was just made, in this order; for those that know no transactions."""
+        """Put documents into a collection that was just made, in this order."""
         with translated(f"collection {name}"):
             target = self._mongo.database.get_collection(name, codec_options=RAW, write_concern=DURABLE)
             batch: list[bytes] = []
@@ -141,16 +142,20 @@ class MongoWriter:
             command = {"createIndexes": collection, "indexes": [wanted], "writeConcern": DURABLE.document}
             self._mongo.database.command(command)
 
-    def write(self, changes: Iterable[RecordChange], owners: Sequence[Scope], fence: Fence | None = None) -> None:
+    def write(self, changes: Iterable[RecordChange], owners: Sequence[Scope], fence: Fence | None = None) -> bytes:
         """Bring records to the bytes given: all deletions first, then all insertions, in one transaction.
 
         The scope's field stands in every filter, so that a record that now belongs to another project is never touched.
+
+        Returns
+        -------
+        The id of the session, as change streams tell it; nobody else has one.
 
         Raises
         ------
         CancelledError: the job of `fence` has been taken over by another worker; nothing was written.
         """
-        changes = list(changes)
+        changes = changes if isinstance(changes, list) else list(changes)
 
         def within(session: ClientSession) -> None:
             if fence is not None and not JobStore.touch(self._mongo.control, fence, session):
@@ -163,16 +168,15 @@ class MongoWriter:
 
         with translated("records"), self._mongo.client.start_session() as session:
             session.with_transaction(within, write_concern=DURABLE, max_commit_time_ms=60_000)
+            return bytes(session.session_id["id"])
 
     @staticmethod
-    def _as_planned(
-        changes: list[RecordChange], target: Collection[RawBSONDocument], session: ClientSession
-    ) -> list[RecordChange]:
+    def _as_planned(changes: list[RecordChange], target: Collection[Any], session: ClientSession) -> list[RecordChange]:
         """The changes to records that nobody changed past the gate since the plan; with `have` as it is now."""
         now: dict[bytes, bytes] = {}
         for ids in batches(change.id for change in changes):
-            found = target.find(is_in(ids), collation=SIMPLE, session=session)
-            now |= {id_bytes(bytes(one.raw)): hashlib.sha256(one.raw).digest() for one in found}
+            found = documents_of(target.find_raw_batches(is_in(ids), collation=SIMPLE, session=session))
+            now |= {id_bytes(raw): hashlib.sha256(raw).digest() for raw in found}
         return [
             replace(change, have=now.get(change.id, b""))
             for change in changes

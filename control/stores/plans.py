@@ -135,6 +135,20 @@ class Plans:
         """The items of a plan, from the `start`-th on."""
         return itertools.islice(_items_of(self._path(digest), start), limit)
 
+    def items_of(self, digest: str, *kinds: str) -> Iterator[PlanItem]:
+        """The items of these kinds; the others are not even decoded."""
+        return (item for _, item in self.numbered(digest, *kinds))
+
+    def numbered(self, digest: str, *kinds: str) -> Iterator[tuple[int, PlanItem]]:
+        """The same, with the number of each item in the plan."""
+        mark = re.compile(b'"kind":"(?:%s)"' % "|".join(kinds).encode())
+        with contextlib.suppress(FileNotFoundError), open(self._path(digest), "rb") as file:
+            for number, line in enumerate(file):
+                if mark.search(line):
+                    item = item_of(line)
+                    if item.kind in kinds:
+                        yield number, item
+
     def lines(self, digest: str) -> Iterator[bytes]:
         """The items as they lie there, to compare them; FileNotFoundError where they are gone."""
         with open(self._path(digest), "rb") as file:
@@ -161,9 +175,28 @@ def _items_of(path: Path, start: int = 0) -> Iterator[PlanItem]:
             yield item_of(line)
 
 
+class _Line(msgspec.Struct, gc=False):
+    """A line as it stands there: msgspec makes it ten times as fast as values of Python."""
+
+    change: Change
+    kind: str
+    name: str
+    bytes: int
+    title: str
+    detail: dict[str, Any]
+
+
+_decode = msgspec.json.Decoder(_Line).decode
+_ESCAPE = rb"\u0000"
+
+
 def item_of(line: bytes) -> PlanItem:
     """The item of a line."""
-    return _item(msgspec.json.decode(line))
+    one = _decode(line)
+    if _ESCAPE not in line:
+        return PlanItem(one.change, one.kind, one.name, one.bytes, one.title, one.detail)
+    detail = {key: _unescape(value) if isinstance(value, str) else value for key, value in one.detail.items()}
+    return PlanItem(one.change, one.kind, _unescape(one.name), one.bytes, one.title, detail)
 
 
 def _document(item: PlanItem) -> dict[str, Any]:
@@ -176,18 +209,6 @@ def _document(item: PlanItem) -> dict[str, Any]:
         "title": item.title,
         "detail": {key: _escape(value) if isinstance(value, str) else value for key, value in item.detail.items()},
     }
-
-
-def _item(document: dict[str, Any]) -> PlanItem:
-    detail = {key: _unescape(value) if isinstance(value, str) else value for key, value in document["detail"].items()}
-    return PlanItem(
-        Change(document["change"]),
-        document["kind"],
-        _unescape(document["name"]),
-        document["bytes"],
-        document["title"],
-        detail,
-    )
 
 
 def _escape(text: str) -> str:

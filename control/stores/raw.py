@@ -26,6 +26,7 @@ _FIXED = {
 # Beside the length that stands in front: of strings the length field itself, of binaries the subtype too.
 _EXTRA = {0x02: 4, 0x03: 0, 0x04: 0, 0x05: 5, 0x0C: 16, 0x0D: 4, 0x0E: 4, 0x0F: 0}
 _STRING, _DOCUMENT, _ARRAY, _TIMESTAMP = 0x02, 0x03, 0x04, 0x11
+_ZERO = bytes(8)
 _LONGEST_TITLE = 120
 LENIENT: CodecOptions[dict[str, Any]] = CodecOptions(
     unicode_decode_error_handler="replace", datetime_conversion=DatetimeConversion.DATETIME_AUTO
@@ -109,10 +110,24 @@ def _values(kind: int, value: bytes, path: Sequence[str]) -> Iterator[Field]:
 
 def id_bytes(raw: bytes) -> bytes:
     """The `_id` of a document, exactly: the bytes of the document `{_id: …}`, cut out, not encoded again."""
+    if raw[5:9] == b"_id\0":  # it stands first in nearly all documents
+        end = 9 + _checked_size(raw, raw[4])
+        return (end + 1).to_bytes(4, "little") + raw[4:end] + b"\0"
     found = field(raw, "_id")
     if found is None:
         raise NotBsonError("a document without _id")
     return found
+
+
+def _checked_size(raw: bytes, kind: int) -> int:
+    """The size of the value of an `_id` that stands first."""
+    try:
+        size = _size_of_value(raw, kind, 9)
+    except (KeyError, ValueError, IndexError) as error:
+        raise NotBsonError("not a BSON document") from error
+    if 9 + size > len(raw) - 1:
+        raise NotBsonError("a value is longer than its document")
+    return size
 
 
 def id_text(ident: bytes) -> str:
@@ -133,6 +148,8 @@ def title_of(raw: bytes) -> str:
 
 def has_zero_timestamp(raw: bytes) -> bool:
     """Whether a field of the document, none inside others, is Timestamp(0, 0)."""
+    if _ZERO not in raw:  # which is seen at once
+        return False
     return any(kind == _TIMESTAMP and not any(value) for kind, _, value in fields(raw))
 
 
