@@ -23,10 +23,12 @@ from ..stores.files import path_key
 from ..stores.plans import PlanWriter
 from .cautions import Cautions
 from .conflicts import Conflicts, without
+from .helpers import Helpers
 from .inventory import Inventory, Part, StoredInventory
 from .matching import OutOfOrderError
 from .pairing import Pairing
 from .second_look import CODES, SecondLook
+from .sifting import Sifting
 from .sought import Sought
 from .sparing import Sparing
 from .stores import Stores
@@ -147,11 +149,23 @@ class Compare:
         draft: PlanDraft,
         unordered: frozenset[str],
     ) -> Iterator[PlanItem]:
-        if self._target.selection.has_records:
-            yield from self._record_items(want, have, leave_collections, draft, unordered)
-        if not self._target.selection.has_files:
-            return
+        with Helpers() as helpers:
+            if self._target.selection.has_files:
+                helpers.begin(want.snapshot.files)
+            if self._target.selection.has_records:
+                yield from self._record_items(want, have, leave_collections, draft, unordered)
+            if self._target.selection.has_files:
+                yield from self._file_items(want, have, draft, Sifting(self._stores, helpers, self._watch))
+
+    def _file_items(
+        self, want: StoredInventory, have: Inventory, draft: PlanDraft, sifting: Sifting
+    ) -> Iterator[PlanItem]:
         paths = draft.part.paths
+        sifted = sifting.streams(want, have, draft.part)
+        if sifted is not None:
+            yield from file_items(*sifted[:2], paths, path_key, draft.tally.same)
+            draft.tally.unchanged = sifted[2].added_to(draft.tally.unchanged)
+            return
         files, there_files = (draft.sought.files(one.files(draft.part), paths) for one in (want, have))
         if want.excluded.patterns != have.excluded.patterns:
             files, there_files = draft.sparing.wanted(files, paths), draft.sparing.there(there_files)

@@ -15,10 +15,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+import stat as modes
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
+
+import structlog
 
 from ..errors import ChangedError, DamagedError, Problem
 from ..model import CollectionEntry, FileEntry, Scope, Snapshot
@@ -28,7 +32,7 @@ from ..slices import Slice
 from ..stores.attributes import kept_at, only
 from ..stores.blocks import BLOCK, Block
 from ..stores.documents import Documents, Source
-from ..stores.files import with_content
+from ..stores.files import Descent, entry_of_stat, with_content
 from ..stores.keeping import WHOLE, Keeping, keeping_of
 from ..stores.mongo import CollectionInfo
 from ..stores.raw import NotBsonError, id_bytes, id_text, title_of
@@ -36,6 +40,8 @@ from ..stores.reader import Reader
 from ..stores.seen import seen_key
 from .stores import Stores
 from .watches import Watch
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +162,37 @@ class LiveInventory:
             yield owned(with_content(entry, *content))
         self._stores.seen.flush()
 
+    def files_at(self, part: Part, paths: Iterable[bytes]) -> Iterator[FileEntry]:
+        """What there is at these paths only, of the whole scope; a problem is noted as by `files`."""
+        tree, owned = self._stores.live_tree(part.scope, self.excluded), Owned(self._stores)
+        with tree.descent() as live:
+            for path in map(os.fsdecode, paths):
+                self._watch.check()
+                try:
+                    entry = self._entry(live, path)
+                except (FileNotFoundError, NotADirectoryError):
+                    continue
+                except (ChangedError, OSError) as error:
+                    self.unknown_paths.add(path)
+                    part.paths.leave.add(path)
+                    log.info("live.unknown", path=path, why=str(error))
+                    continue
+                if entry is not None and not self.excluded.covers(path, is_folder=entry.kind == "directory"):
+                    yield owned(entry)
+        self._stores.seen.flush()
+
+    def _entry(self, live: Descent, path: str) -> FileEntry | None:
+        """One path; a file that has the stat of one that was read is not read again."""
+        folder, name = live.parent(path)
+        at_ns, stat = time.time_ns(), os.stat(name, dir_fd=folder, follow_symlinks=False)
+        content = self._stores.seen.content(stat) if modes.S_ISREG(stat.st_mode) else None
+        if content is not None:
+            return with_content(entry_of_stat(path, stat), *content)
+        entry = live.entry(path)
+        if entry is not None and entry.kind == "file":
+            self._stores.seen.remember(seen_key(stat), entry.sha256, entry.attributes, at_ns)
+        return entry
+
     def collections(self, part: Part) -> dict[str, Shape]:
         found = self._stores.mongo.collections(part.scope)
         self.unknown_collections = {name for name, one in found.items() if is_left(one, part.scope)}
@@ -180,7 +217,7 @@ class StoredInventory:
 
     def __init__(self, stores: Stores, snapshot: Snapshot, scope: Scope, watch: Watch) -> None:
         self._stores = stores
-        self._snapshot = snapshot
+        self.snapshot = snapshot
         self._watch = watch
         self.excluded = stores.excluded(scope, snapshot.excluded.patterns)
         self.folder = stores.repository.folder(snapshot.scope, snapshot.name)
@@ -190,12 +227,12 @@ class StoredInventory:
 
     def prefix(self, scope: Scope) -> str:
         """What stands before the paths of `scope` in this snapshot."""
-        same = self._snapshot.scope == scope
+        same = self.snapshot.scope == scope
         return "" if same else f"project/{scope.project_id}"
 
     def files(self, part: Part) -> Iterator[FileEntry]:
         prefix, owned = self.prefix(part.scope), Owned(self._stores)
-        for entry in self._stores.repository.manifest(self._snapshot):
+        for entry in self._stores.repository.manifest(self.snapshot):
             if not isinstance(entry, FileEntry):
                 break
             self._watch.check()
@@ -212,9 +249,7 @@ class StoredInventory:
     def entries(self) -> dict[str, CollectionEntry]:
         """The collections of the manifest, by name."""
         if self._entries is None:
-            found = (
-                one for one in self._stores.repository.manifest(self._snapshot) if isinstance(one, CollectionEntry)
-            )
+            found = (one for one in self._stores.repository.manifest(self.snapshot) if isinstance(one, CollectionEntry))
             self._entries = {one.name: one for one in found}
         return self._entries
 
@@ -241,17 +276,17 @@ class StoredInventory:
                 return _record(raw, owner, offset)
         except NotBsonError as error:
             raise self._damage("collection-bytes", f"has a dump of {name} that is not BSON.") from error
-        if not self._snapshot.scope.is_site:
+        if not self.snapshot.scope.is_site:
             raise self._damage("foreign-record", f"has a record in {name} that belongs to another project.")
         return None
 
     def is_exact(self, part: Part) -> bool:
         """Where a snapshot is of the very scope, what lies in it belongs to it."""
-        return not part.owners or part.owners == (self._snapshot.scope,)
+        return not part.owners or part.owners == (self.snapshot.scope,)
 
     def all_raw(self, name: str) -> Iterator[bytes]:
         """All documents of a dump, in its order; DamagedError as from `documents`."""
-        return (raw for _, raw in Documents(self.documents(name, Part(self._snapshot.scope, Slice(), ()))).each())
+        return (raw for _, raw in Documents(self.documents(name, Part(self.snapshot.scope, Slice(), ()))).each())
 
     def is_file_of(self, name: str, other: StoredInventory) -> bool:
         """Whether the dump of a collection is the same file in both snapshots, and by both manifests, too."""
@@ -281,7 +316,7 @@ class StoredInventory:
         return DamagedError(
             damage,
             what,
-            subject=self._snapshot.name,
+            subject=self.snapshot.name,
             hint="Restore another snapshot; this one is left as it is, and nothing was changed.",
         )
 

@@ -47,6 +47,16 @@ class Known:
         self._path = path
         self._seen = seen
 
+    def told(self) -> tuple[str, str]:
+        """The folder and the manifest's digest of the snapshot that is known; empty: none."""
+        try:
+            with open(self._path, "rb") as file:  # noqa: PTH123
+                head = msgspec.msgpack.decode(file.read(_HEAD).rstrip(b"\n"), type=_Head)
+        except (OSError, msgspec.MsgspecError):
+            return "", ""
+        is_ours = bool(self._seen) and (head.version, head.seen) == (_VERSION, self._seen)
+        return (head.folder, head.manifest) if is_ours else ("", "")
+
     def load(self, folder: str, manifest: str) -> Iterator[Noted] | None:
         """What is known of the paths of a snapshot; None: nothing."""
         try:

@@ -29,6 +29,11 @@ class Counts:
     bytes: int = 0
     other: int = 0
 
+    def added_to(self, other: Counts) -> Counts:
+        return Counts(
+            self.files + other.files, self.records + other.records, self.bytes + other.bytes, self.other + other.other
+        )
+
     def as_dict(self) -> dict[str, int]:
         return {"files": self.files, "records": self.records, "bytes": self.bytes, "other": self.other}
 

@@ -61,12 +61,16 @@ def read_lines(path: Path) -> Iterator[FileLine]:
     ------
     msgspec.MsgspecError, OSError: it is not.
     """
-    decode = msgspec.json.Decoder(FileLine).decode
+    return map(msgspec.json.Decoder(FileLine).decode, read_raw_lines(path))
+
+
+def read_raw_lines(path: Path) -> Iterator[bytes]:
+    """The same lines as bytes."""
     with open(path, "rb", buffering=1 << 18) as file:
-        for text in file:
-            if text.startswith(b'{"collection"'):
+        for line in file:
+            if line.startswith(b'{"collection"'):
                 return
-            yield decode(text)
+            yield line
 
 
 @lru_cache(maxsize=1024)

@@ -37,6 +37,7 @@ _MODE = re.compile(r"[0-7]{4}\Z")
 _TOGETHER = 256  # lines that are hashed and written together
 _CHUNK = 1 << 18  # bytes
 _COLLECTION = b'{"collection":'
+_RESERVED = os.fsencode(RESERVED)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -161,7 +162,7 @@ def read_manifest(path: Path, *, is_site: bool = False) -> Iterator[FileEntry | 
         file = open(path, "rb")  # noqa: SIM115  (closed below)
     except OSError as error:
         raise DamagedError("manifest-missing", "has no readable manifest.", subject=path.parent.name) from error
-    order = _Order(is_site=is_site)
+    order = LineOrder(is_site=is_site)
     with file:
         for number, line in enumerate(file, 1):
             try:
@@ -189,7 +190,7 @@ def _invalid(path: Path, number: int, error: Exception) -> DamagedError:
     )
 
 
-class _Order:
+class LineOrder:
     """What must hold between the lines: files before collections, each sorted, nothing below what is no directory."""
 
     def __init__(self, *, is_site: bool) -> None:
@@ -200,20 +201,23 @@ class _Order:
         self._closed: list[bytes] = []  # files and links whose place in the order is not left behind yet
 
     def file(self, entry: FileEntry) -> None:
-        key = path_key(entry.path)
+        self.path(path_key(entry.path), is_folder=entry.kind == "directory")
+
+    def path(self, key: bytes, *, is_folder: bool) -> None:
+        """The next one; `key` as inventories are sorted by."""
         if self._last_name is not None or (self._last_path is not None and key <= self._last_path):
             raise ValueError("not sorted")
         if self._last_path is None and key:
             raise ValueError("no folder that all lies in")
-        if self._is_site and entry.path.partition("/")[0] == RESERVED:
-            raise ValueError(f"in no snapshot: {entry.path!r}")
+        if self._is_site and key.startswith(_RESERVED) and key.partition(b"/")[0] == _RESERVED:
+            raise ValueError(f"in no snapshot: {os.fsdecode(key)!r}")
         self._last_path = key
         # "a" < "a-b" < "a/b" < "a0": what could lie below "a" ends with "a0".
         while self._closed and key >= self._closed[-1] + b"0":
             self._closed.pop()
         if any(key.startswith(one + b"/") for one in self._closed):
-            raise ValueError(f"below what is no directory: {entry.path!r}")
-        if entry.kind != "directory":
+            raise ValueError(f"below what is no directory: {os.fsdecode(key)!r}")
+        if not is_folder:
             self._closed.append(key)
 
     def collection(self, entry: CollectionEntry) -> None:

@@ -35,7 +35,7 @@ from ..model import CollectionEntry, FileEntry, RestoreMark, Scope, Snapshot, Ve
 from .disk import FULL, names_in, sync_folder, translate
 from .draft import Draft
 from .drafts import Drafts
-from .file_lines import FileLine, read_lines
+from .file_lines import FileLine, read_lines, read_raw_lines
 from .headers import NO_DATE, Labels, damaged_header, labels_of, named_moment, read_header, read_labels, write_json
 from .keeping import keeping_of
 from .manifest import read_collections, read_manifest
@@ -157,6 +157,10 @@ class Repository:
         DamagedError: as `manifest`.
         """
         return read_lines(self._checked_manifest(snapshot))
+
+    def raw_lines(self, snapshot: Snapshot) -> Iterator[bytes]:
+        """The same lines as bytes."""
+        return read_raw_lines(self._checked_manifest(snapshot))
 
     def manifest_of(self, snapshot: Snapshot) -> Path:
         """Where a snapshot's manifest lies; nothing of it is checked."""
