@@ -4,6 +4,8 @@ What a host imports:
 
 >>> from keyframe import Keyframe, Settings, load_settings      # doctest: +SKIP
 >>> Keyframe(load_settings()).init_app(app)                     # doctest: +SKIP
+
+and, for its hooks, the types of what they are told: `Scope`, `DonePlan`.
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 from .version import VERSION
 
 if TYPE_CHECKING:
+    from .model import Scope
     from .settings import Settings
     from .settings import load as load_settings
+    from .stores.done_plans import DonePlan
     from .wiring import Keyframe
 
 __version__ = VERSION
-__all__ = ["Keyframe", "Settings", "__version__", "load_settings"]
+__all__ = ["DonePlan", "Keyframe", "Scope", "Settings", "__version__", "load_settings"]
 
 
 def __getattr__(name: str) -> Any:
@@ -31,4 +35,12 @@ def __getattr__(name: str) -> Any:
         from . import settings
 
         return settings.load if name == "load_settings" else settings.Settings
+    if name == "DonePlan":
+        from .stores.done_plans import DonePlan
+
+        return DonePlan
+    if name == "Scope":
+        from .model import Scope
+
+        return Scope
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

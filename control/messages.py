@@ -248,7 +248,8 @@ class Messages(VerdictWords, PlanWords):
         if status is OutcomeStatus.UNCHANGED:
             return self._unchanged(job, called, moment, now)
         if status not in (OutcomeStatus.DONE, OutcomeStatus.PARTIAL):
-            return self._not_done(job)
+            done = self._not_done(job)
+            return replace(done, problems=(*done.problems, *job.outcome.warnings))
         if job.order.act is Action.COPY:
             done = copied(self, job, called, moment)
         elif job.order.act is Action.DUPLICATE:
@@ -304,7 +305,9 @@ class Messages(VerdictWords, PlanWords):
         did = self.plan_done(plan) if plan else ""
         checked = "" if partial else "; every one was compared with the snapshot afterwards"
         text = f"{did}{checked}." if did else f"Everything was already as in {called}. {NOTHING}" if plan else ""
-        text += " What is named here stayed as it was:" if partial else ""
+        hooks = job.outcome is not None and any(one.code == "hook" for one in job.outcome.warnings)
+        if partial:
+            text += " What is named here stayed as it was:" if not hooks else " What is named here is worth a look:"
         return Words(title, text.strip(), "good", moment=moment)
 
     def _not_done(self, job: Job) -> Words:

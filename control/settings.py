@@ -45,6 +45,16 @@ def _is_pattern(value: str) -> str:
 Pattern = Annotated[str, Field(max_length=200), AfterValidator(_is_pattern)]
 
 
+def _is_hook(value: str) -> str:
+    module, _, function = value.partition(":")
+    if not all(part.isidentifier() for part in (*module.split("."), *function.split("."))):
+        raise ValueError("the name of a function, like package.module:function")
+    return value
+
+
+HookName = Annotated[str, Field(max_length=200), AfterValidator(_is_hook)]
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -159,6 +169,13 @@ class ScopeSettings(_Part):
     site: SiteSettings = SiteSettings()
 
 
+class HookSettings(_Part):
+    """Functions of the host that are told of restores, as `module:function`; the seconds that each of them has."""
+
+    after_restore: Annotated[tuple[HookName, ...], Field(max_length=20)] = ()
+    seconds: Annotated[float, Field(gt=0, le=600)] = 10.0
+
+
 class RightsSettings(_Part):
     """Acts that nobody may do, per run mode: `{prod: [make]}`."""
 
@@ -202,6 +219,7 @@ class Settings(BaseSettings):
     scopes: ScopeSettings = ScopeSettings()
     application_version: Annotated[str, Field(min_length=1, max_length=120)] | None = None
     rights: RightsSettings = RightsSettings()
+    hooks: HookSettings = HookSettings()
     sample: SampleSettings = SampleSettings()
     shell: ShellSettings = ShellSettings()
 

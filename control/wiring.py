@@ -10,7 +10,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -25,12 +25,14 @@ from .desk import Desk
 from .doors.login import Login
 from .doors.office import Office
 from .errors import SettingsError
+from .hooks import AfterRestore, Hooks
 from .jobs import Jobs
 from .messages import Messages
 from .reception import Reception
 from .settings import Settings
 from .stores.audit import Audit
 from .stores.begun import BegunCopies
+from .stores.done_plans import DonePlans
 from .stores.gate import Gate
 from .stores.intents import Intents
 from .stores.jobs import JobStore
@@ -50,17 +52,24 @@ if TYPE_CHECKING:
     from flask import Flask
 
 
-def build(settings: Settings, people: People | None = None, now: Callable[[], datetime] = server_now) -> Office:
+def build(
+    settings: Settings,
+    people: People | None = None,
+    now: Callable[[], datetime] = server_now,
+    after_restore: Sequence[AfterRestore] = (),
+) -> Office:
     """Every part, for one process.
 
     Parameters
     ----------
     people: the host's; None reads them from the application's database, as the editions site keeps them.
     now: the clock that snapshots are dated by.
+    after_restore: functions of the host that are told of restores, besides those that the settings name.
 
     Raises
     ------
-    SettingsError: no `mongo.uri`; the embedded server is started by whoever calls this.
+    SettingsError: no `mongo.uri`, since the embedded server is started by whoever calls this; or a hook that the
+    settings name cannot be imported.
     """
     if settings.mongo.uri is None:
         raise SettingsError(
@@ -86,6 +95,7 @@ def build(settings: Settings, people: People | None = None, now: Callable[[], da
     reception = Reception(auth, people, audit)
     jobs = Jobs(JobStore(control), ScopeLocks(control), settings.jobs)
     backup = Backup(stores)
+    hooks = Hooks(settings.hooks, DonePlans(plans, database), after_restore)
 
     catalogue = Catalogue(repository)
     differing, beside, project = Differing(stores), settings.restore.beside, settings.scopes.project
@@ -109,7 +119,7 @@ def build(settings: Settings, people: People | None = None, now: Callable[[], da
     return Office(
         settings=settings,
         desk=desk,
-        work=Work(auth, backup, jobs, reception),
+        work=Work(auth, backup, jobs, reception, hooks),
         jobs=jobs,
         messages=Messages(ZoneInfo(settings.time_zone)),
         login=Login(people, tokens, settings.shell),
@@ -128,6 +138,8 @@ class Keyframe:
     layout: the template that the pages extend, with blocks `title` and `main`.
     exempt: endpoints of the host that must answer while the gate is closed, like signing in and out.
     project_page: the address of the host's own page of a project, for the way back.
+    after_restore: functions that are told of restores which this process carries out (`work`), besides those that the
+    settings name; see docs/hooks.md.
     """
 
     def __init__(
@@ -138,14 +150,16 @@ class Keyframe:
         layout: str = "keyframe/base.html",
         exempt: frozenset[str] = frozenset(),
         project_page: Callable[[str], str] | None = None,
+        after_restore: Sequence[AfterRestore] = (),
     ) -> None:
-        self.office = build(settings, people)
+        self.office = build(settings, people, after_restore=after_restore)
         self._layout = layout
         self._exempt = exempt
         self._project_page = project_page
 
     def init_app(self, app: Flask) -> None:
-        """Add pages at /snapshots, REST at /api/v1 and /healthz; writing requests of the host pass the gate."""
+        """Add pages at /snapshots, REST at /api/v1 and /healthz, and the command `flask keyframe-worker`; writing
+        requests of the host pass the gate."""
         # Loaded here: the command line does without Flask, which takes longer to load than a list to print.
         from .doors.api import register_api
         from .doors.health import health
@@ -156,4 +170,14 @@ class Keyframe:
         register_api(app, self.office)
         app.register_blueprint(health(self.office))
         gate_requests(app, self.office, self._exempt)
+        app.cli.command("keyframe-worker", short_help="Do Keyframe's jobs, until told to end.")(self.work)
         app.extensions["keyframe"] = self
+
+    def work(self) -> None:
+        """Do jobs until told to end (SIGTERM or Ctrl-C), with the people and the hooks of this application.
+
+        `flask --app … keyframe-worker` calls it. `keyframe worker` knows what the settings say, and nothing else.
+        """
+        from .doors.worker import serve, stop_when_told
+
+        serve(self.office, stop_when_told())

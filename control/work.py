@@ -34,6 +34,7 @@ from .errors import (
     StaleError,
     UnsafeError,
 )
+from .hooks import Hooks
 from .jobs import Jobs
 from .model import Action, Job, JobState, Outcome, OutcomeStatus, Permit, Progress, Scope
 from .reception import Reception
@@ -45,11 +46,12 @@ _LOOK_AGAIN = 0.1  # seconds between tries to claim
 class Work:
     """Carries out jobs; the same in the worker process and in a command that does its job itself."""
 
-    def __init__(self, auth: Auth, backup: Backup, jobs: Jobs, reception: Reception) -> None:
+    def __init__(self, auth: Auth, backup: Backup, jobs: Jobs, reception: Reception, hooks: Hooks) -> None:
         self._auth = auth
         self._backup = backup
         self._jobs = jobs
         self._reception = reception
+        self._hooks = hooks
 
     def run(self, claim: Claim) -> Job:
         """Do it and end it; never raises for what goes wrong with the work."""
@@ -79,7 +81,7 @@ class Work:
             permit = self._auth.permit(actor, job.order.act, job.order.scope)
             if job.order.people:
                 self._auth.permit(actor, Action.PEOPLE, job.order.scope)
-            return self._do(permit, claim)
+            return self._hooks.after_restore(job.id, job.order, self._do(permit, claim))
         except CancelledError:
             raise
         except KeyframeError as error:
@@ -155,7 +157,9 @@ class Work:
         """
 
         def recovered(claim: Claim) -> Outcome | None:
-            return self._backup.outcome_of(claim.job, Until(is_ending, claim, told))
+            outcome = self._backup.outcome_of(claim.job, Until(is_ending, claim, told))
+            # The end of the job is the record that the hooks were called: whoever ends it for a lost worker does so.
+            return outcome and self._hooks.after_restore(claim.job.id, claim.job.order, outcome)
 
         with contextlib.suppress(CancelledError):
             for job in self._jobs.sweep(recovered):
@@ -178,6 +182,7 @@ class Work:
             outcome = self._backup.finish(scope, watch)
             if outcome is None:  # another process was quicker
                 return
+            self._hooks.after_restore(intent.job, intent.order, outcome)
             log.warning("restore.finished", job=intent.job, scope=scope.key, status=outcome.status.value)
             self._reception.note(
                 intent.order.actor, intent.order.act.value, scope, outcome.status.value, "finished late"

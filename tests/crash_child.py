@@ -69,6 +69,7 @@ class Crasher:
                 "uri": settings.mongo.uri,
                 "database": settings.mongo.database,
                 "restore": settings.restore.model_dump(),
+                "hooks": settings.hooks.model_dump(),
             }
         assert self._program.stdin is not None and self._program.stdout is not None
         self._program.stdin.write(json.dumps(requests) + "\n")
@@ -119,7 +120,8 @@ def _carry_out(request: dict[str, Any]) -> None:
         files: Any = importlib.import_module("keyframe.stores.draft_files")
         files.DraftFiles.way = lambda *_: None  # each file by itself
     mongo = {"uri": request["uri"], "database": request["database"]}
-    settings = Settings(var=Path(request["var"]), run_mode="test", mongo=mongo, restore=request["restore"])  # type: ignore[arg-type]
+    told = {key: request[key] for key in ("restore", "hooks")}
+    settings = Settings(var=Path(request["var"]), run_mode="test", mongo=mongo, **told)  # type: ignore[arg-type]
     office, root = build(settings), Actor("root", "Root", "root", "cli")
     if request["act"] == "run":
         office.work.run_job(request["name"])

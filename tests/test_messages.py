@@ -283,6 +283,20 @@ def test_a_partial_restore_is_no_success_and_names_each_problem(words: Messages)
     assert NOTHING not in said.text
 
 
+@pytest.mark.parametrize("status", [OutcomeStatus.DONE, OutcomeStatus.PARTIAL, OutcomeStatus.FAILED])
+def test_a_hook_that_failed_is_named_and_not_as_something_that_stayed(words: Messages, status: OutcomeStatus) -> None:
+    code = "" if status is OutcomeStatus.DONE else "left"
+    restored = job(Action.RESTORE, status, code, plan(Counts(1)), safety=NAME)
+    assert restored.outcome is not None
+    failed = Problem("hook", "has failed (ValueError).", "the hook blog:forget")
+
+    said = words.outcome(replace(restored, outcome=replace(restored.outcome, warnings=(failed,))), NOW)
+
+    assert failed in said.problems
+    assert "stayed as it was" not in said.text
+    assert said.title.startswith("Done") == (status is OutcomeStatus.DONE)
+
+
 def test_a_make_without_change_names_the_snapshot_that_holds_everything(words: Messages) -> None:
     said = words.outcome(job(Action.MAKE, OutcomeStatus.UNCHANGED), NOW)
 

@@ -11,8 +11,6 @@ Rules:
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +26,7 @@ from .cli_frame import Group, Opener, json_option, named, print_document, print_
 from .cli_jobs import wait_for
 from .cli_words import describe, rows_of, table
 from .office import Office
-from .worker import serve
+from .worker import serve, stop_when_told
 
 _LOOKED_AT = 1000  # snapshots that tell what was undone
 
@@ -163,9 +161,7 @@ def worker(opener: Opener) -> None:
 
     A job that runs then is brought to a safe point within 25 s. A database that does not answer is waited for.
     """
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_when_told()
     said = False
     while not stop.is_set():
         try:

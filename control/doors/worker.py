@@ -12,6 +12,7 @@ Rules:
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import threading
 import time
@@ -38,6 +39,14 @@ _LONGEST_PAUSE = 5.0
 def serve(office: Office, stop: threading.Event) -> None:
     """Do jobs until `stop` is set; returns when what ran then has come to a safe point, or after 25 s."""
     _Worker(office, stop).serve()
+
+
+def stop_when_told() -> threading.Event:
+    """What `serve` is given in a process of its own: set by SIGTERM and by Ctrl-C."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
 
 
 class _Worker:

@@ -154,6 +154,10 @@ class Plans:
         with open(self._path(digest), "rb") as file:
             yield from file
 
+    def has_items(self, digest: str) -> bool:
+        """Whether the items of a plan are still there."""
+        return self._path(digest).exists()
+
     def before(self, digest: str) -> KeptBytes:
         """The records that a plan replaces, as they were."""
         return KeptBytes(self._path(digest))
