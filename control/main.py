@@ -27,7 +27,7 @@ from .doors.office import Office
 from .errors import UnavailableError
 from .processes import holder_of
 from .run import run_lock, running
-from .settings import Settings, load
+from .settings import HookSettings, Settings, load
 
 # Everything else is loaded by the command that needs it: `keyframe up` starts three programs, and each second counts.
 
@@ -84,13 +84,16 @@ class Program:
         BusyError: another process uses the embedded database.
         UnavailableError: the database is not to be had.
         """
+        from .editions.sizes import forget_sizes
         from .embedded import address_checked
         from .wiring import build
 
         with contextlib.ExitStack() as stack:
             settings = self._reachable(stack) if database else self._known()
+            if not database:  # what does no job need not load the host's code
+                settings = settings.model_copy(update={"hooks": HookSettings()})
             with address_checked():
-                office = build(settings)
+                office = build(settings, after_restore=(forget_sizes,))
             stack.callback(office.database.client.close)
             yield office
 

@@ -8,6 +8,7 @@ from flask import Flask, url_for
 from pymongo import MongoClient
 
 from .editions import EXEMPT, LAYOUT, EditionsSite
+from .editions.sizes import forget_sizes
 from .errors import SettingsError
 from .resources import resource_folder
 from .settings import Settings, load
@@ -51,5 +52,6 @@ def create_app(settings: Settings | None = None) -> Flask:
         layout=LAYOUT,
         exempt=EXEMPT,
         project_page=lambda project_id: url_for("editions.project", project_id=project_id),
+        after_restore=(forget_sizes,),
     ).init_app(app)
     return app

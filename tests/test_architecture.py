@@ -109,9 +109,10 @@ def token_of(page: str) -> str:
 
 
 @pytest.fixture
-def blog(
+def quiet_blog(
     tmp_path: Path, database: Database[dict[str, Any]], mongo_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Blog]:
+    """The host without a worker."""
     (tmp_path / "config.yaml").write_text(block("yaml"))
     (tmp_path / "blog.py").write_text(block("python"))
     here = {"CONFIG": tmp_path / "config.yaml", "VAR": tmp_path / "var", "MONGO__DATABASE": database.name}
@@ -133,14 +134,19 @@ def blog(
     )
     app = module(tmp_path / "blog.py").create_app()
     running = Blog(app, database, tmp_path / "files")
-    stop = threading.Event()
-    worker = threading.Thread(target=serve, args=(running.office, stop), daemon=True)
-    worker.start()
     yield running
-    stop.set()
-    worker.join(20)
     app.extensions["mongo"].close()
     running.office.database.client.close()
+
+
+@pytest.fixture
+def blog(quiet_blog: Blog) -> Iterator[Blog]:
+    stop = threading.Event()
+    worker = threading.Thread(target=serve, args=(quiet_blog.office, stop), daemon=True)
+    worker.start()
+    yield quiet_blog
+    stop.set()
+    worker.join(20)
 
 
 def module(path: Path) -> ModuleType:

@@ -744,7 +744,7 @@ def test_an_address_that_cannot_be_one_is_a_mistake_of_the_settings(tmp_path: Pa
 def test_what_nobody_foresaw_is_one_sentence_and_the_log_has_the_rest(site: Site) -> None:
     script = (
         "import keyframe.wiring, keyframe.main\n"
-        "def broken(*_): raise RuntimeError('made for a test')\n"
+        "def broken(*_, **__): raise RuntimeError('made for a test')\n"
         "keyframe.wiring.build = broken\n"
         "keyframe.main.main()\n"
     )

@@ -23,6 +23,7 @@ from .nouns import Edition, Project
 from .records import Records
 from .rights import Viewer
 from .sessions import Sessions
+from .sizes import Sizes
 
 NAME = "editions"
 
@@ -34,6 +35,7 @@ class Site:
     settings: Settings
     records: Records
     sessions: Sessions
+    sizes: Sizes
 
     def folder(self, edition: Edition) -> EditionFolder:
         return EditionFolder(self.settings.working, edition)

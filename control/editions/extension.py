@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from flask import Blueprint, Flask, Response, current_app, url_for
+from flask import Blueprint, Flask, Response, current_app, request, url_for
 from flask_login import LoginManager
 from flask_wtf.csrf import generate_csrf
 from pymongo.database import Database
+from pymongo.errors import PyMongoError
 
 from ..settings import Settings
 from . import edition_pages, file_pages, metadata, project_pages, signin, words
 from .answers import check_form, register_errors, secure
-from .context import NAME, Site, viewer_or_nobody
+from .context import NAME, Site, site, viewer_or_nobody
 from .records import Records
 from .sessions import Sessions
+from .sizes import Sizes
 
 LAYOUT = "editions/layout.html"
 # Signing in and out writes nothing that a snapshot holds, and must work while a snapshot or a restore holds its gate.
@@ -36,7 +39,8 @@ class EditionsSite:
     """
 
     def __init__(self, settings: Settings, database: Database[dict[str, Any]]) -> None:
-        self._site = Site(settings, Records(database), Sessions(database))
+        sizes = Sizes(database, settings.working)
+        self._site = Site(settings, Records(database), Sessions(database), sizes)
         self._zone = ZoneInfo(settings.time_zone)
 
     def init_app(self, app: Flask) -> None:
@@ -65,6 +69,7 @@ class EditionsSite:
         for pages in (signin, project_pages, edition_pages, file_pages):
             pages.register(blueprint)
         blueprint.before_request(check_form)
+        blueprint.after_request(forget_sizes_of_changed)
         blueprint.context_processor(self._page_words)
         blueprint.app_context_processor(self._frame)
         return blueprint
@@ -78,6 +83,15 @@ class EditionsSite:
     def _frame(self) -> dict[str, Any]:
         """What `layout.html` needs, also around the extension's pages."""
         return {"csrf_token": generate_csrf, "frame_viewer": viewer_or_nobody(), "snapshots_url": snapshots_url}
+
+
+def forget_sizes_of_changed(response: Response) -> Response:
+    """Whatever a form changes in a project, its files may be others now."""
+    project_id = (request.view_args or {}).get("project_id")
+    if project_id is not None and request.method not in ("GET", "HEAD", "OPTIONS"):
+        with contextlib.suppress(PyMongoError):  # it is done all the same, and what was counted lasts minutes only
+            site().sizes.forget([project_id])
+    return response
 
 
 def favicon() -> Response:

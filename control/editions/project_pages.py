@@ -9,6 +9,7 @@ from . import metadata
 from .context import NAME, demand, project_seen, site, tell, viewer
 from .folder import project_sizes, remove_project
 from .nouns import Edition, Project
+from .sizes import Size
 
 Answer = str | AnyResponse | tuple[str, int]
 
@@ -38,14 +39,15 @@ def project(project_id: str) -> Answer:
     found = project_seen(project_id)
     editions = [one for one in site().records.editions(found) if viewer().sees_edition(found, one)]
     if viewer().edits_project(found):
-        sizes = project_sizes(site().settings.working, found)
+        size = site().sizes.of(found)
     else:  # nothing about what one does not see
-        sizes = [file.bytes for edition in editions for file in site().folder(edition).files()]
+        files = [file.bytes for edition in editions for file in site().folder(edition).files()]
+        size = Size(len(files), sum(files))
     return render_template(
         "editions/project.html",
         project=found,
         editions=[(one, icon_of(one)) for one in editions],
-        sizes=sizes,
+        size_of_files=size,
         organisers=site().records.organisers(found),
         metadata=list(metadata.shown_metadata(found.dc)),
         viewer=viewer(),
