@@ -175,11 +175,11 @@ class Work:
         intent = self._backup.intent(scope)
         if intent is None:
             return
-        with contextlib.suppress(NotFoundError):
-            if self._jobs.get(intent.job).state is not JobState.ENDED:
-                return
+        job = self._known(intent.job)
+        if job is not None and job.state is not JobState.ENDED:
+            return
         with contextlib.suppress(BusyError), self._jobs.hold(scope, "the end of an interrupted restore"):
-            outcome = self._backup.finish(scope, watch)
+            outcome = self._backup.finish(scope, watch, has_failed=_has_failed(job))
             if outcome is None:  # another process was quicker
                 return
             self._hooks.after_restore(intent.job, intent.order, outcome)
@@ -190,12 +190,18 @@ class Work:
 
     def _end_copy(self, job_id: str, watch: Watch) -> None:
         """Clear away what is left of a copy whose job has ended, as when the server was away just then."""
-        with contextlib.suppress(NotFoundError):
-            if self._jobs.get(job_id).state is not JobState.ENDED:
-                return
-        self._backup.end_copy(job_id, watch)
+        job = self._known(job_id)
+        if job is not None and job.state is not JobState.ENDED:
+            return
+        self._backup.end_copy(job_id, watch, has_failed=_has_failed(job))
         self._backup.forget_copy(job_id)
         log.info("copy.ended", job=job_id)
+
+    def _known(self, job_id: str) -> Job | None:
+        """The job; None where the control database does not know it."""
+        with contextlib.suppress(NotFoundError):
+            return self._jobs.get(job_id)
+        return None
 
     def withdraw(self, job_id: str) -> bool:
         """End a job that still waits; False if it has begun, or ended, meanwhile."""
@@ -215,6 +221,12 @@ class Work:
                 return job
             self.recover()
             time.sleep(_LOOK_AGAIN)
+
+
+def _has_failed(job: Job | None) -> bool:
+    """Whether it was told that the job has not done what it was to do."""
+    done = (OutcomeStatus.DONE, OutcomeStatus.PARTIAL, OutcomeStatus.UNCHANGED)
+    return job is not None and job.outcome is not None and job.outcome.status not in done
 
 
 def _is_refusal(error: KeyframeError) -> bool:

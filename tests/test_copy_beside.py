@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from bson import SON, Int64, ObjectId, Timestamp
 from crash_child import Crasher
-from keyframe.errors import InvalidError, NotFoundError, RefusedError
+from failing import BROKEN, Faults, disk
+from keyframe.backup import elsewhere
+from keyframe.errors import InvalidError, NotFoundError, RefusedError, UnavailableError
 from keyframe.model import Actor, Job, Outcome, OutcomeStatus, Progress, Scope, Selection, Snapshot
 from keyframe.stores.other_database import MARK, OtherDatabase
 from keyframe.wiring import build
@@ -420,6 +422,59 @@ def test_a_folder_that_comes_to_be_there_meanwhile_is_left_alone(
     assert (outcome.status, outcome.problems[0].code) == (FAILED, "invalid")
     assert os.listdir(into) == []
     into.rmdir()
+    nothing_left(world, into, name)
+
+
+def test_a_copy_that_can_neither_be_named_nor_cleared_away_is_cleared_away_later(
+    world: World, into: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot, faults = world.make(SITE), Faults(monkeypatch)
+    faults.at(elsewhere, "rename_new", disk(BROKEN))
+    Faults(monkeypatch).at(OtherDatabase, "clear", lambda: UnavailableError("gone"), times=1)
+
+    job = world.office.work.run_job(order(world, snapshot, into=str(into), database=name).id)
+
+    assert job.outcome is not None and job.outcome.status is FAILED
+    assert name in world.client.list_database_names()
+    monkeypatch.undo()
+    assert world.office.work.recover() == 0
+    nothing_left(world, into, name)
+
+
+def test_a_copy_that_is_there_has_not_failed_where_its_mark_cannot_be_removed(
+    world: World, into: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = world.make(SITE)
+    Faults(monkeypatch).at(OtherDatabase, "finish", lambda: UnavailableError("gone"))
+
+    outcome = copy(world, snapshot, into=str(into), database=name)
+
+    assert outcome.status is DONE, outcome
+    assert MARK in world.client[name].list_collection_names()
+    monkeypatch.undo()
+    assert world.office.work.recover() == 0
+    there = at(world, into, name)
+    assert there.state() == world.state()
+    assert os.listdir(world.settings.data / ".keyframe/copies") == []
+
+
+def test_a_copy_whose_job_was_taken_over_gets_no_name(
+    world: World, into: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = world.make(SITE)
+    job = order(world, snapshot, into=str(into), database=name)
+    inner = elsewhere.Elsewhere._check
+
+    def check(*args: Any) -> Any:
+        found = inner(*args)
+        jobs = world.client[world.settings.control_database].jobs
+        jobs.update_one({"_id": job.id}, {"$inc": {"fence": 1}})
+        return found
+
+    monkeypatch.setattr(elsewhere.Elsewhere, "_check", check)
+
+    world.office.work.run_job(job.id)
+
     nothing_left(world, into, name)
 
 

@@ -10,8 +10,12 @@ from typing import Any
 import pytest
 from bson import Binary, DBRef, Int64, ObjectId
 from crash_child import Crasher
-from keyframe.errors import InvalidError, NotFoundError, RefusedError
+from failing import BROKEN, FULL, Faults, disk
+from keyframe.errors import InvalidError, NotFoundError, RefusedError, UnavailableError
 from keyframe.model import Actor, Job, Outcome, OutcomeStatus, Progress, Scope, Selection, Snapshot
+from keyframe.stores.begun import BegunCopies
+from keyframe.stores.intents import Intents
+from keyframe.stores.new_project import NewProject
 from keyframe.wiring import build
 from world import EDITION, ONE, OTHER, PROJECT, SITE, World, new_world
 
@@ -336,6 +340,40 @@ def test_records_that_are_not_as_they_should_be_are_taken_back(world: World, mon
 
     assert (outcome.status, outcome.problems[0].code) == (FAILED, "internal")
     assert world.state() == before
+    is_clean(world)
+
+
+def test_what_cannot_be_taken_back_at_once_is_taken_back_later_as_the_job_said(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = world.make(PROJECT)
+    before = world.state()
+    Faults(monkeypatch).at(NewProject, "remove", lambda: UnavailableError("gone"))
+    Faults(monkeypatch).at(Intents, "write", disk(FULL), first=2)  # that it shall be taken back cannot be noted either
+    Faults(monkeypatch).at(BegunCopies, "write", disk(FULL))
+
+    outcome = duplicate(world, snapshot)
+
+    assert outcome.status is FAILED
+    assert world.db.project.count_documents({}) == 3
+    monkeypatch.undo()
+    assert world.office.work.recover() == 0
+    assert world.state() == before
+    is_clean(world)
+
+
+def test_a_new_project_that_is_there_has_not_failed_where_its_intent_cannot_be_removed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = world.make(PROJECT)
+    Faults(monkeypatch).at(Intents, "remove", disk(BROKEN))
+
+    outcome = duplicate(world, snapshot)
+
+    assert outcome.status is DONE
+    monkeypatch.undo()
+    assert world.office.work.recover() == 0
+    assert len(editions_of(world, project_of(outcome))) == 2
     is_clean(world)
 
 

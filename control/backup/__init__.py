@@ -28,7 +28,7 @@ from .staging import sweep_staged
 from .stores import Stores
 from .target import Target
 from .verify import Verify
-from .watches import Watch
+from .watches import Silent, Watch
 
 __all__ = ["Backup", "Stores", "Watch"]
 
@@ -101,9 +101,15 @@ class Backup:
     def intent(self, scope: Scope) -> Intent | None:
         return self._stores.intents.read(scope)
 
-    def finish(self, scope: Scope, watch: Watch) -> Outcome | None:
+    def finish(self, scope: Scope, watch: Watch, *, has_failed: bool = False) -> Outcome | None:
         """Finish a restore that was interrupted; the scope's lock is held by the caller.
 
+        Parameters
+        ----------
+        has_failed: its job has ended so; a project that it was to add is taken away again then.
+
+        Returns
+        -------
         None: there is nothing (any more) to be finished.
         """
         if self.intent(scope) is None:
@@ -111,20 +117,25 @@ class Backup:
         with self._stores.scope_files.held(scope, watch.check):
             intent = self.intent(scope)  # whoever held the lock may have finished it
             if intent is not None and intent.order.act is Action.DUPLICATE:
-                return Duplicating(self._stores, watch).finish(intent)
+                return Duplicating(self._stores, watch).finish(intent, has_failed=has_failed)
             return None if intent is None else Finishing(self._stores, watch).finish(intent)
 
     def begun_copies(self) -> tuple[str, ...]:
         """The jobs whose copies have begun, and were neither finished nor cleared away yet."""
         return self._stores.begun.all()
 
-    def end_copy(self, job: str, watch: Watch) -> Outcome | None:
-        """Bring to an end what a job that is gone has left of its copy; None: nothing was, or nothing is left."""
-        return Elsewhere(self._stores, watch).recover(job)
+    def end_copy(self, job: str, watch: Watch, *, has_failed: bool = False) -> Outcome | None:
+        """Bring to an end what a job that is gone has left of its copy; None: nothing was, or nothing is left.
+
+        Parameters
+        ----------
+        has_failed: the job has ended so; nothing of the copy stays.
+        """
+        return Elsewhere(self._stores, watch).recover(job, has_failed=has_failed)
 
     def forget_copy(self, job: str) -> None:
         """The job has ended, and nothing half is left of its copy."""
-        self._stores.begun.remove(job)
+        Elsewhere(self._stores, Silent()).forget(job)
 
     def outcome_of(self, job: Job, watch: Watch) -> Outcome | None:
         """How a restore came out whose worker was lost; finishes it first where it had begun to change something.

@@ -184,14 +184,25 @@ class Duplicating:
             if wrong:
                 what = "is not as it should be after it was added; it was taken away again."
                 raise KeyframeError(what, subject=f"{wrong} records")
+            self._note(intent)
         except BaseException:
-            try:
-                self._stores.intents.write(replace(intent, digest=_BACK))
-                self._take_back(intent)
-            except KeyframeError as error:  # the intent stays: the next start does it
-                log.warning("duplicate.left", job=intent.job, why=str(error))
+            self._give_up(intent)
             raise
-        self._conclude(intent)
+        try:
+            self._stores.intents.remove(intent.scope)
+        except Exception as error:  # the project is there, and not told as failed: the next start takes the intent away
+            log.warning("duplicate.not-concluded", job=intent.job, why=str(error))
+
+    def _give_up(self, intent: Intent) -> None:
+        """Take away what has come; where that cannot be done now, the intent stays, and the next start does it."""
+        try:
+            self._stores.intents.write(replace(intent, digest=_BACK))
+        except Exception as error:  # what fails for a moment must not keep the rest from being tried
+            log.warning("duplicate.not-told", job=intent.job, why=str(error))
+        try:
+            self._take_back(intent)
+        except Exception as error:
+            log.warning("duplicate.left", job=intent.job, why=str(error))
 
     def _move(self, files: Path, live: Path) -> None:
         try:
@@ -204,23 +215,28 @@ class Duplicating:
     def _take_back(self, intent: Intent) -> None:
         self._project(intent.scope).remove()
         remove_tree(intent.scope.live_folder(self._stores.settings.working))
+        self._stores.begun.remove(intent.job)  # before the intent: a note alone says that the project is there
         self._stores.intents.remove(intent.scope)
 
-    def _conclude(self, intent: Intent) -> None:
-        """The project is there. The note tells it to whoever ends the job for a lost worker."""
+    def _note(self, intent: Intent) -> None:
+        """The project is there: whoever ends the job for a lost worker is told so."""
         self._stores.begun.write(Begun(intent.job, outcome=intent.report))
-        self._stores.intents.remove(intent.scope)
 
-    def finish(self, intent: Intent) -> Outcome:
+    def finish(self, intent: Intent, *, has_failed: bool = False) -> Outcome:
         """Bring to an end what an intent says was begun; the caller holds the scope, and nobody writes meanwhile.
+
+        Parameters
+        ----------
+        has_failed: the job has ended so, and nothing of the project stays.
 
         Raises
         ------
         UnavailableError: the server or the disk does not answer; the intent stays.
         """
         self.sweep(intent.order, intent.job)
-        if intent.digest != _BACK and self._project(intent.scope).exists():
-            self._conclude(intent)
+        if intent.digest != _BACK and not has_failed and self._project(intent.scope).exists():
+            self._note(intent)
+            self._stores.intents.remove(intent.scope)
             return Outcome.from_dict(intent.report)
         self._take_back(intent)
         what = "It was interrupted before the new project was whole, and what had come was taken away again."

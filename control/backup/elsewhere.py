@@ -76,16 +76,22 @@ class Elsewhere:
         self._stores.begun.write(begun)
         try:
             outcome = self._made(order, snapshot, begun)
+            self._watch.confirm()
             whole = replace(begun, outcome=outcome.as_dict())
             self._stores.begun.write(whole)
             self._name(whole)
         except BaseException:
             try:
                 self._clear(begun)
-            except KeyframeError as error:
+            except (
+                Exception
+            ) as error:  # whatever it was, the job has failed by then, and its copy is cleared away later
                 log.warning("copy.left", job=job, why=str(error))
             raise
-        self._conclude(whole)
+        try:
+            self._conclude(whole)
+        except Exception as error:  # the copy is there, and not told as failed: `forget` tries again
+            log.warning("copy.not-concluded", job=job, why=str(error))
         return outcome
 
     # --- making it
@@ -205,8 +211,12 @@ class Elsewhere:
 
     # --- the end, and after a crash
 
-    def recover(self, job: str) -> Outcome | None:
+    def recover(self, job: str, *, has_failed: bool = False) -> Outcome | None:
         """Bring what a job has left behind to an end: a verified copy gets its name, any other is cleared away.
+
+        Parameters
+        ----------
+        has_failed: the job has ended so; what it says is what holds, also for a copy that was verified.
 
         Returns
         -------
@@ -219,7 +229,7 @@ class Elsewhere:
         begun = self._stores.begun.read(job)
         if begun is None:
             return None
-        if begun.outcome is None:
+        if begun.outcome is None or has_failed:
             self._clear(begun)
             return None
         if begun.draft and Path(begun.part).exists():  # else it has its name already
@@ -232,6 +242,13 @@ class Elsewhere:
                 return Outcome(OutcomeStatus.FAILED, begun.outcome["snapshot"], problems=(error.problem(),))
         self._conclude(begun)
         return Outcome.from_dict(begun.outcome)
+
+    def forget(self, job: str) -> None:
+        """The job has ended well: nothing that belonged to the making stays."""
+        begun = self._stores.begun.read(job)
+        if begun is not None and begun.outcome is not None:
+            self._conclude(begun)
+        self._stores.begun.remove(job)
 
     def _name(self, begun: Begun) -> None:
         """The copy gets its name, unless somebody has taken that meanwhile."""
