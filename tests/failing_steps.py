@@ -10,10 +10,13 @@ import errno
 import os
 import threading
 from collections.abc import Callable
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
+from copied import Copied, Duplicated
 from crash_child import Crasher
 from keyframe.doors.office import Office
 from keyframe.model import Job, JobState, Outcome, Scope
@@ -73,6 +76,7 @@ class Failing:
         self._crasher = crasher
         self._scope = scope
         self.good, self.after = prepare(world, scope, collections=scope.is_site)
+        self._checked: set[Path] = set()
 
     def meet(self, act: str, step: str, error: str, number: int) -> bool:
         """Do it, meet the error once, recover; AssertionError where anything is not as it must be.
@@ -84,6 +88,8 @@ class Failing:
         before, desk = world.state(), world.office.desk
         if act in ("delete", "undelete"):
             return self._move(act, step, error)
+        if act in ("copy", "duplicate"):
+            return self._put_beside(act, step, error)
         if act == "undo":
             assert world.restore(self.good, scope).status is DONE
         old = world.state()
@@ -141,6 +147,20 @@ class Failing:
         assert world.state() == before
         return happened
 
+    def _put_beside(self, act: str, step: str, error: str) -> bool:
+        """A copy, or a project as a new one: it is wholly there or not at all, the job says which."""
+        look = Copied(self._world, self.good, self.after) if act == "copy" else Duplicated(self._world, self.good)
+        job = look.ordered()
+        happened = self._during(step, error, lambda office: self._work(office, job))
+        outcome = self._recovered(job)
+        assert outcome.status in (DONE, FAILED), (act, step, error, outcome)
+        try:
+            look.require(job, is_there=outcome.status is DONE)
+        except AssertionError as wrong:
+            raise AssertionError(f"{act}: {error} before {step}, told as {outcome}") from wrong
+        require_clean(self._world, self._checked)
+        return happened
+
     @staticmethod
     def _work(office: Office, job: Job) -> None:
         claim = office.jobs.claim(only=job.id)
@@ -148,11 +168,18 @@ class Failing:
             office.work.run(claim)
 
     def _during(self, step: str, error: str, work: Callable[[Office], object]) -> bool:
-        """Whether the step was met in that work; what the work raises is the end of its process."""
+        """Whether the step was met in that work; what the work raises is the end of its process.
+
+        Parameters
+        ----------
+        step: its name; `name:2` is meant at its second call.
+        """
         happened = threading.Event()
+        step, _, call = step.partition(":")
+        calls = count(1)
 
         def passing(when: str, number: int) -> int:
-            if when == "before" and not happened.is_set():
+            if when == "before" and next(calls) == int(call or 1):
                 happened.set()
                 ERRORS[error](self._server)
             return number
