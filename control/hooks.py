@@ -39,7 +39,9 @@ _EMPTY_BY_HAND = "Look into the log, and empty what that hook keeps in step by h
 
 
 @dataclass(frozen=True, slots=True)
-class _Hook:
+class Hook:
+    """A function of the host, and what it is called in settings and log."""
+
     name: str
     call: AfterRestore
 
@@ -59,7 +61,7 @@ class Hooks:
     def __init__(self, settings: HookSettings, plans: DonePlans, after_restore: Sequence[AfterRestore] = ()) -> None:
         self._plans = plans
         self._seconds = settings.seconds
-        self._after_restore = (*_named(settings), *(_Hook(_name_of(one), one) for one in after_restore))
+        self._after_restore = (*named_hooks(settings), *(Hook(_name_of(one), one) for one in after_restore))
 
     def after_restore(self, job: str, order: Order, outcome: Outcome) -> Outcome:
         """Tell the hooks what a job has changed, if it has; the outcome, with a warning for each hook that failed.
@@ -75,7 +77,7 @@ class Hooks:
             warnings += [found] if found else []
         return replace(outcome, warnings=(*outcome.warnings, *warnings))
 
-    def _called(self, hook: _Hook, scope: Scope, plan: DonePlan, job: str) -> Problem | None:
+    def _called(self, hook: Hook, scope: Scope, plan: DonePlan, job: str) -> Problem | None:
         """Call one hook in a thread of its own; the warning where it failed, or goes on after its time."""
         began = time.monotonic()
         failed: list[BaseException] = []
@@ -111,11 +113,17 @@ def _has_changed(order: Order, outcome: Outcome) -> bool:
     return order.act is Action.DUPLICATE and outcome.status in (OutcomeStatus.DONE, OutcomeStatus.PARTIAL)
 
 
-def _named(settings: HookSettings) -> tuple[_Hook, ...]:
+def named_hooks(settings: HookSettings) -> tuple[Hook, ...]:
+    """Those that the settings name.
+
+    Raises
+    ------
+    SettingsError: some cannot be imported; each is told.
+    """
     found, mistakes = [], []
     for number, name in enumerate(settings.after_restore):
         try:
-            found.append(_Hook(name, _imported(name)))
+            found.append(Hook(name, _imported(name)))
         except Exception as error:  # whatever the host's module does when it is imported
             why = " ".join(str(error).split())
             key = key_of(("hooks", "after_restore", number), os.environ)

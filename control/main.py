@@ -138,8 +138,10 @@ def up_command(opener: Opener) -> int:
     Without mongo.uri in the settings it runs an embedded database of its own, and fills an empty site with sample data
     in run mode pilot or test.
     """
+    from .hooks import named_hooks
     from .up import Up
 
+    named_hooks(opener.settings.hooks)  # told here, and not by the parts that would end over it
     return Up(opener.settings, opener.config, click.echo, lambda error: tell(error, as_json=False)).run()
 
 

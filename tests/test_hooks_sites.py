@@ -121,6 +121,14 @@ def test_the_editions_site_shows_what_was_restored_and_not_what_it_had_counted(s
     assert "a reason that is for the log" in (site.var / "log/worker.log").read_text(encoding="utf-8")
 
 
+def test_a_hook_that_is_not_there_is_told_before_anything_is_started(tmp_path: Path) -> None:
+    told = call(tmp_path / "var", "up", KEYFRAME_HOOKS__AFTER_RESTORE='["nowhere:x"]')
+
+    assert told.returncode == 2
+    assert "hooks.after_restore.0 (from KEYFRAME_HOOKS__AFTER_RESTORE): found 'nowhere:x'" in told.stderr
+    assert not (tmp_path / "var/mongo").exists()
+
+
 # --- the host of the documents
 
 

@@ -201,6 +201,9 @@ def test_all_mistakes_are_told_at_once_with_key_found_and_expected(
         ("scopes: {project: {title: ''}}", "a text of 1 to 120 characters"),
         ("shell: {role: god}", "one of root, admin, user"),
         ("rights: {off: {prod: [fly]}}", "one of see, make"),
+        ("hooks: {after_restore: [forget]}", "the name of a function, like package.module:function"),
+        ("hooks: {after_restore: 'blog_hooks:forget'}", "a list"),
+        ("hooks: {seconds: 0}", "a number above 0 and at most 600"),
     ],
 )
 def test_what_is_expected_is_said_in_our_words(text: str, expected: str, tmp_path: Path) -> None:
