@@ -249,8 +249,7 @@ class StoredInventory:
     def entries(self) -> dict[str, CollectionEntry]:
         """The collections of the manifest, by name."""
         if self._entries is None:
-            found = (one for one in self._stores.repository.manifest(self.snapshot) if isinstance(one, CollectionEntry))
-            self._entries = {one.name: one for one in found}
+            self._entries = self._stores.repository.collections(self.snapshot)
         return self._entries
 
     def collections(self, part: Part) -> dict[str, Shape]:

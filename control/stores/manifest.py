@@ -136,19 +136,26 @@ def _attributes(document: dict[str, Any]) -> Attributes:
 
 
 def read_collections(path: Path) -> Iterator[CollectionEntry]:
-    """The collections of a manifest whose digest was checked; the lines of files are passed over.
+    """The collections of a manifest whose digest was checked; the lines of files before them are passed over.
 
     Raises
     ------
     DamagedError: `manifest-invalid`, with the number of the line.
     """
+    order, is_behind = LineOrder(), False
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
-            if line.startswith(_COLLECTION):
-                try:
-                    yield _collection_of_line(msgspec.json.decode(line))
-                except _WRONG as error:
-                    raise _invalid(path, number, error) from error
+            is_behind = is_behind or line.startswith(_COLLECTION)
+            if not is_behind:
+                continue
+            try:
+                if not line.endswith(b"\n"):
+                    raise ValueError("cut short")
+                entry = _collection_of_line(msgspec.json.decode(line))
+                order.collection(entry)
+            except _WRONG as error:
+                raise _invalid(path, number, error) from error
+            yield entry
 
 
 def read_manifest(path: Path, *, is_site: bool = False) -> Iterator[FileEntry | CollectionEntry]:
@@ -193,7 +200,7 @@ def _invalid(path: Path, number: int, error: Exception) -> DamagedError:
 class LineOrder:
     """What must hold between the lines: files before collections, each sorted, nothing below what is no directory."""
 
-    def __init__(self, *, is_site: bool) -> None:
+    def __init__(self, *, is_site: bool = False) -> None:
         self._is_site = is_site
         self._last_path: bytes | None = None
         self._last_name: str | None = None
