@@ -150,18 +150,24 @@ class StaleError(KeyframeError):
 class UnsafeError(KeyframeError):
     """The state before a restore could not be kept as a whole; `problems` name the gaps, `digest` is of them.
 
-    Whoever gives the digest back (`confirm`) says that they do not matter; `report` is the plan.
+    Whoever gives the digest back (`confirm`) says that they do not matter; `report` is the plan. `why` and `hint` say
+    more where it is for lack of room.
     """
 
     kind = "unsafe"
 
-    def __init__(self, problems: tuple[Problem, ...], digest: str, report: dict[str, object]) -> None:
+    def __init__(
+        self,
+        problems: tuple[Problem, ...],
+        digest: str,
+        report: dict[str, object],
+        *,
+        why: str = "",
+        hint: str = "Mend what is named, or confirm that it does not matter; nothing was changed.",
+    ) -> None:
         left_out = "1 thing is left out" if len(problems) == 1 else f"{len(problems)} things are left out"
-        super().__init__(
-            f"The state of now cannot be kept as a whole: {left_out}.",
-            subject="safety snapshot",
-            hint="Mend what is named, or confirm that it does not matter; nothing was changed.",
-        )
+        what = f"The state of now cannot be kept as a whole: {why or left_out}."
+        super().__init__(what, subject="safety snapshot", hint=hint)
         self.problems = problems
         self.digest = digest
         self.report = report

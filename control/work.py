@@ -40,6 +40,7 @@ from .model import Action, Job, JobState, Outcome, OutcomeStatus, Permit, Progre
 from .reception import Reception
 
 log = structlog.get_logger(__name__)
+_NAMED = 200  # of what a safety snapshot does not keep
 _LOOK_AGAIN = 0.1  # seconds between tries to claim
 
 
@@ -234,6 +235,15 @@ def _is_refusal(error: KeyframeError) -> bool:
     return isinstance(error, (RefusedError, UnsafeError)) or (isinstance(error, NoRoomError) and error.is_refusal)
 
 
+def _cut(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    """The first problems of a long list, and how many more there are."""
+    more = len(problems) - _NAMED
+    if more <= 0:
+        return problems
+    rest = Problem("unsafe", f"{more:,} more are not named here.", "", "What is confirmed stands for all of them.")
+    return (*problems[:_NAMED], rest)
+
+
 def _ended(status: OutcomeStatus, error: KeyframeError, job: Job) -> Outcome:
     report = error.report if isinstance(error, (StaleError, UnsafeError)) and error.report else None
     problems: tuple[Problem, ...] = (error.problem(),)
@@ -241,5 +251,5 @@ def _ended(status: OutcomeStatus, error: KeyframeError, job: Job) -> Outcome:
     if isinstance(error, DamagedError) and error.all:
         problems = (*problems, *(one for one in error.all if one.subject != error.subject))
     if isinstance(error, UnsafeError):
-        problems, confirm = (*problems, *error.problems), error.digest
+        problems, confirm = (*problems, *_cut(error.problems)), error.digest
     return Outcome(status, job.order.snapshot or None, problems=problems, report=report, confirm=confirm)

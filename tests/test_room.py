@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
@@ -20,6 +19,7 @@ from keyframe.errors import KeyframeError, NoRoomError
 from keyframe.model import Scope, Snapshot
 from keyframe.stores.disk import require_room
 from keyframe.stores.mongo import Mongo
+from small_disk import fill_up, mounted
 from whole import require_whole
 from world import EDITION, OTHER, PROJECT, SITE, World, new_world
 
@@ -29,24 +29,6 @@ MODEL = f"edition/{EDITION[0]}/model.glb"
 @pytest.fixture
 def faults(monkeypatch: pytest.MonkeyPatch) -> Faults:
     return impatient(monkeypatch)
-
-
-def mounted(kind: str, folder: Path, megabytes: int) -> bool:
-    """Mount a small real file system of that kind."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if os.geteuid() != 0:
-        return False
-    if kind == "tmpfs":
-        command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
-    else:
-        image = folder.with_name(f"{folder.name}.img")
-        with image.open("wb") as file:
-            file.truncate(megabytes * 1_000_000)
-        made = shutil.which("mkfs.ext4") and subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)]).returncode == 0
-        if not made:
-            return False
-        command = ["mount", "-o", "loop", str(image), str(folder)]
-    return subprocess.run(command, capture_output=True).returncode == 0
 
 
 @pytest.fixture(params=["tmpfs", "ext4"])
@@ -60,17 +42,6 @@ def small(request: pytest.FixtureRequest, mongo_uri: str, tmp_path: Path, faults
             yield world
     finally:
         subprocess.run(["umount", "-l", str(data)], check=True)
-
-
-def fill_up(folder: Path) -> Path:
-    """A file that takes the disk to its last byte."""
-    filler = folder / "filler"
-    with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as file:
-        for size in (1 << 16, 1 << 12, 512, 1):
-            with contextlib.suppress(OSError):
-                while file.write(bytes(size)):
-                    pass
-    return filler
 
 
 def listed(world: World, scope: Scope = PROJECT) -> list[str]:

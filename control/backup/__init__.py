@@ -16,12 +16,10 @@ from ..errors import NotFoundError, Problem
 from ..model import Action, Job, Order, Outcome, OutcomeStatus, Permit, Plan, Reason, Scope, Snapshot, Status
 from ..stores.disk import LEAST, require_room
 from ..stores.intents import Intent
-from .compare import Compare
+from .agreeing import live_plan
 from .duplicating import Duplicating
 from .elsewhere import Elsewhere
 from .finishing import Finishing, carried_out
-from .intact import without_damage
-from .inventory import LiveInventory, StoredInventory
 from .make import Make
 from .restore import Restore, require_whole
 from .staging import sweep_staged
@@ -64,13 +62,7 @@ class Backup:
         target = Target(
             permit.scope, snapshot, order.selection, order.people, permit.actor, only_intact=order.only_intact
         )
-        with stores.mongo.pinned() as reader:
-            if order.only_intact:
-                have = LiveInventory(stores, reader, watch, stores.excluded(permit.scope))
-                target = without_damage(stores, target, have, watch)
-            want = StoredInventory(stores, snapshot, permit.scope, watch)
-            have = LiveInventory(stores, reader, watch, stores.excluded(permit.scope))
-            return Compare(stores, target, watch).run(want, have)
+        return live_plan(stores, target, watch)
 
     def restore(self, permit: Permit, order: Order, job: str, watch: Watch) -> Outcome:
         """Restore, or undo a restore; see `restore.py` for what is promised."""

@@ -19,7 +19,15 @@ from .target import PlanDraft, Target
 class Cautions:
     """The warnings of one plan."""
 
-    def __init__(self, stores: Stores, target: Target, draft: PlanDraft, want: StoredInventory) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        target: Target,
+        draft: PlanDraft,
+        want: StoredInventory,
+        unkept: frozenset[str] = frozenset(),
+    ) -> None:
+        self._unkept = unkept  # what is unknown for lack of room
         self._stores = stores
         self._target = target
         self._draft = draft
@@ -67,7 +75,9 @@ class Cautions:
             yield Problem("left", what, name, "Look for it in another snapshot.")
         for path in sorted(draft.sparing.unknown(paths.leave - draft.moved - self._target.spoilt_paths)):
             if paths.holds(path) or (path == "." and not paths.is_nothing):
-                yield Problem("left", "is left as it is: it could not be read.", path, "Look at it by hand.")
+                yield self._without_room(path) or Problem(
+                    "left", "is left as it is: it could not be read.", path, "Look at it by hand."
+                )
         for path in sorted(paths.barred):
             what = "is no folder now, and not selected: what was selected below it does not come back."
             yield Problem("left", what, path, "Select it, too, or move it away first.")
@@ -75,7 +85,15 @@ class Cautions:
             why = "capped collections and time series come back with the whole site only."
             if is_unspeakable(name):
                 why = "no driver of MongoDB takes its name."
-            yield Problem("left", f"is left as it is: {why}", f"collection {name}")
+            subject = f"collection {name}"
+            yield self._without_room(subject) or Problem("left", f"is left as it is: {why}", subject)
+
+    def _without_room(self, subject: str) -> Problem | None:
+        """What is said of something that a safety snapshot had no room for."""
+        if subject not in self._unkept:
+            return None
+        what = "is left as it is: there was no room to keep it in the safety snapshot."
+        return Problem("left", what, subject, "Make room and restore again, if it differs.")
 
     def _age(self) -> Iterator[Problem]:
         """What time has brought since."""

@@ -226,8 +226,9 @@ class Compare:
                 seen = tuple(one for one in earlier.warnings if one.code in CODES)
             else:
                 seen = SecondLook(self._stores, self._target, draft, want.folder, self._watch).over(writer)
+        cautions = Cautions(self._stores, self._target, draft, want, want.unkept | have.unkept)
         unknown = {name for name in want.unknown_collections | have.unknown_collections if self._is_meant(name)}
-        return replace(plan, warnings=Cautions(self._stores, self._target, draft, want).all(unknown, seen))
+        return replace(plan, warnings=cautions.all(unknown, seen))
 
     def _plan(self, draft: PlanDraft) -> Plan:
         target, snapshot = self._target, self._target.snapshot

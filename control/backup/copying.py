@@ -40,6 +40,7 @@ from .freshening import Limits
 from .helpers import WORTH_COPYING, Helpers
 from .looking import Looking
 from .noticing import Past, written_past
+from .reducing import Amount, Reduction, Thinning
 from .row_files import Item, Relay, RowWriter, read_items, read_rows
 from .shelf import OlderCopies
 from .stores import Stores
@@ -66,7 +67,9 @@ class Copying:
         helpers: Helpers,
         *,
         may_be_absent: bool,
+        reduction: Reduction | None = None,
     ) -> None:
+        self._reduction = reduction  # where there is no room for all
         self._stores = stores
         self._live = stores.live_tree(scope)
         self._draft = draft
@@ -117,7 +120,19 @@ class Copying:
         """Look at all live paths; about how many bytes have to be copied, and how many names that takes."""
         self._tells_time = has_our_clock(self._stores.settings.working / RESERVED)  # may give the top a new stamp
         self._looking.run(self._draft.rows(0))
-        return self._looking.bytes_needed, self._looking.names_needed
+        taken_out = Amount() if self._reduction is None else self._thin(self._reduction)
+        return self._looking.bytes_needed - taken_out.bytes, self._looking.names_needed - taken_out.number
+
+    def _thin(self, reduction: Reduction) -> Amount:
+        """Forget what will not be copied since there is no room for it; tells how much that is."""
+        rows = self._draft.rows(0)
+        thinned = rows.with_name(f"{rows.name}.thin")
+        with RowWriter(thinned) as out, self._live.descent() as live:
+            thinning = Thinning(reduction, live, self._watch)
+            for noted in thinning.run(read_items(rows)):
+                out.note(noted)
+        thinned.replace(rows)
+        return thinning.taken_out
 
     def bulk(self) -> None:
         """Copy what has no stored copy; nobody is kept from writing meanwhile."""
@@ -179,8 +194,13 @@ class Copying:
         self.passes += 1
         if is_late:
             raise TooLongError
+        if self._reduction is not None:
+            for path, problem in self._reduction.named():
+                self._note(path, problem)
 
     def _look_again(self, relay: Relay, files: DraftFiles, live: Descent, limit: Limit) -> None:
+        if self._reduction is not None:
+            self._reduction.begin_files()
         tree = self._stores.live_tree(self._scope, told=self.left_out.add)
         for sheet in self._helpers.sheets(tree, self._looking.paths, self._note, limit):
             limit.check()
@@ -243,6 +263,10 @@ class Copying:
                 files.remove(path)
             if not row.is_file:
                 return row
+        if self._reduction is not None and not self._reduction.keeps_file(row.path):
+            files.remove(path)
+            self._reduction.leave_file(row)
+            return None
         try:
             found = take(row, live, files, limit.check)
             self._look_for_stamp(found, limit)

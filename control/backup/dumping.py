@@ -6,6 +6,8 @@ Rules:
   differ, nothing of the dump counts.
 - Capped collections are read in their own order while the gate is closed; those that are too large for that later, and
   marked.
+- Where there is no room for all, a collection that is not to be kept is shared with the newest snapshot, or it is
+  unknown; no JSON is made.
 - One thread reads ahead, through all collections, while what it read is hashed and written here, and helper programs
   make the JSON.
 
@@ -37,6 +39,7 @@ from ..stores.read_ahead import ReadAhead
 from ..stores.reader import Reader
 from .closing import Limit
 from .inventory import is_left, is_unspeakable
+from .reducing import Reduction
 from .shelf import OlderCopies
 from .stores import Stores
 from .watches import Watch
@@ -45,6 +48,14 @@ log = structlog.get_logger(__name__)
 
 _MOST_LATE = 50  # collections whose JSON waits until all has been read: each has files open
 STEPS = 4  # of a make; reading the database is the third
+
+
+@dataclass(slots=True)
+class Whose:
+    """How much of a collection belongs to which project."""
+
+    documents: Counter[str] = field(default_factory=Counter)
+    bytes: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
@@ -63,7 +74,16 @@ class Dump:
 class Dumping:
     """Reads the collections of one scope into a draft; takes over what did not change since the newest."""
 
-    def __init__(self, stores: Stores, scope: Scope, draft: Draft, watch: Watch, older: OlderCopies) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        scope: Scope,
+        draft: Draft,
+        watch: Watch,
+        older: OlderCopies,
+        reduction: Reduction | None = None,
+    ) -> None:
+        self._reduction = reduction
         self._stores = stores
         self._scope = scope
         self._draft = draft
@@ -72,6 +92,7 @@ class Dumping:
         self._newest = older.newest
         self._damage = older.damage
         self._older = self._entries_of(older.newest)
+        self._left: set[str] = set()  # collections that turned out to need room that there is not
         self._aside: dict[str, Path] = {}  # capped collections that were read with the gate closed
 
     def read_capped(self, reader: Reader, infos: dict[str, CollectionInfo], limit: Limit) -> None:
@@ -84,6 +105,7 @@ class Dumping:
             path.unlink(missing_ok=True)
         self._aside = {}
         capped = [name for name, info in infos.items() if info.is_capped and not is_left(info, self._scope)]
+        capped = [name for name in capped if self._may_write(name)]
         for size, name in sorted((mongo.bytes_of(name), name) for name in capped):
             room -= size
             if room < 0 or not limit.is_closed:
@@ -100,11 +122,15 @@ class Dumping:
 
     def run(self, dump: Dump, reader: Reader, infos: dict[str, CollectionInfo]) -> bool:
         """Dump the collections; False where one of them was changed meanwhile."""
+        self._left.clear()
+        if self._reduction is not None:
+            self._reduction.begin_records()
         kept = [info for info in infos.values() if self._is_kept(dump, info)]
         try:
             with contextlib.ExitStack() as stack:
                 pool = stack.enter_context(JsonPool(helpers_here())) if self._with_json else None
-                means = Means(pool, self._older_dump, self._watch.check)
+                makes_json = self._reduction is None
+                means = Means(pool, self._older_dump, self._watch.check, self._may_write, makes_json)
                 blocks = stack.enter_context(ReadAhead(self._blocks(reader, kept), self._watch.check))
                 closed = self._write(dump, kept, means, iter(blocks))
                 if self._stores.mongo.collections(self._scope) != infos:
@@ -116,8 +142,14 @@ class Dumping:
             path.unlink()
         return True
 
+    def _may_write(self, name: str) -> bool:
+        return self._reduction is None or self._reduction.keeps_collection(name)
+
     def _is_kept(self, dump: Dump, info: CollectionInfo) -> bool:
         if not is_left(info, self._scope):
+            if info.kind != "view" and not self._may_write(info.name) and info.name not in self._older:
+                self._leave(dump, info)
+                return False
             self._look_for_index(info)
             if not info.is_exact:
                 what = "has options or indexes that JSON cannot hold exactly; they come back nearly as they are."
@@ -129,6 +161,13 @@ class Dumping:
         dump.unknown.append(info.name)
         dump.problems.append(Problem("unavailable", what, info.name, "It stays as it is."))
         return False
+
+    def _leave(self, dump: Dump, info: CollectionInfo) -> None:
+        """Name a collection for which there is no room."""
+        dump.unknown.append(info.name)
+        if self._reduction is not None:
+            documents, size = self._stores.mongo.extent(self._scope, info)
+            dump.problems.append(self._reduction.leave_collection(info.name, documents, size))
 
     def _look_for_index(self, info: CollectionInfo) -> None:
         """Tell the log where the records of one project cannot be found without a look at those of all."""
@@ -152,6 +191,8 @@ class Dumping:
             else:
                 blocks = reader.blocks(info.source, self._stores.mongo.where(owners, info.name))
             for block in blocks:
+                if info.name in self._left:
+                    break
                 yield number, block
 
     def _write(
@@ -163,16 +204,23 @@ class Dumping:
         for number, info in enumerate(infos):
             self._watch.check()
             writer = self._draft.collection(info, means)
+            whose = Whose()
             while found is not None and found[0] == number:
                 writer.add(found[1])
-                self._count(dump, info.name, found[1])
+                self._count(whose, info.name, found[1])
                 self._watch.check()
                 self._watch.progress(
                     Progress("reading the database", 3, STEPS, writer.documents, 0, "records", info.name)
                 )
+                if writer.is_left:
+                    self._left.add(info.name)
                 found = next(blocks, None)
             writer.end()
             dump.writers.append(writer)
+            if writer.is_left:
+                continue
+            dump.documents += whose.documents
+            dump.bytes += whose.bytes
             late += writer.is_late
             if not writer.is_late or late > _MOST_LATE:
                 closed[number] = writer.close(outside_instant=self._is_outside(info))
@@ -181,6 +229,9 @@ class Dumping:
     def _close(self, dump: Dump, infos: list[CollectionInfo], closed: dict[int, CollectionEntry]) -> None:
         """All has been read: make the JSON that could not keep up."""
         for number, (info, writer) in enumerate(zip(infos, dump.writers, strict=True)):
+            if writer.is_left:
+                self._leave(dump, info)
+                continue
             told = partial(self._tell_json, writer, info.name)
             entry = closed.get(number) or writer.close(outside_instant=self._is_outside(info), told=told)
             dump.entries.append(entry)
@@ -192,15 +243,15 @@ class Dumping:
     def _is_outside(self, info: CollectionInfo) -> bool:
         return info.is_capped and info.name not in self._aside
 
-    def _count(self, dump: Dump, name: str, block: Block) -> None:
+    def _count(self, whose: Whose, name: str, block: Block) -> None:
         """In a snapshot of the site: whose documents these are."""
         mongo = self._stores.mongo
         if not self._scope.is_site or not mongo.is_of_projects(name):
             return
         for raw in block.documents():
             if (project_id := mongo.project_of(name, raw)) is not None:
-                dump.documents[project_id] += 1
-                dump.bytes[project_id] += len(raw)
+                whose.documents[project_id] += 1
+                whose.bytes[project_id] += len(raw)
 
     # --- what was stored before
 
@@ -215,10 +266,16 @@ class Dumping:
             return {}
 
     def _older_dump(self, name: str) -> OlderDump | None:
+        found = self._older_dump_with(name, with_json=self._with_json)
+        if found is None and self._with_json and self._reduction is not None:
+            return self._older_dump_with(name, with_json=False)
+        return found
+
+    def _older_dump_with(self, name: str, *, with_json: bool) -> OlderDump | None:
         entry = self._older.get(name)
         if entry is None or self._newest is None:
             return None
         folder = self._stores.repository.folder(self._newest.scope, self._newest.name)
         if any(self._damage.has_file(folder / "db" / path) for path in (entry.bson_path, entry.json_path)):
             return None
-        return OlderDump.of(folder, entry, with_json=self._with_json)
+        return OlderDump.of(folder, entry, with_json=with_json)

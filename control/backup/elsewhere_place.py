@@ -106,6 +106,7 @@ class Nothing:
         self.excluded = excluded
         self.unknown_paths: set[str] = set()
         self.unknown_collections: set[str] = set()
+        self.unkept: frozenset[str] = frozenset()
 
     def files(self, part: Part) -> Iterator[FileEntry]:  # noqa: ARG002  (there are none)
         return iter(())

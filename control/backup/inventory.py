@@ -94,6 +94,7 @@ class Inventory(Protocol):
 
     unknown_paths: set[str]
     unknown_collections: set[str]
+    unkept: frozenset[str]  # of both, what there was no room for: paths, and `collection <name>`
 
     @property
     def excluded(self) -> Exclusion: ...
@@ -128,6 +129,7 @@ class LiveInventory:
     def __init__(self, stores: Stores, reader: Reader, watch: Watch, excluded: Exclusion) -> None:
         self._stores = stores
         self.excluded = excluded
+        self.unkept: frozenset[str] = frozenset()
         self._reader = reader
         self._watch = watch
         self.unknown_paths: set[str] = set()
@@ -223,6 +225,8 @@ class StoredInventory:
         self.folder = stores.repository.folder(snapshot.scope, snapshot.name)
         self.unknown_paths = set(snapshot.unknown_in(scope))
         self.unknown_collections = set(snapshot.unknown_collections)
+        # Of both, what a safety snapshot had no room for; of a collection as `collection <name>`.
+        self.unkept = snapshot.unkept_in(scope) | {one for one in snapshot.unkept if one.startswith("collection ")}
         self._entries: dict[str, CollectionEntry] | None = None
 
     def prefix(self, scope: Scope) -> str:

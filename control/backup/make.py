@@ -34,6 +34,7 @@ from .freshening import NOTHING, Limits, limits_of
 from .header import Content
 from .helpers import Helpers
 from .judging import Newest, judged, last_known, newest_of, shrunk
+from .reducing import RESERVE, Reduction
 from .room import records_needed
 from .shelf import OlderCopies
 from .stores import Stores
@@ -71,6 +72,7 @@ class Make:
         afresh: bool = False,
         gate_closed: bool = False,
         confirm: tuple[str, ...] = (),
+        reduction: Reduction | None = None,
     ) -> None:
         self._stores = stores
         self._scope = scope
@@ -80,6 +82,8 @@ class Make:
         # `gate_closed`: by the caller, until the snapshot is made and longer.
         self._closing = Closing(stores.gate, most, watch, is_held=gate_closed)
         self._confirm = confirm  # the problems that who makes it says are right
+        self._reduction = reduction  # None: there is room for all, or there will be no snapshot
+        self.needed = 0  # bytes, about: what was looked for before anything was copied
 
     def run(self, user: str, reason: Reason, note: str, key: str) -> Made:
         """Make it.
@@ -104,8 +108,19 @@ class Make:
         with stores.repository.drafts.begin(scope, key) as draft, Helpers() as helpers:
             helpers.begin(newest.snapshot.files if newest.snapshot else 0)
             older = OlderCopies(newest.snapshot, damage, shares=not afresh)
-            copying = Copying(stores, scope, draft, older, self._watch, helpers, may_be_absent=is_safety)
+            copying = Copying(
+                stores,
+                scope,
+                draft,
+                older,
+                self._watch,
+                helpers,
+                may_be_absent=is_safety,
+                reduction=self._reduction,
+            )
             made_at, instant, header = self._write(draft, copying, older, is_safety=is_safety)
+            if self._reduction is not None:
+                self._reduction.judge(tuple(Problem.from_dict(one) for one in header["problems"]))
             header |= {"made_at": utc_text(made_at), "made_by": user, "reason": reason.value, "note": note}
             unchanged = newest.same_as(header) if not copying.damaged else None
             if unchanged is not None and (is_safety or not note or not unchanged.note):
@@ -165,14 +180,19 @@ class Make:
     def _require_room(self, draft: Draft, files: tuple[int, int], newest: Snapshot | None) -> None:
         """Room for what is new, before anything is copied."""
         needed, names = files
-        require_room(draft.folder, needed + records_needed(self._stores, self._scope, newest), "the snapshot", names)
+        self.needed = needed + records_needed(self._stores, self._scope, newest, self._reduction)
+        what, reserve = "the snapshot", 0
+        if self._reduction is not None:
+            what, reserve = "a reduced safety snapshot", RESERVE
+            self._reduction.needed = self.needed + reserve
+        require_room(draft.folder, self.needed + reserve, what, names)
 
     def _is_there(self) -> bool:
         return self._stores.mongo.project_exists(self._scope) or self._stores.live_tree(self._scope).exists()
 
     def _read_all(self, draft: Draft, copying: Copying, older: OlderCopies) -> tuple[Dump, Reader, Callable[[], None]]:
         """Besides, what tells in the end whether somebody wrote past the gate: helpers look for it already."""
-        dumping = Dumping(self._stores, self._scope, draft, self._watch, older)
+        dumping = Dumping(self._stores, self._scope, draft, self._watch, older, self._reduction)
         for attempt in range(_TRIES):
             with contextlib.ExitStack() as stack:
                 draft.begin_records(with_json=self._stores.settings.engine.write_json)

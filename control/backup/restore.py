@@ -26,15 +26,15 @@ from ..stores.disk import LEAST, require_room
 from ..stores.intents import Intent
 from ..stores.mongo_write import RecordChange
 from ..stores.plan_changes import changes_of
-from .conflicts import refusal_of
-from .finishing import STEPS, Finishing, nothing_to_do
+from .agreeing import decided
+from .finishing import STEPS, Finishing
 from .helpers import Helpers
 from .intact import damage_of, without_damage
 from .inventory import LiveInventory
 from .recheck import Recheck
 from .records import prepared
 from .room import require_server_room
-from .safety import Safety
+from .safety import DecidedError, Safety
 from .staging import Staging, forget_kept
 from .stores import Stores
 from .target import Target
@@ -101,17 +101,20 @@ class Restore:
     def _try(self, order: Order, job: str, target: Target, *, last: bool) -> Outcome | None:
         """From the safety snapshot to the end; None where the live state changed before the gate was closed."""
         safeties = Safety(self._stores, order, target, self._watch, STEPS)
+        try:
+            return self._try_with(safeties, order, job, last=last)
+        except DecidedError as end:
+            return end.outcome
+
+    def _try_with(self, safeties: Safety, order: Order, job: str, *, last: bool) -> Outcome | None:
         with contextlib.ExitStack() as closed:
             if last:
                 closed.enter_context(self._stores.gate.closed())
                 self._closed = time.monotonic()
             with safeties.made(job, gate_closed=last) as (safety, target, plan), Helpers() as helpers:
-                _require_agreed(self._stores, order, plan)
-                refused = refusal_of(order, plan)
-                if refused is not None:
-                    return refused
-                if plan.is_empty:
-                    return nothing_to_do(target.snapshot.name, plan.as_dict())
+                ended = decided(self._stores, order, plan)
+                if ended is not None:
+                    return ended
                 safeties.require_whole(safety, plan)
                 helpers.begin(safety.files)
                 with Staging(self._stores, target, job) as staging:
@@ -203,17 +206,6 @@ class Restore:
             repository.unmark(order.scope, safety.name, job)
             raise
         return intent
-
-
-def _require_agreed(stores: Stores, order: Order, plan: Plan) -> None:
-    if order.plan and plan.digest != order.plan and not order.takes_newer:
-        changed = changes_of(stores.plans, order.plan, plan.digest)
-        raise StaleError(
-            "The plan was overtaken: the live state is no longer what it was when you looked.",
-            subject=f"plan {order.plan[:12]}",
-            hint="Look at the new plan and decide again; nothing was changed.",
-            report={**plan.as_dict(), **changed.as_dict()},
-        )
 
 
 def require_whole(snapshot: Snapshot) -> None:

@@ -16,23 +16,26 @@ from __future__ import annotations
 from ..errors import DamagedError, NoRoomError, NotFoundError
 from ..model import Change, CollectionEntry, Plan, Scope, Snapshot
 from .inventory import is_left
+from .reducing import Reduction
 from .stores import Stores
 
 _JSON = 1.5  # bytes of extended JSON for each byte of BSON, where no older dump tells
 
 
-def records_needed(stores: Stores, scope: Scope, newest: Snapshot | None) -> int:
-    """Bytes for the dumps that cannot be shared with those of the newest snapshot."""
+def records_needed(stores: Stores, scope: Scope, newest: Snapshot | None, reduction: Reduction | None = None) -> int:
+    """Bytes for the dumps that cannot be shared with those of the newest snapshot, and are to be kept."""
     older: dict[str, CollectionEntry] = {}
     if newest is not None:
         try:
             older = stores.repository.collections(newest)
         except (DamagedError, NotFoundError):
             older = {}
-    with_json = stores.settings.engine.write_json
+    with_json = stores.settings.engine.write_json and reduction is None
     needed = 0
     for name, info in stores.mongo.collections(scope).items():
         if info.kind == "view" or is_left(info, scope):
+            continue
+        if reduction is not None and not reduction.keeps_collection(name):
             continue
         documents, size = stores.mongo.extent(scope, info)
         entry = older.get(name)

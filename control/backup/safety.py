@@ -5,7 +5,9 @@ Rules:
 - One is there before anything live changes; where the newest snapshot of the scope is the live state, that one serves.
 - What it could not keep, it names. Then the restore is refused, with a digest of what is named; it goes on only for
   whoever gives that digest back, while the list is still the same.
-- One that was made and served no restore in the end goes to the trash.
+- Where the disk has no room for a whole one, a reduced one keeps what the plan changes (`reducing.py`); the rest is
+  what has to be confirmed, before that one is stored. It leaves nothing behind where it is not.
+- One that was made and served no restore in the end goes to the trash; a reduced one goes for good.
 
 >>> with Safety(stores, order, target, watch).made(job, gate_closed=False) as (safety, plan): ...     # doctest: +SKIP
 """
@@ -21,11 +23,14 @@ import msgspec
 import structlog
 
 from ..errors import DamagedError, KeyframeError, NoRoomError, Problem, UnsafeError
-from ..model import Order, Plan, Progress, Reason, Snapshot
+from ..model import NO_ROOM, Order, Outcome, Plan, Progress, Reason, Snapshot
+from ..stores.disk import free_bytes
+from .agreeing import decided, live_plan
 from .compare import Compare
 from .intact import without_damage
 from .inventory import StoredInventory
 from .make import Made, Make
+from .reducing import Reduction
 from .stores import Stores
 from .target import Target
 from .watches import Watch, Within
@@ -33,6 +38,15 @@ from .watches import Watch, Within
 log = structlog.get_logger(__name__)
 
 STAGE = "making the safety snapshot"
+_WAYS_OUT = "make room (what is in the trash takes room, too), restore a part, or restore beside (--into)"
+
+
+class DecidedError(Exception):
+    """The restore comes to this outcome without a safety snapshot."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.status.value)
+        self.outcome = outcome
 
 
 class Safety:
@@ -51,6 +65,11 @@ class Safety:
         instant is when the live state was seen to be the same.
 
         One that was made for this try and served no restore in the end lies in the trash afterwards.
+
+        Raises
+        ------
+        DecidedError: there is room for a reduced one only, and none is needed. StaleError: the same, and another plan
+        was agreed to. UnsafeError: the same, and nobody has confirmed what it leaves out.
         """
         with contextlib.ExitStack() as unused:
             safety = self._make(job, gate_closed=gate_closed)
@@ -76,13 +95,44 @@ class Safety:
 
     def _make(self, job: str, *, gate_closed: bool, afresh: bool = False) -> Made:
         self._watch.progress(Progress(STAGE, 1, self._steps))
+        try:
+            return self._run(job, None, gate_closed=gate_closed, afresh=afresh)
+        except NoRoomError as error:
+            whole = error
+        try:
+            plan = live_plan(self._stores, self._target, self._watch, (1, self._steps))
+            ended = decided(self._stores, self._order, plan)
+            if ended is not None:
+                raise DecidedError(ended)
+            reduction = Reduction(self._stores, plan, lambda problems: self._judge(problems, whole, reduction, plan))
+            return self._run(job, reduction, gate_closed=gate_closed, afresh=afresh)
+        except NoRoomError as error:
+            what = f"{whole.what} {error.what[:1].upper()}{error.what[1:]}"
+            hint = f"A restore needs a safety snapshot: {_WAYS_OUT}; nothing was changed."
+            raise NoRoomError(what, subject=whole.subject, hint=hint, is_refusal=True) from error
+
+    def _run(self, job: str, reduction: Reduction | None, *, gate_closed: bool, afresh: bool) -> Made:
         step = Within(self._watch, STAGE, 1, self._steps)
-        make = Make(self._stores, self._order.scope, step, afresh=afresh, gate_closed=gate_closed)
+        make = Make(self._stores, self._order.scope, step, afresh=afresh, gate_closed=gate_closed, reduction=reduction)
         try:
             return make.run(self._order.actor.user, Reason.SAFETY, "", job)
         except NoRoomError as error:
-            hint = "A restore needs a safety snapshot: delete a snapshot, or make room; nothing was changed."
-            raise NoRoomError(error.what, subject=error.subject, hint=hint, is_refusal=True) from error
+            if not isinstance(error.__cause__, OSError):
+                raise
+            # The disk filled up all the same; what was written is gone by now.
+            called = "the snapshot" if reduction is None else "a reduced safety snapshot"
+            free = free_bytes(self._stores.settings.data)
+            numbers = f"needs more than the expected {make.needed / 1e6:.1f} MB, the disk has {free / 1e6:.1f} MB free."
+            raise NoRoomError(f"{called} {numbers}", subject=error.subject, hint=error.hint) from error
+
+    def _judge(self, problems: tuple[Problem, ...], whole: NoRoomError, reduction: Reduction, plan: Plan) -> None:
+        """Raise UnsafeError where a reduced safety snapshot would leave out what nobody has confirmed."""
+        digest = digest_of(problems)
+        if not problems or self._order.accepted == digest:
+            return
+        why = f"{whole.what} With {reduction.needed / 1e6:.1f} MB a reduced one keeps {reduction.told(problems)}"
+        hint = f"Confirm that what is named does not matter, or {_WAYS_OUT}; nothing was changed."
+        raise UnsafeError(problems, digest, plan.as_dict(), why=why, hint=hint)
 
     def _discard(self, made: Made) -> None:
         """Into the trash with a safety snapshot that was made for nothing; what is marked has served."""
@@ -90,7 +140,11 @@ class Safety:
         if not made.is_new:
             return
         try:
-            if not repository.get(scope, name).restores:
+            if repository.get(scope, name).restores:
+                return
+            if any(one.code == NO_ROOM for one in made.snapshot.problems):
+                repository.remove_unused(scope, name)
+            else:
                 repository.delete(scope, name, self._order.actor.user, self._stores.now())
         except KeyframeError as error:
             log.warning("restore.unused-safety", snapshot=name, why=str(error))

@@ -34,6 +34,7 @@ from .selections import (
 from .snapshots import (
     BUCKETS,
     FORMAT,
+    NO_ROOM,
     SHRUNK,
     SYSTEM_JS,
     Attributes,
@@ -60,6 +61,7 @@ __all__ = [
     "CONFIRMABLE",
     "EVERYTHING",
     "FORMAT",
+    "NO_ROOM",
     "NO_UNDOS",
     "SHRUNK",
     "SYSTEM_JS",

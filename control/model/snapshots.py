@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from ..errors import Problem
+from ..errors import Problem, shown
 from .excluded import Excluded
 from .scopes import Scope
 from .selections import Selection
@@ -20,6 +20,7 @@ from .verdicts import Verdict
 
 FORMAT = 1
 SYSTEM_JS = "system.js"  # functions for the server; the only collection of that kind that mongodump keeps
+NO_ROOM = "no-room"  # the problem of a safety snapshot that leaves something out for lack of room
 SHRUNK = "shrunk"  # the problem of a snapshot whose source had lost most of what it held
 BUCKETS = "system.buckets."  # before the name of a time series: the collection with its documents
 _NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ\Z", re.ASCII)
@@ -227,8 +228,9 @@ class Snapshot:
 
         def own(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
             shrunk = (_SITE_SHRUNK,) if any(one.code == SHRUNK for one in problems) else ()
+            unkept = (_SITE_UNKEPT,) if any(_is_unkept_around(one) for one in problems) else ()
             mine = (one for one in problems if one.subject in around or one.subject.startswith(top + "/"))
-            return (*shrunk, *(one for one in mine if one.code != SHRUNK))
+            return (*shrunk, *unkept, *(one for one in mine if one.code != SHRUNK and not _is_unkept_around(one)))
 
         mine = own(self.problems)
         status = Status.DONE if self.status is Status.PARTIAL and not mine else self.status
@@ -257,13 +259,25 @@ class Snapshot:
 
     def unknown_in(self, scope: Scope) -> frozenset[str]:
         """The unknown paths as `scope` has them: of a site snapshot a project has only its own, relative to it."""
+        return self._within(self.unknown_paths, scope)
+
+    @property
+    def unkept(self) -> frozenset[str]:
+        """What its problems say was left out for lack of room: paths, and `collection <name>`."""
+        return frozenset(one.subject for one in self.problems if one.code == NO_ROOM)
+
+    def unkept_in(self, scope: Scope) -> frozenset[str]:
+        """Those of the unknown paths that were left out for lack of room, as `scope` has them."""
+        unkept = self.unkept
+        return self._within((path for path in self.unknown_paths if shown(path) in unkept), scope) if unkept else unkept
+
+    def _within(self, paths: Iterable[str], scope: Scope) -> frozenset[str]:
+        all_of_it = frozenset(paths)
         if self.scope == scope or scope.project_id is None:
-            return frozenset(self.unknown_paths)
+            return all_of_it
         top = f"project/{scope.project_id}"
-        inside = {
-            path[len(top) + 1 :] or "." for path in self.unknown_paths if path == top or path.startswith(top + "/")
-        }
-        around = {"."} if {".", "project"} & set(self.unknown_paths) else set()
+        inside = {path[len(top) + 1 :] or "." for path in all_of_it if path == top or path.startswith(top + "/")}
+        around = {"."} if {".", "project"} & all_of_it else set()
         return frozenset(inside | around)
 
     @property
@@ -302,6 +316,20 @@ class Snapshot:
 
 
 # What a project is told of it: the numbers are those of the whole site.
+_SITE_UNKEPT = Problem(
+    NO_ROOM,
+    "There was no room for all of the site: not everything of this project need be in it.",
+    "the site",
+    "A restore leaves as it is what is not.",
+)
+
+
+def _is_unkept_around(problem: Problem) -> bool:
+    """Whether something was left out for lack of room that projects may have a part in."""
+    around = problem.subject in (".", "project") or problem.subject.startswith("collection ")
+    return problem.code == NO_ROOM and around
+
+
 _SITE_SHRUNK = Problem(
     "shrunk",
     "The site had lost most of its files or records when this was made; this project may be among them.",

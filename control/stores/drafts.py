@@ -49,6 +49,13 @@ class Drafts:
             draft.abandon()
             self.sweep(scope)
 
+    def take_back(self, scope: Scope, folder: Path) -> None:
+        """Remove what had become a snapshot; whole or not at all, as all that lies here goes with the next make."""
+        target = self._folder / scratch_name(scope, "back")
+        remove_tree(target)
+        folder.rename(target)
+        remove_tree(target)
+
     def place_of(self, draft: Draft) -> str:
         """The folder of a draft, below the repository's root."""
         return f"{_FOLDER}/{draft.folder.name}"

@@ -6,6 +6,7 @@ Rules:
 - What is written is hashed as it is written.
 - As long as all bytes are those of an older dump nothing is written: in the end its files are shared. From the first
   difference on the BSON is written, and of the JSON what is not in the older file is made.
+- A collection for which there is no room is shared whole, or it is left: then nothing of it stays.
 - Whoever reads the server never waits for JSON, as the server remembers an instant for some minutes only: what JSON
   cannot keep up with is made out of the BSON when all has been read.
 
@@ -51,12 +52,15 @@ class Means:
     """What a dump is made with.
 
     `json` makes the JSON (None: there is none); `older` gives the older dump of a collection, where there is one;
-    `check` raises where the work shall stop.
+    `check` raises where the work shall stop. `may_write` says of a collection whether its dump may take room; where
+    not `makes_json`, there is only what can be shared of it.
     """
 
     json: JsonPool | None
     older: Callable[[str], OlderDump | None]
     check: Callable[[], None]
+    may_write: Callable[[str], bool] = lambda _: True
+    makes_json: bool = True
 
 
 def _nothing(_: int) -> None:
@@ -83,7 +87,9 @@ class CollectionWriter:
         self._anew = False
         self._behind: tuple[int, int] | None = None  # bytes and documents of which JSON was asked for; None: all so far
         self._is_ended = self._is_shared = False
-        if not self._same:
+        self._may_write = means.may_write(info.name)
+        self.is_left = not (self._same or self._may_write)  # it is not in this snapshot: it may take no room
+        if not (self._same or self.is_left):
             self._begin()
 
     def add(self, block: Block) -> None:
@@ -98,6 +104,8 @@ class CollectionWriter:
         else:
             if self._same:
                 self._part()
+            if self.is_left:
+                return
             self._write(block)
         self.bytes += len(block.raw)
         self.documents += len(block.ends)
@@ -113,6 +121,8 @@ class CollectionWriter:
         if not self._is_shared:
             if self._same:
                 self._part()
+            if self.is_left:
+                return
             assert self._bson is not None  # noqa: S101  (`_begin` made it)
             self._entry = replace(self._entry, sha256=self._bson.close())
 
@@ -169,13 +179,16 @@ class CollectionWriter:
     def _begin(self) -> None:
         """Files of its own."""
         self._bson = Written(self._folder / self._entry.bson_path)
-        if self._means.json is not None:
+        if self._means.json is not None and self._means.makes_json:
             lines = self._older.lines() if self._older is not None else None
             self._json = JsonFile(self._folder / self._entry.json_path, self._means.json, lines, self._means.check)
 
     def _part(self) -> None:
         """Here the older dump says something else, or ends, or goes on: from now on everything is written."""
         self._same = False
+        self.is_left = not self._may_write
+        if self.is_left:
+            return
         self._begin()
         older, bson = self._older, self._bson
         assert older is not None and bson is not None  # noqa: S101  (they were the same until now)
@@ -237,7 +250,7 @@ class CollectionWriter:
             return False
         entry = replace(self._entry, sha256=older.entry.sha256)
         shared = [(older.bson, entry.bson_path)]
-        if self._means.json is not None:
+        if older.has_json:
             shared.append((older.json, entry.json_path))
             told = older.entry
             entry = replace(

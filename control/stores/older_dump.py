@@ -33,8 +33,9 @@ _length_at = struct.Struct("<i").unpack_from
 class OlderDump:
     """Compares new documents with older ones, in the same order; made by `of`."""
 
-    def __init__(self, folder: Path, entry: CollectionEntry) -> None:
+    def __init__(self, folder: Path, entry: CollectionEntry, *, has_json: bool) -> None:
         self.entry = entry
+        self.has_json = has_json  # one that is wanted, and as it was written
         self.bson = folder / "db" / entry.bson_path
         self.json = folder / "db" / entry.json_path
         self._file: IO[bytes] = open(self.bson, "rb", buffering=0)  # noqa: SIM115  (closed by close)
@@ -56,7 +57,7 @@ class OlderDump:
                 if stat.st_size != size or stat.st_mtime_ns > latest:
                     log.warning("dump.altered", snapshot=folder.name, file=f"db/{path}")
                     return None
-            return cls(folder, entry)
+            return cls(folder, entry, has_json=with_json)
         except OSError as error:
             log.warning("dump.unreadable", snapshot=folder.name, collection=entry.name, why=str(error))
             return None

@@ -3,7 +3,7 @@
 Rules:
 
 - The digest covers everything that will be done, item by item with what is there now: a yes to a digest is a yes to
-  exactly that. The same difference has the same digest.
+  exactly that. The same difference has the same digest, however much there is beside it that stays as it is.
 - Items are a stream; a plan of a million items is never a list in memory.
 - Beside a plan lie the records that it replaces, as they were (`plan_bytes.py`); they are in no digest.
 
@@ -36,7 +36,7 @@ from .plan_bytes import BytesWriter, KeptBytes, files_of
 
 KEPT_SECONDS = 24 * 3600
 _FRESH_SECONDS = 3600
-_NOT_BOUND = ("digest", "warnings")
+_NOT_BOUND = ("digest", "warnings", "unchanged")
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -63,7 +63,7 @@ class PlanWriter:
         return _items_of(self.path)
 
     def digest_of(self, plan: Plan) -> str:
-        """What the digest of this plan will be; its warnings count for nothing."""
+        """What the digest of this plan will be; its warnings count for nothing, nor does what is unchanged."""
         digest = self._digest.copy()
         digest.update(_encode({key: value for key, value in plan.as_dict().items() if key not in _NOT_BOUND}))
         return digest.hexdigest()

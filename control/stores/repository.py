@@ -283,6 +283,18 @@ class Repository:
         self._move(folder, scope.stored_folder(self._trash) / name)
         return self.get(scope, name, trash=True)
 
+    def remove_unused(self, scope: Scope, name: str) -> None:
+        """Remove a snapshot for good, at once: for one that nobody has asked for, where room is scarce.
+
+        Needs the scope's lock. It is a draft again for a moment, which the next make of the scope clears away.
+        """
+        folder = self.folder(scope, name)
+        try:
+            self.drafts.take_back(scope, folder)
+            sync_folder(folder.parent)
+        except OSError as error:
+            raise translate(error, name, "the snapshot is where it was") from error
+
     def undelete(self, scope: Scope, name: str) -> Snapshot:
         """Bring a snapshot back out of the trash, under its name."""
         folder = self.folder(scope, name, trash=True)
