@@ -105,7 +105,7 @@ class Dumping:
             path.unlink(missing_ok=True)
         self._aside = {}
         capped = [name for name, info in infos.items() if info.is_capped and not is_left(info, self._scope)]
-        capped = [name for name in capped if self._may_write(name)]
+        capped = [name for name in capped if self._may_write(infos[name])]
         for size, name in sorted((mongo.bytes_of(name), name) for name in capped):
             room -= size
             if room < 0 or not limit.is_closed:
@@ -142,12 +142,13 @@ class Dumping:
             path.unlink()
         return True
 
-    def _may_write(self, name: str) -> bool:
-        return self._reduction is None or self._reduction.keeps_collection(name)
+    def _may_write(self, info: CollectionInfo) -> bool:
+        """Whether a collection may take room; a view takes none."""
+        return self._reduction is None or info.kind == "view" or self._reduction.keeps_collection(info.name)
 
     def _is_kept(self, dump: Dump, info: CollectionInfo) -> bool:
         if not is_left(info, self._scope):
-            if info.kind != "view" and not self._may_write(info.name) and info.name not in self._older:
+            if not self._may_write(info) and info.name not in self._older:
                 self._leave(dump, info)
                 return False
             self._look_for_index(info)

@@ -59,7 +59,7 @@ class Means:
     json: JsonPool | None
     older: Callable[[str], OlderDump | None]
     check: Callable[[], None]
-    may_write: Callable[[str], bool] = lambda _: True
+    may_write: Callable[[CollectionInfo], bool] = lambda _: True
     makes_json: bool = True
 
 
@@ -87,7 +87,7 @@ class CollectionWriter:
         self._anew = False
         self._behind: tuple[int, int] | None = None  # bytes and documents of which JSON was asked for; None: all so far
         self._is_ended = self._is_shared = False
-        self._may_write = means.may_write(info.name)
+        self._may_write = means.may_write(info)
         self.is_left = not (self._same or self._may_write)  # it is not in this snapshot: it may take no room
         if not (self._same or self.is_left):
             self._begin()
