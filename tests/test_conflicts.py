@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from bson import Int64, ObjectId
+from bson import Decimal128, Int64, ObjectId
 from keyframe.backup import conflicts
 from keyframe.errors import UnavailableError
 from keyframe.model import Actor, Outcome, OutcomeStatus, Scope, Selection
@@ -15,6 +15,7 @@ from world import EDITION, ONE, PROJECT, SITE, TWO, World
 DONE, PARTIAL, REFUSED = OutcomeStatus.DONE, OutcomeStatus.PARTIAL, OutcomeStatus.REFUSED
 ANNA = Actor("anna", "Anna", "user", "page")
 NOCASE = {"locale": "en", "strength": 2}
+SEVEN = '{"$numberInt": "7"}'
 
 
 def codes(world: World, snapshot: Any, scope: Scope = PROJECT) -> list[str]:
@@ -181,6 +182,44 @@ def test_an_id_that_the_server_takes_for_that_of_another_project_is_a_conflict(
     assert world.db.edition.find_one({"_id": other})["projectId"] == TWO  # type: ignore[index]
 
 
+@pytest.mark.parametrize(
+    ("mine", "other", "chosen"),
+    [
+        (5, 5.0, Selection(editions=("5", "7"))),
+        (Int64(5), Decimal128("5.0"), Selection(editions=("5", "7"))),
+        ({"a": 1}, {"a": 1.0}, Selection(records=(("edition", '{"a": {"$numberInt": "1"}}'), ("edition", SEVEN)))),
+    ],
+)
+def test_an_id_that_the_server_takes_for_that_of_what_the_selection_leaves_out_is_a_conflict(
+    world: World, mine: Any, other: Any, chosen: Selection
+) -> None:
+    world.db.edition.insert_many([{"_id": one, "projectId": ONE, "title": str(one)} for one in (mine, 7)])
+    snapshot = world.make()
+    world.db.edition.delete_many({"_id": {"$in": [mine, 7]}})
+    world.db.edition.insert_one({"_id": other, "projectId": ONE, "title": "made anew"})
+
+    plan = world.preview(snapshot, selection=chosen)
+    outcome = world.restore(snapshot, selection=chosen, plan=plan.digest)
+
+    assert [one.subject for one in plan.conflicts] == [f"edition {mine}"]
+    assert f"(_id: {mine})" in plan.conflicts[0].what
+    assert (outcome.status, outcome.problems) == (PARTIAL, plan.conflicts)
+    assert world.db.edition.find_one({"_id": 7}) is not None
+    assert world.db.edition.find_one({"_id": other})["title"] == "made anew"  # type: ignore[index]
+
+
+def test_an_id_that_goes_makes_room_for_one_that_the_server_takes_for_the_same(world: World) -> None:
+    world.db.edition.insert_one({"_id": 5, "projectId": ONE, "title": "five"})
+    snapshot = world.make()
+    world.db.edition.delete_one({"_id": 5})
+    world.db.edition.insert_one({"_id": 5.0, "projectId": ONE, "title": "another five"})
+
+    outcome = world.restore(snapshot)
+
+    assert (outcome.status, outcome.problems) == (DONE, ())
+    assert type(world.db.edition.find_one({"_id": 5})["_id"]) is int  # type: ignore[index]
+
+
 def test_ids_that_the_collation_of_their_collection_makes_equal_are_a_conflict(world: World) -> None:
     world.db.drop_collection("edition")
     world.db.create_collection("edition", collation=NOCASE).insert_many(
@@ -293,6 +332,32 @@ def test_a_restore_of_the_whole_site_asks_nobody_for_unique_values(
     monkeypatch.setattr(conflicts, "holders", never)
 
     assert world.restore(snapshot, SITE).status is DONE
+
+
+def test_a_record_that_cannot_be_written_is_named_in_the_outcome(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.db.edition.create_index([("doi", 1), ("part", 1)], unique=True, sparse=True)
+    world.db.edition.insert_one({"_id": 5, "projectId": ONE, "doi": "10/1", "part": "secret"})
+    snapshot = world.make()
+    world.spoil()
+    world.db.edition.delete_one({"_id": 5})
+    before = world.state()
+    real = MongoWriter.write
+
+    def write_while_it_is_taken(self: MongoWriter, *given: Any) -> None:
+        world.db.edition.insert_one({"_id": "other", "projectId": TWO, "doi": "10/1", "part": "secret"})
+        try:
+            real(self, *given)
+        finally:
+            world.db.edition.delete_one({"_id": "other"})
+
+    monkeypatch.setattr(MongoWriter, "write", write_while_it_is_taken)
+    outcome = world.restore(snapshot)
+
+    (problem,) = outcome.problems
+    assert (outcome.status, problem.subject) == (OutcomeStatus.FAILED, "collection edition, record 5")
+    assert "(could not be written: another record has its unique value of doi, part (error 11000" in problem.what
+    assert "secret" not in repr(outcome.problems)
+    assert world.state() == before
 
 
 def test_a_restore_with_conflicts_that_was_interrupted_is_finished_as_it_was_agreed(

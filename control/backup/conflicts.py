@@ -7,6 +7,7 @@ Rules:
   with it; then it keeps its own values, so that it is looked again, until nothing more is found.
 - What is left depends on nothing that the restore changes: the look afterwards finds the same.
 - Nothing is told of a record outside of the plan but that there is one.
+- An `_id` is such a value, too: to the server 5 and 5.0 are one.
 - Where a collection comes back as a whole nothing in it can be in conflict: its indexes come back too.
 - The files of an edition whose record is left stay as they are, too.
 
@@ -25,7 +26,7 @@ from ..fields import HIDDEN, is_secret
 from ..model import Change, Order, Outcome, OutcomeStatus, Plan, PlanItem
 from ..stores.lookups import found
 from ..stores.raw import field, id_text
-from ..stores.unique import Scratch, UniqueIndex, holders, scratch, unique_indexes
+from ..stores.unique import ID_INDEX, Scratch, UniqueIndex, holders, may_have_equals, scratch, unique_indexes
 from .dumped import Dumped, id_of
 from .inventory import StoredInventory
 from .stores import Stores
@@ -83,12 +84,12 @@ class Conflicts:
         names = {item.detail["collection"] for item in items() if _comes(item)}
         names -= {name for name in names if self._target.has_structure(name)}
         shapes = [one for name, one in self._draft.there.items() if name in names]
-        return {one.name: unique for one in shapes if (unique := unique_indexes(one.indexes))}
+        return {one.name: (ID_INDEX, *unique_indexes(one.indexes)) for one in shapes}
 
     def _look(self, collection: str, index: UniqueIndex, items: Items) -> None:
         with Dumped(self._want.folder) as dumped:
             hits: dict[bytes, set[int]] = defaultdict(set)
-            for number, batch in enumerate(dumped.batches(_coming(items, collection))):
+            for number, batch in enumerate(dumped.batches(_asking(items, collection, index))):
                 self._watch.check()
                 own = {id_of(item) for item, _ in batch}
                 stay = {ident for name, ident in self.left if name == collection}
@@ -119,19 +120,21 @@ class Conflicts:
         numbers = set().union(*(hits[one] for one in stay))
         with Dumped(self._want.folder) as dumped, scratch(self._stores.mongo, index) as beside:
             beside.put(stay.values())
-            for number, batch in enumerate(dumped.batches(_coming(items, collection))):
+            for number, batch in enumerate(dumped.batches(_asking(items, collection, index))):
                 if number in numbers:
                     self._try(batch, index, beside, set(stay))
 
     def _try(self, batch: Batch, index: UniqueIndex, beside: Scratch, stay: set[bytes]) -> None:
         coming = [one for one in batch if (_key(one[0])) not in self.left and id_of(one[0]) not in stay]
-        refused = beside.put(raw for _, raw in coming)
-        for place in refused:
+        refused = set(beside.put(raw for _, raw in coming))
+        for place in sorted(refused):
             self._leave(*coming[place], index, "another record has")
-        beside.take(id_of(item) for item, _ in coming)
+        beside.take(id_of(item) for place, (item, _) in enumerate(coming) if place not in refused)
 
     def _is_in_snapshot(self, collection: str, index: UniqueIndex) -> bool:
         """Whether the snapshot has the same rule: then its records do not collide with each other."""
+        if index is ID_INDEX:
+            return True
         shape = self._draft.wanted.get(collection)
         return shape is not None and any(one.rules == index.rules for one in unique_indexes(shape.indexes))
 
@@ -199,6 +202,13 @@ def _comes(item: PlanItem) -> bool:
 def _coming(items: Items, collection: str) -> Iterator[PlanItem]:
     """The records that come into a collection."""
     return (item for item in items() if _comes(item) and item.detail["collection"] == collection)
+
+
+def _asking(items: Items, collection: str, index: UniqueIndex) -> Iterator[PlanItem]:
+    """Those of them that may need a value which others have. What is replaced has its `_id` already."""
+    for item in _coming(items, collection):
+        if index is not ID_INDEX or (item.change is Change.CREATE and may_have_equals(id_of(item))):
+            yield item
 
 
 def _key(item: PlanItem) -> Key:

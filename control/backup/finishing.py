@@ -195,7 +195,7 @@ class Finishing:
                 self._mark_undone(order)
         stores.intents.remove(order.scope)
         if turned is not None:
-            what = f"The restore could not be completed ({turned.what}); the state before it is live again."
+            what = f"The restore could not be completed ({turned.what.rstrip('.')}); the state before it is live again."
             status = OutcomeStatus.FAILED
             if turned is _ASKED_BACK:
                 what, status = turned.what, OutcomeStatus.CANCELLED

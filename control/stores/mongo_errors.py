@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+from bson.raw_bson import RawBSONDocument
 from pymongo.errors import (
     BulkWriteError,
     ConfigurationError,
@@ -20,7 +22,9 @@ from pymongo.errors import (
 )
 
 from ..errors import InvalidError, KeyframeError, UnavailableError
+from .raw import id_bytes, id_text
 
+_DUPLICATE = 11000
 _OVERTAKEN = 239  # SnapshotTooOld
 # SnapshotUnavailable: made, renamed or indexed after the instant. QueryPlanKilled: dropped or renamed while it was
 # read. CappedPositionLost: overwritten while it was read.
@@ -39,13 +43,10 @@ def translated(subject: str) -> Iterator[None]:
     except (ConnectionFailure, ExecutionTimeout, WTimeoutError, ConfigurationError, InvalidOperation) as error:
         raise _not_answering(error, subject) from error
     except BulkWriteError as error:
-        if not (error.details or {}).get("writeErrors"):  # every record was taken, but is not safe yet
+        failed = (error.details or {}).get("writeErrors")
+        if not failed:  # every record was taken, but is not safe yet
             raise _not_answering(error, subject) from error
-        raise InvalidError(
-            f"a record could not be written ({_short(error)}).",
-            subject=subject,
-            hint="A unique value or an id is held by a record outside the restore; change that one, then try again.",
-        ) from error
+        raise _not_written(failed[0], subject) from error
     except OperationFailure as error:
         if error.code in _COLLECTION_CHANGED:
             raise ReadAgainError(
@@ -72,6 +73,19 @@ def _not_answering(error: Exception, subject: str) -> UnavailableError:
     return UnavailableError(
         f"MongoDB does not answer ({_short(error)}).", subject=subject, hint="Start it or wait, then try again."
     )
+
+
+def _not_written(failed: Mapping[str, Any], subject: str) -> InvalidError:
+    """What the server says about one record of many; without the values in it."""
+    why, hint = "the server refuses it", "Look at that record in the snapshot, then try again."
+    if failed.get("code") == _DUPLICATE:
+        taken = ", ".join(failed.get("keyPattern", {}))
+        why = f"another record has its unique value of {taken}" if taken else "another record has a unique value of it"
+        hint = "A record outside the restore has that value; change it there, then try again."
+    record = failed.get("op")
+    name = f", record {id_text(id_bytes(bytes(record.raw)))}" if isinstance(record, RawBSONDocument) else ""
+    code = failed.get("code", 0)
+    return InvalidError(f"could not be written: {why} (error {code} of MongoDB).", subject=subject + name, hint=hint)
 
 
 def _short(error: Exception) -> str:

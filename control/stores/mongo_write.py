@@ -20,7 +20,7 @@ from typing import Any
 from bson.raw_bson import RawBSONDocument
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
-from pymongo.errors import OperationFailure
+from pymongo.errors import BulkWriteError, OperationFailure
 
 from ..errors import CancelledError
 from ..model import SYSTEM_JS, Fence, Scope
@@ -98,8 +98,15 @@ class MongoWriter:
 
     @staticmethod
     def _put(target: Collection[RawBSONDocument], raws: list[bytes], session: ClientSession | None = None) -> None:
-        # A document that no longer satisfies the validator is put back as it was all the same.
-        target.insert_many([RawBSONDocument(raw) for raw in raws], bypass_document_validation=True, session=session)
+        documents = [RawBSONDocument(raw) for raw in raws]
+        try:
+            # A document that no longer satisfies the validator is put back as it was all the same.
+            target.insert_many(documents, bypass_document_validation=True, session=session)
+        except BulkWriteError as error:
+            if error.has_error_label("TransientTransactionError"):  # the transaction is tried again
+                raise
+            with translated(f"collection {target.name}"):  # here it is known which collection it was
+                raise
         for raw in raws:
             if has_zero_timestamp(raw):
                 # The server sets Timestamp(0, 0) at the top level to its clock on insertion, not in a pipeline.

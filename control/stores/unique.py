@@ -42,6 +42,8 @@ _SCRATCH = "scratch_"
 _LEFT_BEHIND = 3600  # seconds
 _DUPLICATE = 11000
 _RULES = ("key", "unique", "prepareUnique", "sparse", "partialFilterExpression", "collation")
+_ID = "_id_"
+_NUMBERS = (0x01, 0x10, 0x12, 0x13)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +87,22 @@ def _names_in(expression: Any) -> Iterator[str]:
             yield from _names_in(one)
 
 
+ID_INDEX = UniqueIndex(_ID, json.dumps({"key": {"_id": {"$numberInt": "1"}}, "name": _ID}), ("_id",), "")
+"""That of `_id` in each collection: of ids that differ in bytes it takes some for the same."""
+
+
+def may_have_equals(ident: bytes) -> bool:
+    """Whether an `_id` of other bytes (as `id_bytes`) may be the same one to the server: 5 and 5.0, {a: 5} and
+    {a: 5.0}."""
+    return ident[4] in (*_NUMBERS, _DOCUMENT)
+
+
 def unique_indexes(descriptions: str) -> tuple[UniqueIndex, ...]:
-    """Those of a collection, from the JSON list of its indexes. That of `_id` only where its collation makes more ids
-    equal than those of the same bytes."""
+    """Those of a collection, from the JSON list of its indexes. That of `_id` only where it has a collation: then more
+    ids are equal than by `ID_INDEX`."""
     found = []
     for one in json.loads(descriptions):
-        unique = one.get("unique") or one.get("prepareUnique") or (one["name"] == "_id_" and "collation" in one)
+        unique = one.get("unique") or one.get("prepareUnique") or (one["name"] == _ID and "collation" in one)
         if unique and not one.get("clustered") and all(isinstance(kind, dict) for kind in one["key"].values()):
             rules = json.dumps({key: one.get(key) for key in _RULES})
             found.append(UniqueIndex(one["name"], json.dumps(one), tuple(one["key"]), rules))
@@ -209,9 +221,9 @@ def scratch(mongo: Mongo, index: UniqueIndex) -> Iterator[Scratch]:
         for old in database.list_collection_names(filter={"name": {"$regex": f"^{_SCRATCH}"}}):
             if time.time() - int(old.split("_")[1]) > _LEFT_BEHIND:
                 database.drop_collection(old)
-        own = {"collation": dict(parts["collation"])} if index.name == "_id_" else {}
+        own = {"collation": index.collation} if index.name == _ID else {}
         database.command({"create": name, **own})
-        if index.name != "_id_":
+        if index.name != _ID:
             database.command({"createIndexes": name, "indexes": [{"collation": SIMPLE, **parts}]})
     try:
         yield Scratch(database.get_collection(name, codec_options=RAW), index)
