@@ -196,6 +196,7 @@ class Compare:
             if name in draft.whole:
                 continue
             items = pairing.single if target.scope.is_site and name in draft.part.ids else pairing.records
+            items = pairing.shared if target.owners else items
             yield from items(name, want, have, wanted.get(name), there.get(name))
 
     def _note_return(self, item: PlanItem, draft: PlanDraft) -> None:

@@ -274,7 +274,17 @@ class Finishing:
         with stores.mongo.pinned() as reader:
             want = StoredInventory(stores, target.snapshot, target.scope, watch)
             have = LiveInventory(stores, reader, watch, self._excluded(intent))
+            target = replace(target, makes=self._makes(target, want, intent))
             return Compare(stores, target, Silent()).run(want, have, intent.left_paths, intent.left_collections)
+
+    def _makes(self, target: Target, want: StoredInventory, intent: Intent) -> frozenset[str]:
+        """The collections that were not there when the restore began: half of one may be there now."""
+        with contextlib.suppress(NotFoundError, DamagedError):
+            safety = self._stores.repository.get(intent.scope, intent.safety)
+            before = StoredInventory(self._stores, safety, intent.scope, Silent())
+            known = before.collections(target.records).keys() | before.unknown_collections
+            return frozenset(want.collections(target.records).keys() - known)
+        return frozenset()
 
     def _excluded(self, intent: Intent) -> Exclusion:
         """What was excluded when the restore began, as its safety snapshot says; settings may have changed since."""

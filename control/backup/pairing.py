@@ -26,6 +26,7 @@ from ..stores.read_ahead import ReadAhead
 from .expiring import rules_of
 from .inventory import Inventory, Shape, StoredInventory, records_of
 from .matching import Matching, Side
+from .shared import rest_of, shared_items
 from .stores import Stores
 from .structure import Content, is_whole, structure_items, whole_items
 from .target import PlanDraft, Target
@@ -131,8 +132,21 @@ class Pairing:
         items = list(self.records(name, want, have, wanted, there))
         if there is None and wanted is not None and items:
             yield from structure_items(name, wanted, None)
+        elif wanted is not None and name in self._target.makes:
+            yield from rest_of(list(structure_items(name, wanted, there)))
         elif wanted is None and self._target.takes_back and not self._has_others(name, have):
             yield from structure_items(name, None, there)
+        yield from items
+
+    def shared(
+        self, name: str, want: Inventory, have: Inventory, wanted: Shape | None, there: Shape | None
+    ) -> Iterator[PlanItem]:
+        """Those of some projects, and the collection that these share with others, where that is gone."""
+        items = self.records(name, want, have, wanted, there)
+        first = next(items, None)
+        yield from shared_items(self._stores, self._target, name, wanted, there, comes=first is not None)
+        if first is not None:
+            yield first
         yield from items
 
     def _has_others(self, name: str, inventory: Inventory) -> bool:

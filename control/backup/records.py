@@ -21,6 +21,7 @@ from ..stores.changes import Known
 from ..stores.mongo_write import RecordChange
 from .dumped import Dumped, id_of
 from .inventory import StoredInventory
+from .shared import drop_if_empty
 from .stores import Stores
 from .structure import is_view
 from .target import Target
@@ -77,7 +78,7 @@ def change_database(
         watch.progress(Progress("changing over", *step, 0, len(ready), "records"))
         sessions = {stores.writer.write(ready, target.owners, watch.fence)} if ready else set()
     for item in _items(stores, plan, _STRUCTURE):
-        _after_records(stores, item)
+        _after_records(stores, item, is_shared=bool(target.owners))
     return Known(frozenset(sessions), frozenset(whole))
 
 
@@ -129,10 +130,13 @@ def _before_records(stores: Stores, item: PlanItem, stored: StoredInventory, tol
         writer.drop_index(item.detail["collection"], item.detail["name"])
 
 
-def _after_records(stores: Stores, item: PlanItem) -> None:
+def _after_records(stores: Stores, item: PlanItem, *, is_shared: bool) -> None:
     writer = stores.writer
     if item.kind == "collection" and item.change is Change.DELETE:
-        writer.drop(item.name)
+        if is_shared:
+            drop_if_empty(stores, item.name)
+        else:
+            writer.drop(item.name)
     elif item.kind == "index" and item.change is not Change.DELETE:
         writer.create_index(item.detail["collection"], item.detail["index"])
 
@@ -176,8 +180,9 @@ def _batches(changes: Iterator[RecordChange]) -> Iterator[list[RecordChange]]:
 
 
 def _changes(stores: Stores, target: Target, plan: Plan, *, with_bytes: bool = True) -> Iterator[RecordChange]:
-    """The records of a plan; those of a collection that will be dropped go with it."""
-    dropped = {item.name for item in _items(stores, plan, ("collection",)) if item.change is Change.DELETE}
+    """The records of a plan; those of a collection that will be dropped go with it, unless projects share it."""
+    structure = () if target.owners else _items(stores, plan, ("collection",))
+    dropped = {item.name for item in structure if item.change is Change.DELETE}
     snapshot = target.snapshot
     with Dumped(stores.repository.folder(snapshot.scope, snapshot.name)) as dumped:
         for item in _items(stores, plan, ("record",)):

@@ -35,6 +35,7 @@ from .recheck import Recheck
 from .records import prepared
 from .room import require_server_room
 from .safety import DecidedError, Safety
+from .shared import is_as_planned
 from .staging import Staging, forget_kept
 from .stores import Stores
 from .target import Target
@@ -141,7 +142,7 @@ class Restore:
         if not (is_closed or self._close_gate(closed)):
             return None
         since = Recheck(self._stores, order, safety, helpers, Quiet(self._watch)).is_still()
-        if since is None:
+        if since is None or not is_as_planned(self._stores, target, plan):
             return None
         other = Target(order.scope, safety, order.selection, order.people)
         with self._stores.scope_files.held(order.scope, self._watch.check):

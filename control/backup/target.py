@@ -34,6 +34,7 @@ class Target:
     only_intact: bool = False
     spoilt_paths: frozenset[str] = frozenset()
     spoilt_collections: frozenset[str] = frozenset()
+    makes: frozenset[str] = frozenset()  # collections that an unfinished restore has to make
 
     @property
     def owners(self) -> tuple[Scope, ...]:

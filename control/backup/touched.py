@@ -74,8 +74,8 @@ class Touched:
     # --- the database
 
     def _has_structure(self) -> bool:
-        """Of the whole site: options and indexes of all collections that are meant, and none too many."""
-        if not self._target.scope.is_site or not any(self._items("collection", "options", "index")):
+        """Options and indexes of all collections whose own are changed, and none too many."""
+        if not any(self._items("collection", "options", "index")):
             return True
         stored = StoredInventory(self._stores, self._target.snapshot, self._target.scope, self._watch)
         wanted = stored.collections(self._target.records)
@@ -113,7 +113,8 @@ class Touched:
             )
 
     def _has_nothing_else(self, since: Instant) -> bool:
-        structure = self._items("collection", "options", "index")
+        # In a collection that projects share, only the records of the plan are ours.
+        structure = () if self._target.owners else self._items("collection", "options", "index")
         ours = {item.detail.get("collection", item.name) for item in structure} | {SYSTEM_JS}
         try:
             for change in Changes(self._stores.mongo).since(since, but=self._known):

@@ -20,6 +20,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -64,6 +65,7 @@ class Gate:
         self._turnstile = folder / "turnstile"
         self._gate = folder / "gate"
         self._close_within = settings.close_within
+        self._mine = threading.local()  # the period in which this thread has it closed
 
     @contextmanager
     def shared(self, deadline_seconds: float) -> Iterator[None]:
@@ -86,13 +88,17 @@ class Gate:
 
     @contextmanager
     def closed(self) -> Iterator[Period]:
-        """Nobody writes inside; when that was is complete afterwards.
+        """Nobody writes inside; when that was is complete afterwards. Inside of itself, in one thread, it is one time.
 
         Raises
         ------
         UnavailableError: those who write had not all ended within `gate.close_within`; from now on others may write
             again. Or the data directory cannot be reached.
         """
+        mine: Period | None = getattr(self._mine, "period", None)
+        if mine is not None:
+            yield mine
+            return
         deadline = time.monotonic() + self._close_within
         with ExitStack() as held:
             passed = held.enter_context(_locked(self._turnstile, fcntl.LOCK_EX, deadline))
@@ -102,8 +108,11 @@ class Gate:
                     subject="the site",
                     hint="Try again when fewer people write; nothing was changed.",
                 )
-            period = Period(time.time_ns())
-            yield period
+            period = self._mine.period = Period(time.time_ns())
+            try:
+                yield period
+            finally:
+                self._mine.period = None
             period.end()
 
 

@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
+from ..model import Scope
 from .mongo import Mongo
 from .mongo_errors import translated
 from .raw import id_bytes, is_in
@@ -31,6 +33,22 @@ def found(mongo: Mongo, collection: str, ids: Iterable[bytes], only: Sequence[st
             raws = (bytes(row.raw) for row in live.find(is_in(batch), wanted, collation=SIMPLE))
             records |= {id_bytes(raw): raw for raw in raws}
     return records
+
+
+def has_others(mongo: Mongo, owners: Sequence[Scope], collection: str) -> bool:
+    """Whether a record of a collection belongs to none of these projects."""
+    return _has_any(mongo, collection, {"$nor": [mongo.where(owners, collection)]})
+
+
+def is_empty(mongo: Mongo, collection: str) -> bool:
+    """Whether a collection has no record, as far as all who wrote until now are concerned."""
+    return not _has_any(mongo, collection, {})
+
+
+def _has_any(mongo: Mongo, collection: str, where: dict[str, Any]) -> bool:
+    live = mongo.database.get_collection(collection, codec_options=RAW)
+    with translated(f"collection {collection}"):
+        return next(iter(live.find(where, {"_id": 1}, collation=SIMPLE).limit(1)), None) is not None
 
 
 def batches(ids: Iterable[bytes]) -> Iterator[list[bytes]]:
