@@ -145,7 +145,7 @@ class Work:
     def recover(
         self, is_ending: Callable[[], bool] = lambda: False, told: Callable[[Progress], None] = lambda _: None
     ) -> int:
-        """End the jobs whose worker was lost and finish the restores they had begun.
+        """End the jobs whose worker was lost, finish the restores they had begun, and clear away what they left.
 
         Parameters
         ----------
@@ -169,6 +169,7 @@ class Work:
                 self._finish_ownerless(scope, Until(is_ending, None, told))
             for job_id in self._backup.begun_copies():
                 self._end_copy(job_id, Until(is_ending, None, told))
+            self._sweep()
         return len(self._backup.unfinished())
 
     def _finish_ownerless(self, scope: Scope, watch: Watch) -> None:
@@ -188,6 +189,21 @@ class Work:
             self._reception.note(
                 intent.order.actor, intent.order.act.value, scope, outcome.status.value, "finished late"
             )
+
+    def _sweep(self) -> None:
+        """Clear away what restores left beside the live files whose jobs have ended, or are not known any more."""
+        for scope, jobs in self._backup.left_behind().items():
+            if scope in self._backup.unfinished() or not all(self._has_ended(one) for one in jobs):
+                continue
+            with contextlib.suppress(BusyError), self._jobs.hold(scope, "clearing away what a restore left"):
+                self._backup.sweep(scope, jobs)
+                log.info("restore.cleared-away", scope=scope.key, jobs=sorted(jobs))
+
+    def _has_ended(self, job_id: str) -> bool:
+        try:
+            return self._jobs.get(job_id).state is JobState.ENDED
+        except NotFoundError:
+            return True
 
     def _end_copy(self, job_id: str, watch: Watch) -> None:
         """Clear away what is left of a copy whose job has ended, as when the server was away just then."""

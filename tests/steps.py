@@ -85,7 +85,7 @@ STEPS = {
     "conclude": Step("backup.finishing", "Finishing", "_conclude"),
     "mark undone": Step("backup.finishing", "Finishing", "_mark_undone"),
     "unlock": Step("stores.intents", "Intents", "remove"),
-    "forget kept": Step("backup.staging", "", "forget_kept", ("restore", "finishing")),
+    "forget kept": Step("backup.leftovers", "", "forget_kept", ("restore", "finishing")),
     "compare again": Step("backup.finishing", "Finishing", "compared"),
     # recovery
     "seize": Step("stores.locks", "ScopeLocks", "seize"),

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from keyframe.backup.finishing import Finishing
-from keyframe.backup.staging import Staging, kept_folder
+from keyframe.backup.leftovers import kept_folder
+from keyframe.backup.staging import Staging
 from keyframe.errors import CancelledError, InvalidError, Problem
 from keyframe.model import Fence, Outcome, OutcomeStatus, Plan, Scope
 from keyframe.stores.jobs import JobStore

@@ -20,9 +20,9 @@ from .agreeing import live_plan
 from .duplicating import Duplicating
 from .elsewhere import Elsewhere
 from .finishing import Finishing, carried_out
+from .leftovers import left_behind, sweep_jobs, sweep_staged
 from .make import Make
 from .restore import Restore, require_whole
-from .staging import sweep_staged
 from .stores import Stores
 from .target import Target
 from .verify import Verify
@@ -111,6 +111,16 @@ class Backup:
             if intent is not None and intent.order.act is Action.DUPLICATE:
                 return Duplicating(self._stores, watch).finish(intent, has_failed=has_failed)
             return None if intent is None else Finishing(self._stores, watch).finish(intent)
+
+    def left_behind(self) -> dict[Scope, frozenset[str]]:
+        """The scopes of which restores have left something beside the live files, and the jobs that it is of."""
+        return left_behind(self._stores)
+
+    def sweep(self, scope: Scope, jobs: frozenset[str]) -> None:
+        """Remove what these jobs, that have ended, left there, unless an unfinished restore may still need it; the
+        scope's lock is held by the caller."""
+        if self.intent(scope) is None:
+            sweep_jobs(self._stores, scope, jobs)
 
     def begun_copies(self) -> tuple[str, ...]:
         """The jobs whose copies have begun, and were neither finished nor cleared away yet."""

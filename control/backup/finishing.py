@@ -39,8 +39,9 @@ from .compare import Compare
 from .conflicts import taken_since
 from .edited import edited_in, problems_of, without
 from .inventory import LiveInventory, StoredInventory
+from .leftovers import forget_kept
 from .records import change_database
-from .staging import Staging, forget_kept
+from .staging import Staging
 from .stores import Stores
 from .target import Target
 from .touched import Touched

@@ -31,12 +31,13 @@ from .finishing import STEPS, Finishing
 from .helpers import Helpers
 from .intact import damage_of, without_damage
 from .inventory import LiveInventory
+from .leftovers import forget_kept
 from .recheck import Recheck
 from .records import prepared
 from .room import require_server_room
 from .safety import DecidedError, Safety
 from .shared import is_as_planned
-from .staging import Staging, forget_kept
+from .staging import Staging
 from .stores import Stores
 from .target import Target
 from .watches import Quiet, Watch

@@ -4,7 +4,7 @@ Rules:
 
 - Staged on the file system of the live files, copied (never linked) from the stored ones, hashed after the manifest.
 - Nothing live is touched while staging. Moving is by rename below open directories; no link is ever followed.
-- Live files that are replaced or removed are kept beside the staged ones until the end is verified (`forget`).
+- Live files that are replaced or removed are kept beside the staged ones until the end is verified (`leftovers.py`).
 - Every step can be repeated: what is there already, or gone already, is fine.
 """
 
@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import ChangedError, DamagedError
-from ..model import Change, FileEntry, Plan, PlanItem, Progress, Scope
+from ..model import Change, FileEntry, Plan, PlanItem, Progress
 from ..plan import entry_of
 from ..stores.attributes import give, place_of
 from ..stores.copies import TargetError, copy_file, copy_link
@@ -41,6 +41,7 @@ from ..stores.sparse import room_of
 from ..stores.trees import Tree
 from .edited import is_as_planned
 from .inventory import StoredInventory
+from .leftovers import kept_folder
 from .stores import Stores
 from .target import Target
 from .watches import Watch
@@ -49,21 +50,6 @@ _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)  # as wh
 _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _KINDS = {modes.S_IFREG: "file", modes.S_IFLNK: "link", modes.S_IFDIR: "directory"}
 _FILE_KINDS = ("file", "link", "directory")
-
-
-def sweep_staged(stores: Stores, scope: Scope) -> None:
-    """Remove what an interrupted restore of this scope staged; call it with the scope's lock held."""
-    sweep_scratch(stores.settings.working / RESERVED, scope)
-
-
-def kept_folder(stores: Stores, scope: Scope, key: str) -> Path:
-    """Where a restore keeps the live files that it replaces or removes."""
-    return stores.settings.working / RESERVED / f"{scratch_name(scope, key)}.kept"
-
-
-def forget_kept(stores: Stores, scope: Scope, key: str) -> None:
-    """The end is verified, or their room is needed: they are in the safety snapshot."""
-    remove_tree(kept_folder(stores, scope, key))
 
 
 class Staging:

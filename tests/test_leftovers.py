@@ -1,0 +1,143 @@
+"""What a restore that was killed left beside the live files: cleared away by who recovers, and not too early."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from crash_child import Crasher
+from keyframe.backup.leftovers import kept_folder, left_behind
+from keyframe.doors.office import Office
+from keyframe.model import Action, Job, Order, Scope
+from keyframe.stores.disk import scratch_name
+from keyframe.stores.intents import Intent
+from world import PROJECT, SITE, World
+
+RECOVER = """
+import sys
+from pathlib import Path
+from keyframe.settings import Settings
+from keyframe.wiring import build
+settings = Settings(var=Path(sys.argv[1]), run_mode="test", mongo={"uri": sys.argv[2], "database": sys.argv[3]})
+sys.exit(build(settings).work.recover())
+"""
+
+
+def reserved(world: World) -> Path:
+    return world.settings.working / ".keyframe"
+
+
+def left(world: World) -> list[str]:
+    return sorted(os.listdir(reserved(world)))
+
+
+def killed_while_staging(world: World, crasher: Crasher) -> Job:
+    """A restore that was killed when it had staged something, and changed nothing."""
+    snapshot = world.make()
+    world.spoil()
+    job = world.office.desk.restore(world.ask, PROJECT, snapshot.name)
+    assert crasher.run(world, job.id, "recheck:before:1").killed
+    return job
+
+
+def plant(world: World, scope: Scope, job: str) -> None:
+    for folder in (
+        reserved(world) / scratch_name(scope, job),
+        kept_folder(world.office.work._backup._stores, scope, job),
+    ):
+        folder.mkdir(parents=True)
+        (folder / "0").write_text("staged")
+
+
+@pytest.mark.parametrize("scope", [SITE, PROJECT, Scope.project("a-b.c_1")])
+def test_what_no_job_needs_any_more_is_cleared_away(world: World, scope: Scope) -> None:
+    plant(world, scope, "6" * 24)
+    plant(world, scope, "f00")
+    (reserved(world) / "somebody's").mkdir()
+
+    assert world.office.work.recover() == 0
+
+    assert left(world) == ["somebody's"]
+
+
+def test_a_restore_that_was_killed_leaves_nothing_once_it_is_recovered(world: World, crasher: Crasher) -> None:
+    job = killed_while_staging(world, crasher)
+
+    world.office.work.recover()
+
+    assert world.office.desk.job(world.ask, job.id).outcome is not None
+    assert left(world) == []
+
+
+def test_what_a_job_that_has_not_ended_staged_stays(world: World) -> None:
+    snapshot = world.make()
+    waiting = world.office.desk.restore(world.ask, PROJECT, snapshot.name)
+    plant(world, PROJECT, waiting.id)
+    plant(world, Scope.project("new"), waiting.id)  # as a restore as a new project has it, which holds another scope
+    before = left(world)
+
+    world.office.work.recover()
+
+    assert left(world) == before
+    assert world.office.work.withdraw(waiting.id)
+    world.office.work.recover()
+    assert left(world) == []
+
+
+def test_what_an_unfinished_restore_may_need_stays(world: World) -> None:
+    plant(world, PROJECT, "6" * 24)
+    backup = world.office.work._backup
+    order = Order(Action.RESTORE, PROJECT, world.ask, source=PROJECT, snapshot="2026-11-21T10-53-15Z")
+    world.office.intents.write(Intent("6" * 24, order, "2026-11-21T10-53-16Z", "", (), (), {}))
+
+    backup.sweep(PROJECT, frozenset({"6" * 24}))
+    world.office.work._sweep()
+
+    assert len(left(world)) == 2
+    world.office.intents.remove(PROJECT)
+    world.office.work._sweep()
+    assert left(world) == []
+
+
+def test_while_somebody_works_on_the_scope_nothing_is_cleared_away(world: World) -> None:
+    plant(world, PROJECT, "6" * 24)
+
+    with world.office.jobs.hold(PROJECT, "something else"):
+        world.office.work.recover()
+        assert len(left(world)) == 2
+
+    world.office.work.recover()
+    assert left(world) == []
+
+
+def test_several_workers_that_start_at_once_clear_away_together(world: World) -> None:
+    for number in range(20):
+        plant(world, Scope.project(f"p{number}"), "6" * 24)
+    mongo = world.settings.mongo
+    command = [sys.executable, "-c", RECOVER, str(world.settings.var), str(mongo.uri), mongo.database]
+
+    workers = [subprocess.Popen(command) for _ in range(3)]
+
+    assert [worker.wait(60) for worker in workers] == [0, 0, 0]
+    assert left(world) == []
+
+
+def test_names_that_are_no_leftovers_are_passed_over(world: World) -> None:
+    for name in (
+        "site",
+        "site-",
+        "-6",
+        "project.-6",
+        "other.1-6",
+        ".clock-1-2",
+        "project.1-6.kept.kept",
+        "project:1-6",
+    ):
+        (reserved(world) / name).mkdir(parents=True)
+    plant(world, PROJECT, "6")
+    office: Office = world.office
+
+    assert left_behind(office.work._backup._stores) == {PROJECT: frozenset({"6"})}
