@@ -106,6 +106,16 @@ class NotFoundError(KeyframeError):
     kind = "not-found"
 
 
+class ExpiredError(NotFoundError):
+    """A plan that is no longer kept; `again` says what it was of, as REST shows it, for whoever may preview that."""
+
+    kind = "expired"
+
+    def __init__(self, what: str, *, subject: str = "", hint: str = "", again: dict[str, object]) -> None:
+        super().__init__(what, subject=subject, hint=hint)
+        self.again = again
+
+
 def no_such_project() -> NotFoundError:
     """The answer about a project that is not there: the same where somebody may not see it, or no id is like that."""
     return NotFoundError(

@@ -92,6 +92,10 @@ class Jobs:
         """The restore or undo of the scope that ended last and carried something out, wholly or in part."""
         return self._store.latest_restore(scope)
 
+    def of_plan(self, digest: str) -> Job | None:
+        """The job that computed this plan last, also where the plan itself is no longer kept."""
+        return self._store.of_plan(digest)
+
     def claim(self, only: str | None = None) -> Claim | None:
         """Take the oldest job whose scope is free, or just the job `only`, whatever else waits.
 

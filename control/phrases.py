@@ -38,6 +38,7 @@ _REASONS = {
     "sign-in": "you are not signed in",
     "refused": "this is not allowed",
     "not-found": "it is not there",
+    "expired": "the preview has expired",
     "busy": "something else is running",
     "stale": "something changed since you looked",
     "unsafe": "the state of now cannot be kept as a whole",

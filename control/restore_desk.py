@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 from .backroom import Backroom
 from .catalogue import Wish, everything
-from .errors import InvalidError, NotFoundError, RefusedError, no_such_collection, no_such_job
+from .errors import ExpiredError, InvalidError, NotFoundError, RefusedError, no_such_collection, no_such_job
 from .model import (
     EVERYTHING,
     Action,
@@ -75,8 +75,17 @@ class RestoreDesk:
         return self._submit(permit, wish, self._people(permit, wish, people), _Consent(only_intact=only_intact))
 
     def plan(self, actor: Actor, digest: str) -> Plan:
-        """A plan that was computed within the last day."""
-        plan = self._back.plans.get(digest)
+        """A plan that was computed within the last day.
+
+        Raises
+        ------
+        ExpiredError: it is no longer kept. NotFoundError: there never was one, or none for this actor.
+        """
+        try:
+            plan = self._back.plans.get(digest)
+        except NotFoundError:
+            self._refuse_expired(actor, digest)
+            raise
         try:
             self._back.reception.permit(actor, Action.PREVIEW, plan.target)
         except (NotFoundError, RefusedError) as error:
@@ -84,6 +93,25 @@ class RestoreDesk:
                 "There is no such plan, or it is older than a day.", subject="plan", hint="Preview the restore again."
             ) from error
         return plan
+
+    def _refuse_expired(self, actor: Actor, digest: str) -> None:
+        """Raise `ExpiredError` where a job has computed this plan, and the actor may have it computed again."""
+        job = self._back.jobs.of_plan(digest)
+        if job is None or Action.PREVIEW not in self._back.auth.acts(actor, job.order.scope):
+            return
+        order = job.order
+        raise ExpiredError(
+            "This preview has expired: previews are kept for a day.",
+            subject=f"preview of {order.snapshot}",
+            hint="Preview it again, then decide; nothing was changed.",
+            again={
+                "scope": order.scope.as_dict(),
+                "snapshot": order.snapshot,
+                "selection": order.selection.as_dict(),
+                "people": order.people,
+                "only_intact": order.only_intact,
+            },
+        )
 
     def plan_items(
         self, actor: Actor, digest: str, *, cursor: str = "", limit: int = 50, fields: bool = False

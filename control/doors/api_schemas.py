@@ -179,6 +179,7 @@ class ProblemDocument(ProblemSchema):
     detail = fields.String()
     mistakes = fields.List(fields.String(), metadata={"description": "all that is wrong with the request"})
     plan = fields.Dict(metadata={"description": "with code stale: the new plan; with refused: one that has conflicts"})
+    again = fields.Dict(metadata={"description": "with code expired: what the plan was of, to preview it again"})
     changed = fields.List(
         fields.Nested(PlanChangeSchema), metadata={"description": "with code stale: the first items that became others"}
     )

@@ -35,6 +35,7 @@ EXIT_CODES: Mapping[str, int] = {
     "settings": 2,
     "refused": 3,
     "not-found": 4,
+    "expired": 4,
     "busy": 5,
     "stale": 5,
     "damaged": 6,  # and each damaged.<what>

@@ -11,7 +11,7 @@ Rules:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -25,9 +25,17 @@ from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.wrappers import Response as AnyResponse
 from wtforms import ValidationError as CsrfError
 
-from ..errors import InvalidError, KeyframeError, NotFoundError, RefusedError, SignInError, UnavailableError
+from ..errors import (
+    ExpiredError,
+    InvalidError,
+    KeyframeError,
+    NotFoundError,
+    RefusedError,
+    SignInError,
+    UnavailableError,
+)
 from ..messages import NOTHING, Messages
-from ..model import Action, Actor, RestoreMark, Scope, ScopeView, is_snapshot_name, utc_text
+from ..model import Action, Actor, RestoreMark, Scope, ScopeView, Selection, is_snapshot_name, utc_text
 from ..phrases import moment_of
 from .login import shows_token
 from .office import Office
@@ -189,7 +197,7 @@ class Frame:
     def _error_page(self, error: KeyframeError, status: int) -> str:
         messages = self.office.messages
         what = messages.problem(error.problem())
-        if isinstance(error, NotFoundError):
+        if isinstance(error, NotFoundError) and not isinstance(error, ExpiredError):
             # The same text whether it is absent or hidden.
             what = "There is nothing at this address, or it is not for you to see."
         untouched = request.method == "POST" and status != 500 and "othing was" not in what
@@ -200,6 +208,7 @@ class Frame:
             "mistakes": error.mistakes if isinstance(error, InvalidError) else (),
             "status": status,
             "actor": g.get("keyframe_actor"),
+            "again": _again(error) if isinstance(error, ExpiredError) else None,
         }
         if status not in (500, 503):
             try:
@@ -218,6 +227,18 @@ class Frame:
         else:
             after = url_for(f"{NAME}.index")
         return str(login_url(manager.login_view, next_url=after))
+
+
+def _again(error: ExpiredError) -> dict[str, Any]:
+    """What a form has to say to preview the same once more."""
+    was: Mapping[str, Any] = error.again
+    return {
+        "name": was["snapshot"],
+        "project_id": was["scope"]["project_id"],
+        "chosen": Selection.from_dict(was["selection"]),
+        "people": was["people"],
+        "only_intact": was["only_intact"],
+    }
 
 
 def secure(response: AnyResponse) -> AnyResponse:

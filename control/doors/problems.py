@@ -21,6 +21,7 @@ from flask import Response, request
 from werkzeug.exceptions import HTTPException
 
 from ..errors import (
+    ExpiredError,
     InvalidError,
     KeyframeError,
     NotFoundError,
@@ -41,6 +42,7 @@ HTTP_STATUS: Mapping[str, int] = {
     "sign-in": 401,
     "refused": 403,
     "not-found": 404,
+    "expired": 410,
     "busy": 409,
     "stale": 409,
     "unsafe": 409,
@@ -64,6 +66,7 @@ TITLES: Mapping[str, str] = {
     "sign-in": "Not signed in",
     "refused": "Not allowed",
     "not-found": "Not found",
+    "expired": "The preview has expired",
     "busy": "Busy",
     "stale": "The plan was overtaken",
     "unsafe": "The state before cannot be kept as a whole",
@@ -154,6 +157,8 @@ def problem_response(error: KeyframeError, *, headers: Mapping[str, str] | None 
         more["mistakes"] = list(error.mistakes)
     if isinstance(error, StaleError):
         more["plan"] = error.report
+    if isinstance(error, ExpiredError):
+        more["again"] = error.again
     if isinstance(error, UnavailableError):
         log.warning("request.unavailable", method=request.method, path=request.path, what=error.what)
     return answer_problem(error.problem(), headers=headers, **more)

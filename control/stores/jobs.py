@@ -107,6 +107,12 @@ class JobStore:
             doc = self._jobs.find_one(wanted, sort=[("ended_at", -1), ("_id", -1)])
         return _job(doc) if doc else None
 
+    def of_plan(self, digest: str) -> Job | None:
+        """The job that computed this plan last."""
+        with answering():
+            doc = self._jobs.find_one({"outcome.report.digest": digest}, sort=[("ended_at", -1), ("_id", -1)])
+        return _job(doc) if doc else None
+
     def start(self, job_id: str, fence: int) -> Job | None:
         """From queued to running under `fence`; None when it is not queued any more."""
         return self._step(
@@ -187,6 +193,7 @@ class JobStore:
             [
                 IndexModel([("state", ASCENDING), ("created_at", ASCENDING)]),
                 IndexModel([("order.scope", ASCENDING), ("created_at", DESCENDING)]),
+                IndexModel([("outcome.report.digest", ASCENDING)], sparse=True),
             ]
         )
         self._workers.create_indexes([IndexModel([("beat_at", ASCENDING)], expireAfterSeconds=_DAY)])
