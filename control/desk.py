@@ -75,7 +75,15 @@ class Desk(CopyDesk):
         view = self._view(actor, scope, title, exists=exists)
         if view is None:
             raise no_such_project()
-        return view
+        return replace(view, interrupted=self._is_interrupted(scope))
+
+    def _is_interrupted(self, scope: Scope) -> bool:
+        intents = self._back.intents
+        try:
+            begun = (intents.read(one) for one in intents.touching(scope))
+            return any(intent is not None and not self._back.jobs.is_held(intent.job) for intent in begun)
+        except KeyframeError:  # where nobody knows, nobody is at it
+            return True
 
     def edition_titles(self, actor: Actor, scope: Scope) -> dict[str, str]:
         """The titles of a project's editions as they are now, by id."""

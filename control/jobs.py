@@ -140,6 +140,10 @@ class Jobs:
         finally:
             lease.release()
 
+    def is_held(self, job_id: str) -> bool:
+        """Whether somebody who is there holds the scope of this job for it."""
+        return any(entry.token == job_id and not self._is_gone(entry) for entry in self._locks.entries())
+
     def withdraw(self, job_id: str) -> Job | None:
         """End a job that still waits, as cancelled; None when it does not wait any more."""
         return self._store.withdraw(job_id, WITHDRAWN)

@@ -28,6 +28,8 @@ _MONTHS = (
 )
 # What the driver says is for the log and for `what`; which question was not answered is no matter to people.
 _DRIVER = re.compile(r"\A(MongoDB does not answer) \(.*\)\.\Z", re.DOTALL)
+_LONGEST_NAME = 160
+_TOP = "the top folder"
 _ARTICLES = ("a ", "an ", "the ")
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 _NOUNS = {"directory": "folder", "options": "setting"}
@@ -102,6 +104,10 @@ class Phrases:
         """A name as it can be shown: undecodable bytes and control characters become the replacement character."""
         text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         return "".join(one if one.isprintable() else "\ufffd" for one in text)
+
+    def path(self, name: str) -> str:
+        """A path as it can be shown; `.` is the folder that all others lie in."""
+        return _TOP if name == "." else self.plain(name)
 
     def clock(self, moment: datetime) -> str:
         """`14:02`."""
@@ -185,12 +191,12 @@ class Phrases:
         found = [self.count(len(selection.editions), "edition")] if selection.editions else []
         found += [self.count(len(selection.projects), "project")] if selection.projects else []
         for names, noun in (
-            (selection.paths, "path"),
+            (tuple(map(self.path, selection.paths)), "path"),
             (tuple(f"collection {one}" for one in selection.collections), "collection"),
             (tuple(f"record {name}/{ident}" for name, ident in selection.records), "record"),
         ):
             if names:
-                found.append(self.plain(names[0]) if len(names) == 1 else self.count(len(names), noun))
+                found.append(cut(self.plain(names[0])) if len(names) == 1 else self.count(len(names), noun))
         scope = "site" if is_site else "project"
         whole = f"{listed(found)} of {'the' if is_site else 'this'} {scope}" if found else f"the whole {scope}"
         return f"{whole}, {selection.only} only" if selection.only else whole
@@ -213,7 +219,7 @@ class Phrases:
 
     def problem(self, problem: Problem) -> str:
         """A problem as sentences: `Snapshot of project 3 needs 4.2 GB, …`, `There is no such snapshot (2026-…).`"""
-        what, subject = self.plain(problem.what).strip(), self.plain(problem.subject)
+        what, subject = self.plain(problem.what).strip(), self.path(problem.subject)
         if _DRIVER.match(what):
             what = _DRIVER.sub(r"\1.", what)
         elif subject and what.startswith(_ARTICLES):
@@ -259,6 +265,11 @@ def moment_of(name: str) -> datetime | None:
         return datetime.strptime(name, "%Y-%m-%dT%H-%M-%SZ").replace(tzinfo=UTC)
     except ValueError:  # the form is right, the day does not exist
         return None
+
+
+def cut(name: str) -> str:
+    """A name that is very long without its middle: where it begins and how it ends tell it from others."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME // 2]}…{name[-_LONGEST_NAME // 2 :]}"
 
 
 def listed(parts: Sequence[str]) -> str:

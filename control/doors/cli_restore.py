@@ -213,7 +213,7 @@ def _print_plan(office: Office, actor: Actor, plan: Plan, most: int | None, *, f
         for item in page.items:
             word, _ = office.messages.change(item.change)
             title = f"  {office.messages.plain(item.title)}" if item.title else ""
-            click.echo(f"  {word:<11} {item.kind:<10} {office.messages.plain(item.name)}{title}")
+            click.echo(f"  {word:<11} {item.kind:<10} {office.messages.path(item.name)}{title}")
             for line in field_lines(office.messages, item):
                 click.echo(line)
         count += len(page.items)

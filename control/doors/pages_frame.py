@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,13 +30,14 @@ from ..errors import (
     InvalidError,
     KeyframeError,
     NotFoundError,
+    Problem,
     RefusedError,
     SignInError,
     UnavailableError,
 )
 from ..messages import NOTHING, Messages
 from ..model import Action, Actor, RestoreMark, Scope, ScopeView, Selection, is_snapshot_name, utc_text
-from ..phrases import moment_of
+from ..phrases import cut, moment_of
 from .login import shows_token
 from .office import Office
 from .problems import foreseen, http_status
@@ -48,6 +49,7 @@ POLICY = (
     "frame-ancestors 'self'; form-action 'self'"
 )
 log = structlog.get_logger(__name__)
+_CODE = re.compile(r"`([^`\n]+)`")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")
 
 
@@ -157,6 +159,9 @@ class Frame:
             "time_tag": lambda moment, style="when": time_tag(self.office.messages, moment, now, style),
             "timed": lambda text, moment, style="when": timed(self.office.messages, text, moment, now, style),
             "home": self.home,
+            "coded": coded,
+            "sentence": lambda problem: sentence(self.office.messages, problem),
+            "name_tag": lambda name: name_tag(self.office.messages, name),
             "moment_of": moment_of,
             "may_undo": may_undo,
             "api": f"{request.url_root}api/v1",
@@ -271,6 +276,28 @@ def time_tag(messages: Messages, moment: datetime, now: datetime, style: str) ->
     return Markup('<time datetime="{}" title="{}" data-time="{}">{}</time>').format(
         utc_text(moment), messages.exact(moment), style, text
     )
+
+
+def coded(text: str) -> Markup:
+    """A sentence in which what stands between backticks, as a command does, is code."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704  (it was escaped)
+
+
+def sentence(messages: Messages, problem: Problem) -> Markup:
+    """A problem as sentences; a long name in it is cut, and stands there as a whole for who points at it."""
+    short = cut(problem.subject)
+    sentences = coded(messages.problem(replace(problem, subject=short)))
+    if short == problem.subject:
+        return sentences
+    return Markup('<span title="{}">{}</span>').format(messages.plain(problem.subject), sentences)
+
+
+def name_tag(messages: Messages, name: str) -> Markup:
+    """A path, cut where it is long."""
+    whole = messages.path(name)
+    short = cut(whole)
+    title = Markup(' title="{}"').format(whole) if short != whole else ""
+    return Markup("<code{}>{}</code>").format(title, short)
 
 
 def timed(messages: Messages, text: str, moment: datetime | None, now: datetime, style: str) -> Markup:

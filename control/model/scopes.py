@@ -129,9 +129,11 @@ class Permit:
 
 @dataclass(frozen=True, slots=True)
 class ScopeView:
-    """A scope as a person sees it: its title, what he may do there, and whether it is still live."""
+    """A scope as a person sees it: its title, what he may do there, and whether it is still live. `interrupted`: a
+    restore has begun to change it, or something in or around it, and nobody is at it."""
 
     scope: Scope
     title: str
     acts: frozenset[Action]
     exists: bool = True
+    interrupted: bool = False
