@@ -322,6 +322,33 @@ def test_those_of_a_project_are_named_and_left_alone(world: World) -> None:
     assert [one["_id"] for one in world.db.edition.find()] == [1, 2]
 
 
+@pytest.mark.parametrize(
+    ("stored", "since"),
+    [
+        ({}, {"validator": {"x": 1}}),
+        ({}, {"validator": {"x": 1}, "validationLevel": "off", "validationAction": "warn"}),
+        ({"validator": {"x": 1}}, {"validator": {}}),
+        ({"validator": {"x": 1}, "validationLevel": "moderate"}, {"validator": {"y": 1}, "validationLevel": "strict"}),
+    ],
+)
+def test_validation_that_was_never_set_comes_back_as_what_that_means(
+    world: World, stored: dict[str, Any], since: dict[str, Any]
+) -> None:
+    world.db.create_collection("rules", **stored)
+    snapshot = world.make(SITE)
+    world.db.command("collMod", "rules", **since)
+    spoilt = special(world)
+
+    assert world.restore(snapshot, SITE).status is DONE
+
+    options = next(one["options"] for one in world.db.list_collections(filter={"name": "rules"}))
+    meant = {"validationLevel": "strict", "validationAction": "error", **stored}
+    assert options == meant  # the server names what was never set
+    assert world.preview(snapshot, SITE).is_empty
+    assert world.done(world.office.desk.undo(world.ask, SITE)).status is DONE
+    assert special(world) == spoilt
+
+
 def test_long_names_have_files_of_their_own() -> None:
     stems = {stem_of("ä" * 80 + end) for end in ("", "b", "c")} | {stem_of("a/b"), stem_of("a%2Fb")}
 

@@ -142,7 +142,12 @@ def _options(shape: Shape) -> dict[str, str]:
 
 
 def whole_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with what is meant where validation was never set."""
+    """The same with what is meant where validation was never set.
+
+    Once a collection was given a validator by `collMod`, its options name level and action for ever. Tried with MongoDB
+    6.0: an empty validator goes from the options, but the other two stay, or are put there, whatever they are set to,
+    null and an empty text too; only making the collection anew, with all of its records, would take them away.
+    """
     unset = {} if "viewOn" in options else {"validator": {}, "validationLevel": "strict", "validationAction": "error"}
     return {**unset, **options}
 
