@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from bson import ObjectId
-from keyframe.backup import second_look
+from keyframe.backup import expiring, second_look
 from keyframe.errors import Problem
 from keyframe.model import Actor, OutcomeStatus, Plan, Selection
 from keyframe.settings import Settings
@@ -261,6 +261,58 @@ def test_records_that_a_ttl_index_would_delete_at_once_are_counted(
 
     found = [(one.subject, one.what[:13]) for one in told(plan, "expires")]
     assert found == ([("collection visit", "2 records are")] if lasts_not else [])
+
+
+FILTERS: list[tuple[dict[str, Any], list[dict[str, Any]], int]] = [
+    ({"state": "draft"}, [{"state": "draft"}, {"state": "final"}, {}], 1),
+    ({"state": {"$exists": True}}, [{"state": None}, {"state": 1}, {}], 2),
+    (
+        {"n": {"$gt": 5}, "in.deep": {"$type": "string"}},
+        [{"n": 6, "in": {"deep": "x"}}, {"n": 5.0, "in": {"deep": "x"}}],
+        1,
+    ),
+    ({"state": "nobody's"}, [{"state": "draft"}], 0),
+]
+
+
+@pytest.mark.parametrize(("only", "records", "number"), FILTERS)
+def test_of_a_ttl_index_with_a_filter_only_what_it_is_about_counts(
+    world: World, monkeypatch: pytest.MonkeyPatch, only: dict[str, Any], records: list[dict[str, Any]], number: int
+) -> None:
+    monkeypatch.setattr(expiring, "_MOST", 2)
+    world.db.client.admin.command("setParameter", 1, ttlMonitorEnabled=False)
+    try:
+        world.db.visit.insert_many([{"seen": EARLY, **one} for one in records])
+        world.db.visit.insert_many([{"seen": LATER, **one} for one in records])
+        world.db.visit.create_index("seen", expireAfterSeconds=60, partialFilterExpression=only)
+        world.db.visit.create_index("other", expireAfterSeconds=60, partialFilterExpression=only)
+        snapshot = world.make(SITE)
+        world.db.visit.delete_many({})
+
+        plan = world.preview(snapshot, SITE)
+    finally:
+        world.db.client.admin.command("setParameter", 1, ttlMonitorEnabled=True)
+
+    counted = {0: [], 1: ["One record is"], 2: ["2 records are"]}[number]
+    assert [one.what.partition(" older")[0] for one in told(plan, "expires")] == counted
+    control = world.client[world.settings.control_database]
+    assert not [name for name in control.list_collection_names() if name.startswith("scratch_")]
+
+
+def test_a_record_that_two_filters_let_in_counts_once(world: World) -> None:
+    world.db.client.admin.command("setParameter", 1, ttlMonitorEnabled=False)
+    try:
+        world.db.visit.insert_one({"seen": EARLY, "made": EARLY, "state": "draft"})
+        for field in ("seen", "made"):
+            world.db.visit.create_index(field, expireAfterSeconds=60, partialFilterExpression={"state": "draft"})
+        snapshot = world.make(SITE)
+        world.db.visit.delete_many({})
+
+        plan = world.preview(snapshot, SITE)
+    finally:
+        world.db.client.admin.command("setParameter", 1, ttlMonitorEnabled=True)
+
+    assert the_one(plan, "expires").what.startswith("One record is older")
 
 
 def test_a_ttl_index_that_was_made_since_counts_for_a_project_too(world: World) -> None:

@@ -44,7 +44,7 @@ class SecondLook:
         self._folder = folder
         scopes = stores.settings.scopes
         self._edits = Edits(scopes.project, target.snapshot, stores.people)
-        self._expiring = Expiring(draft, stores.now())
+        self._expiring = Expiring(stores.mongo, draft, stores.now())
         self._newcomers = Newcomers(scopes.site.people, target.actor)
         self._people = frozenset(scopes.site.people)
         self._deleted = 0

@@ -3,10 +3,8 @@
 Rules:
 
 - The server judges. Questions are asked in the collation of the index, and find too much rather than too little; what
-  they find is then put beside the wanted records into a scratch collection with the same index.
+  they find is then put beside the wanted records into a scratch collection (`scratch.py`) with the same index.
 - Every value may be asked for, with whatever type: nothing of a record is decoded or encoded again.
-- A scratch collection lies in the control database, holds only the fields of the index, and goes at once. One that was
-  left behind by a crash goes with the next.
 
 Source: MongoDB manual, "Unique Indexes", "Sparse Indexes", "Multikey Indexes": a field that is missing counts as null,
 unless the index is sparse and all are missing; each member of an array counts, and an empty array.
@@ -18,28 +16,25 @@ import contextlib
 import itertools
 import json
 import math
-import secrets
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bson.raw_bson import RawBSONDocument
 from pymongo.collection import Collection
-from pymongo.errors import BulkWriteError, OperationFailure
+from pymongo.errors import BulkWriteError
 
 from .mongo import Mongo
 from .mongo_errors import translated
 from .mongo_write import parts_of
-from .raw import MISSING, Field, document_of, fields, id_bytes, is_in, values_at
+from .raw import MISSING, Field, document_of, id_bytes, is_in, values_at
 from .reader import RAW, SIMPLE
+from .scratch import SUBJECT, pruned, scratch_collection, tops_of
 
 _DOCUMENT, _ARRAY, _UNDEFINED, _NULL, _REGEX = 0x03, 0x04, 0x06, 0x0A, 0x0B
 _AS_ONE = (_DOCUMENT, _ARRAY, _REGEX)  # `$in` would look into these, or refuse them
 _NOT_PLAIN = (*_AS_ONE, _NULL, _UNDEFINED)
 _MOST_COMBINATIONS = 4  # of values, for each record that is asked for
-_SCRATCH = "scratch_"
-_LEFT_BEHIND = 3600  # seconds
 _DUPLICATE = 11000
 _RULES = ("key", "unique", "prepareUnique", "sparse", "partialFilterExpression", "collation")
 _ID = "_id_"
@@ -71,20 +66,7 @@ class UniqueIndex:
     @property
     def tops(self) -> frozenset[bytes]:
         """The fields at the top of a record that it looks at."""
-        names = {*self.fields, *_names_in(json.loads(self.text).get("partialFilterExpression", {}))}
-        return frozenset(name.partition(".")[0].encode() for name in (*names, "_id"))
-
-
-def _names_in(expression: Any) -> Iterator[str]:
-    if isinstance(expression, dict):
-        for name, inside in expression.items():
-            if name.startswith("$"):
-                yield from _names_in(inside)
-            else:
-                yield name
-    elif isinstance(expression, list):
-        for one in expression:
-            yield from _names_in(one)
+        return tops_of(self.fields, json.loads(self.text).get("partialFilterExpression", {}))
 
 
 ID_INDEX = UniqueIndex(_ID, json.dumps({"key": {"_id": {"$numberInt": "1"}}, "name": _ID}), ("_id",), "")
@@ -185,11 +167,11 @@ class Scratch:
 
     def put(self, raws: Iterable[bytes]) -> list[int]:
         """Put records in; the places, in `raws`, of those that the index refuses."""
-        pruned = [RawBSONDocument(_pruned(raw, self._index.tops)) for raw in raws]
-        with translated("scratch collection"):
+        documents = [pruned(raw, self._index.tops) for raw in raws]
+        with translated(SUBJECT):
             try:
-                if pruned:
-                    self._target.insert_many(pruned, ordered=False)
+                if documents:
+                    self._target.insert_many(documents, ordered=False)
             except BulkWriteError as error:
                 failed = error.details.get("writeErrors", [])
                 if not failed or any(one["code"] != _DUPLICATE for one in failed):
@@ -199,7 +181,7 @@ class Scratch:
 
     def take(self, ids: Iterable[bytes]) -> None:
         """Take records out again."""
-        with translated("scratch collection"):
+        with translated(SUBJECT):
             self._target.delete_many(is_in(ids), collation=SIMPLE)
 
     def holders(self, raws: Iterable[bytes]) -> set[bytes]:
@@ -207,26 +189,14 @@ class Scratch:
         return _holders(self._target, self._index, raws)
 
 
-def _pruned(raw: bytes, tops: frozenset[bytes]) -> bytes:
-    return document_of([one for one in fields(raw) if one[1] in tops])
-
-
 @contextlib.contextmanager
 def scratch(mongo: Mongo, index: UniqueIndex) -> Iterator[Scratch]:
     """A scratch collection, for as long as it is needed."""
-    database = mongo.control
-    name = f"{_SCRATCH}{int(time.time())}_{secrets.token_hex(6)}"
     parts = parts_of(index.text)
-    with translated("scratch collection"):
-        for old in database.list_collection_names(filter={"name": {"$regex": f"^{_SCRATCH}"}}):
-            if time.time() - int(old.split("_")[1]) > _LEFT_BEHIND:
-                database.drop_collection(old)
-        own = {"collation": index.collation} if index.name == _ID else {}
-        database.command({"create": name, **own})
+    own = {"collation": index.collation} if index.name == _ID else {}
+    with scratch_collection(mongo, **own) as target:
         if index.name != _ID:
-            database.command({"createIndexes": name, "indexes": [{"collation": SIMPLE, **parts}]})
-    try:
-        yield Scratch(database.get_collection(name, codec_options=RAW), index)
-    finally:
-        with contextlib.suppress(OperationFailure):
-            database.drop_collection(name)
+            with translated(SUBJECT):
+                indexes = [{"collation": SIMPLE, **parts}]
+                mongo.control.command({"createIndexes": target.name, "indexes": indexes})
+        yield Scratch(target, index)
