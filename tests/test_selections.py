@@ -22,6 +22,7 @@ from world import EDITION, ONE, OTHER, PROJECT, SITE, TWO, World
 
 DONE = OutcomeStatus.DONE
 TOP = f"edition/{EDITION[0]}"
+EDITION_0, EDITION_1 = map(str, EDITION[:2])
 RECORD = ("edition", f'{{"$oid": "{EDITION[0]}"}}')
 ANNA = Actor("anna", "Anna", "user", "page")
 
@@ -619,6 +620,68 @@ def test_what_is_named_and_nowhere_is_not_found(world: World, chosen: Selection)
         code = error.code
 
     assert code == "not-found"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "asked", "other"),
+    [
+        (Selection(editions=(EDITION_0,), collections=("project",)), f"edition {EDITION_0}", "collection project"),
+        (Selection(editions=(EDITION_0,), paths=("about.txt",)), f"edition {EDITION_0}", "path about.txt"),
+        (
+            Selection(editions=(EDITION_0, EDITION_1), paths=(f"{TOP}/model.glb",)),
+            f"edition {EDITION_1}",
+            f"path {TOP}/model.glb",
+        ),
+        (
+            Selection(editions=(EDITION_0,), paths=(f"{TOP}/model.glb", "edition/else")),
+            "path edition/else",
+            f"edition {EDITION_0}",
+        ),
+        (
+            Selection(editions=(EDITION_0,), collections=("edition", "project")),
+            "collection project",
+            f"edition {EDITION_0}",
+        ),
+        (
+            Selection(editions=(EDITION_0,), collections=("edition",), records=(("edition", '"other"'),)),
+            'record edition/"other"',
+            f"edition {EDITION_0}",
+        ),
+    ],
+)
+def test_what_the_rest_of_the_selection_excludes_is_named_with_what_excludes_it(
+    world: World, chosen: Selection, asked: str, other: str
+) -> None:
+    snapshot = world.make()
+    world.spoil()
+
+    outcome = world.done(world.office.desk.preview(world.ask, PROJECT, snapshot.name, chosen))
+
+    (problem,) = outcome.problems
+    assert (problem.code, problem.subject) == ("not-found", asked)
+    assert problem.what == f"is excluded by what else is selected: {other}."
+
+
+def test_paths_outside_of_the_selected_projects_are_named_with_these(world: World) -> None:
+    snapshot = world.make(SITE)
+    chosen = Selection(projects=(str(ONE), str(TWO)), paths=(f"project/{ONE}/edition", "about.txt"))
+
+    outcome = world.done(world.office.desk.preview(world.ask, SITE, snapshot.name, chosen))
+
+    (problem,) = outcome.problems
+    assert problem.subject == "path about.txt"
+    assert problem.what.endswith(f": project {ONE}, project {TWO}.")
+
+
+def test_an_edition_without_files_is_missed_among_the_files(world: World) -> None:
+    world.db.edition.insert_one({"_id": "bare", "projectId": ONE, "title": "bare"})
+    snapshot = world.make()
+
+    both = [Selection(editions=("bare",), only=only) for only in ("files", "records")]
+    found = [world.done(world.office.desk.preview(world.ask, PROJECT, snapshot.name, one)) for one in both]
+
+    assert found[0].problems[0].what == "There is no such edition among the files, in the snapshot or now."
+    assert found[1].problems == ()
 
 
 def test_the_reserved_folder_of_the_site_is_nowhere(world: World) -> None:
