@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from api_site import WAIT, ApiSite, api_site
 from bson import ObjectId
-from keyframe.doors.api_schemas import JobSchema, MadeAnswer, PlanItemsSchema, PlanSchema, ScopesSchema, SnapshotSchema
+from keyframe.doors.api_answers import JobSchema, MadeAnswer, PlanItemsSchema, PlanSchema, ScopesSchema, SnapshotSchema
 from marshmallow import RAISE, Schema
 
 STRANGERS = ("organiser2", "editor", "reader", "user")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from api_site import WAIT, ApiSite, api_site
-from keyframe.doors.api_schemas import PlanItemsSchema
+from keyframe.doors.api_answers import PlanItemsSchema
 from marshmallow import RAISE, Schema
 
 

@@ -18,9 +18,9 @@ from werkzeug.routing import BaseConverter
 
 from ..errors import NotFoundError
 from ..version import VERSION
+from .api_answers import ProblemDocument
 from .api_door import EXTENSION, METHODS, ApiState, answer, sealed
 from .api_routes import blueprint
-from .api_schemas import ProblemDocument
 from .api_waits import Waits
 from .office import Office
 from .problems import problem_response

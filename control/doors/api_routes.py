@@ -11,6 +11,16 @@ from flask import Response, url_for
 
 from ..errors import NotFoundError, Problem, no_such_job
 from ..model import Action, Actor, Job, OutcomeStatus, Scope, Selection
+from .api_answers import (
+    JobAnswer,
+    JobSchema,
+    MadeAnswer,
+    PlanItemsSchema,
+    PlanSchema,
+    ScopesSchema,
+    SnapshotSchema,
+    SnapshotsSchema,
+)
 from .api_door import (
     METHODS,
     ApiBlueprint,
@@ -29,21 +39,13 @@ from .api_schemas import (
     ConfirmSchema,
     CopySchema,
     DuplicateSchema,
-    JobAnswer,
-    JobSchema,
-    MadeAnswer,
     MakeSchema,
     NoteSchema,
     NothingSchema,
-    PlanItemsSchema,
     PlanQuery,
-    PlanSchema,
     PreviewSchema,
     RestoreSchema,
-    ScopesSchema,
-    SnapshotSchema,
     SnapshotsQuery,
-    SnapshotsSchema,
     VerifySchema,
 )
 from .api_selection import selection_of
