@@ -21,14 +21,11 @@ from .errors import Problem
 from .model import (
     NO_UNDOS,
     Action,
-    Change,
-    Counts,
     Job,
     JobState,
     OutcomeStatus,
     Plan,
     PlanChanges,
-    PlanItem,
     Reason,
     RestoreMark,
     Scope,
@@ -38,12 +35,11 @@ from .model import (
     Verdict,
     found_unchanged,
 )
-from .phrases import Words, listed, moment_of
-from .plan_words import PlanWords
+from .phrases import Words, moment_of
+from .plan_words import PlanWords, left_aside
 from .verdict_words import VerdictWords
 
 _FRESH = timedelta(days=7)  # a last snapshot older than this is no good news
-_LEFT = ("conflict", "left")  # what a restore leaves as it is, though the snapshot has it otherwise
 NOTHING = "Nothing was changed."
 
 
@@ -140,67 +136,6 @@ class Messages(VerdictWords, PlanWords):
             return Words(f"{called} is in the trash.", "It can be put back.", "note", moment=moment)
         return Words(f"{called} is back in the list.", "", "good", moment=moment)
 
-    # Plans
-
-    def change(self, change: Change) -> tuple[str, str]:
-        """Word and tone of a change."""
-        return {
-            Change.CREATE: ("comes back", "good"),
-            Change.REPLACE: ("replaced", "note"),
-            Change.DELETE: ("removed", "warn"),
-        }[change]
-
-    def plan_button(self, plan: Plan, items: Sequence[PlanItem] = ()) -> str:
-        """What the button of a plan does: `Bring back 4 files and 1 record, remove 2`.
-
-        Folders and indexes are named only where nothing else is; `items`, the known part of the plan, tells their kind.
-        """
-        back = _sum(plan.creates, plan.replaces)
-        # What is replaced comes back too: its kinds are counted with those of what is created.
-        known = [replace(item, change=Change.CREATE) if item.change is Change.REPLACE else item for item in items]
-        parts = []
-        if back.items:
-            parts.append(f"bring back {listed(self._main(back, Change.CREATE, known))}")
-        if plan.deletes.items:
-            only_files = back.files and plan.deletes.files and not plan.deletes.records
-            gone = f"{plan.deletes.files}" if only_files else listed(self._main(plan.deletes, Change.DELETE, known))
-            parts.append(f"remove {gone}")
-        sentence = ", ".join(parts)
-        return f"{sentence[0].upper()}{sentence[1:]}" if parts else "Nothing to do"
-
-    def plan_done(self, plan: Plan) -> str:
-        """`1 file came back, 3 files and 1 record were replaced, 2 files were removed`; empty if nothing was."""
-        parts = []
-        for counts, verb in ((plan.creates, ""), (plan.replaces, "replaced"), (plan.deletes, "removed")):
-            if counts.items:
-                main = self._main(counts, Change.CREATE, ())
-                number = counts.files + counts.records or counts.other
-                parts.append(
-                    f"{listed(main)} " + (f"{'was' if number == 1 else 'were'} {verb}" if verb else "came back")
-                )
-        return ", ".join(parts)
-
-    def plan_verdict(self, plan: Plan) -> Words:
-        """The sentence above a plan."""
-        left = left_aside(plan.warnings)
-        if plan.is_empty and left:
-            text = f"{'It is' if len(left) == 1 else 'They are'} named below."
-            return Words(f"Nothing else differs, but {self._left_words(left)}.", text, "warn")
-        if plan.is_empty:
-            return Words("Nothing to do.", "Everything is as in this snapshot.", "good")
-        if plan.replaces.items or plan.deletes.items:
-            return Words(
-                "Work done since then will be replaced or removed.",
-                "It stays in the safety snapshot that is made first.",
-                "warn",
-            )
-        return Words("Only what is missing comes back.", "What is there now stays as it is.", "note")
-
-    def _main(self, counts: Counts, change: Change, items: Sequence[PlanItem]) -> tuple[str, ...]:
-        if counts.files or counts.records:
-            counts = Counts(counts.files, counts.records)
-        return self.tally(counts, change, items)
-
     # Jobs
 
     def job_title(self, job: Job, now: datetime) -> Words:
@@ -274,13 +209,8 @@ class Messages(VerdictWords, PlanWords):
 
     def _only_left(self, left: tuple[Problem, ...]) -> Words:
         """Of a restore that found nothing to do but what it leaves alone."""
-        title = f"{NOTHING.removesuffix('.')}: {self._left_words(left)}"
+        title = f"{NOTHING.removesuffix('.')}: {self.left_words(left)}"
         return Words(title, "Nothing else differs from the snapshot. What is named here was left:", "warn", left)
-
-    def _left_words(self, left: Sequence[Problem]) -> str:
-        """`1 thing is left as it is`, `3 things are left as they are`."""
-        rest = "is left as it is" if len(left) == 1 else "are left as they are"
-        return f"{self.count(len(left), 'thing')} {rest}"
 
     def _made(self, job: Job) -> Words:
         if job.outcome and job.outcome.status is OutcomeStatus.PARTIAL:
@@ -324,17 +254,6 @@ class Messages(VerdictWords, PlanWords):
         )
         problems = (*outcome.problems[1:], *changed)
         return Words(f"Not done: {self.reason(first.code)}", text, "warn" if calm else "bad", problems)
-
-
-def _sum(one: Counts, other: Counts) -> Counts:
-    return Counts(
-        one.files + other.files, one.records + other.records, one.bytes + other.bytes, one.other + other.other
-    )
-
-
-def left_aside(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Those of the problems that name what a restore leaves as it is."""
-    return tuple(one for one in problems if one.code in _LEFT)
 
 
 def _latest(snapshot: Snapshot) -> RestoreMark | None:
