@@ -39,7 +39,7 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 LARGEST_BODY = 2**20  # bytes
 MOST_MISTAKES = 100  # in an answer; a body of a megabyte can hold more unknown keys than anybody reads
 
-_View = TypeVar("_View", bound=Callable[..., Any])
+View = TypeVar("View", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -115,22 +115,22 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest ships no t
 _contract = ApiBlueprint("keyframe_contract", __name__)
 
 
-def takes_body(schema: type[Schema]) -> Callable[[_View], _View]:
+def takes_body(schema: type[Schema]) -> Callable[[View], View]:
     """The view's first argument is the body, as `schema` let it through; no body counts as an empty object."""
-    return cast(Callable[[_View], _View], _contract.arguments(schema, location="json", required=False))
+    return cast(Callable[[View], View], _contract.arguments(schema, location="json", required=False))
 
 
-def takes_query(schema: type[Schema]) -> Callable[[_View], _View]:
+def takes_query(schema: type[Schema]) -> Callable[[View], View]:
     """The view's first argument is the query, as `schema` let it through."""
-    return cast(Callable[[_View], _View], _contract.arguments(schema, location="query", unknown=RAISE))
+    return cast(Callable[[View], View], _contract.arguments(schema, location="query", unknown=RAISE))
 
 
-def answers(status: int, schema: type[Schema] | None = None, what: str | None = None) -> Callable[[_View], _View]:
+def answers(status: int, schema: type[Schema] | None = None, what: str | None = None) -> Callable[[View], View]:
     """Documents one answer of the view."""
-    return cast(Callable[[_View], _View], _contract.alt_response(status, schema=schema, description=what, success=True))
+    return cast(Callable[[View], View], _contract.alt_response(status, schema=schema, description=what, success=True))
 
 
-def may_wait(view: _View) -> _View:
+def may_wait(view: View) -> View:
     """Documents that the view heeds `Prefer: wait=N`."""
     header = {
         "in": "header",
@@ -139,7 +139,7 @@ def may_wait(view: _View) -> _View:
         "schema": {"type": "string", "example": "wait=20"},
         "description": f"Seconds to wait for the job, at most {LONGEST}",
     }
-    return cast(Callable[[_View], _View], _contract.doc(parameters=[header]))(view)
+    return cast(Callable[[View], View], _contract.doc(parameters=[header]))(view)
 
 
 class Door(MethodView):

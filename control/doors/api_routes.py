@@ -5,9 +5,11 @@ The same views serve `/site/snapshots` and `/projects/<id>/snapshots`; only the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import Response, url_for
+from marshmallow import Schema
 
 from ..errors import NotFoundError, Problem, no_such_job
 from ..model import Action, Actor, Job, OutcomeStatus, Scope, Selection
@@ -26,6 +28,7 @@ from .api_door import (
     ApiBlueprint,
     Door,
     ScopedDoor,
+    View,
     answer,
     answers,
     may_wait,
@@ -91,6 +94,17 @@ def _carried_out(actor: Actor, job: Job) -> Response:
     if not waited.ended:
         return _accepted(waited)
     return _bad_end(waited) or answer({"job": waited.job.as_dict()}, 200, waited.headers)
+
+
+def orders(schema: type[Schema], more: str = "") -> Callable[[View], View]:
+    """The view orders a job that one may wait for; its first argument is the body, as `schema` let it through."""
+
+    def documented(view: View) -> View:
+        done = answers(200, JobAnswer, f"With Prefer: wait, and done in time{more}")
+        accepted = answers(202, JobAnswer, "The job was accepted")
+        return may_wait(takes_body(schema)(accepted(done(view))))
+
+    return documented
 
 
 class Scopes(Door):
@@ -180,10 +194,7 @@ class Preview(ScopedDoor):
 
 
 class Restore(ScopedDoor):
-    @may_wait
-    @takes_body(RestoreSchema)
-    @answers(202, JobAnswer, "The job was accepted")
-    @answers(200, JobAnswer, "With Prefer: wait, and done in time")
+    @orders(RestoreSchema)
     def post(self, body: dict[str, Any], actor: Actor, scope: Scope, name: str) -> Response:
         """Bring the snapshot back, as the plan that was agreed to says."""
         selection: Selection | None = None if body["selection"] is None else selection_of(body["selection"])
@@ -202,10 +213,7 @@ class Restore(ScopedDoor):
 
 
 class Copy(ScopedDoor):
-    @may_wait
-    @takes_body(CopySchema)
-    @answers(202, JobAnswer, "The job was accepted")
-    @answers(200, JobAnswer, "With Prefer: wait, and done in time; the job's report says where it is")
+    @orders(CopySchema, "; the job's report says where it is")
     def post(self, body: dict[str, Any], actor: Actor, scope: Scope, name: str) -> Response:
         """Copy it, or a part of it, beside the live site: into a new folder, a new database, or both."""
         selection = selection_of(body["selection"] or {})
@@ -214,10 +222,7 @@ class Copy(ScopedDoor):
 
 
 class Duplicate(ScopedDoor):
-    @may_wait
-    @takes_body(DuplicateSchema)
-    @answers(202, JobAnswer, "The job was accepted")
-    @answers(200, JobAnswer, "With Prefer: wait, and done in time; the job's report has the new project's id")
+    @orders(DuplicateSchema, "; the job's report has the new project's id")
     def post(self, body: dict[str, Any], actor: Actor, scope: Scope, name: str) -> Response:
         """Restore a project as a new one, under a new id; the one it is made of stays as it is."""
         selection = selection_of(body["selection"] or {})
@@ -225,10 +230,7 @@ class Duplicate(ScopedDoor):
 
 
 class Undo(ScopedDoor):
-    @may_wait
-    @takes_body(ConfirmSchema)
-    @answers(202, JobAnswer, "The job was accepted")
-    @answers(200, JobAnswer, "With Prefer: wait, and done in time")
+    @orders(ConfirmSchema)
     def post(self, body: dict[str, Any], actor: Actor, scope: Scope, name: str) -> Response:
         """Undo the latest restore that this safety snapshot served and that is not undone yet."""
         return _carried_out(actor, office().desk.undo(actor, scope, name, confirm=body["confirm"] or ""))
@@ -271,10 +273,7 @@ class OneJob(Door):
 
 
 class UndoJob(Door):
-    @may_wait
-    @takes_body(ConfirmSchema)
-    @answers(202, JobAnswer, "The job was accepted")
-    @answers(200, JobAnswer, "With Prefer: wait, and done in time")
+    @orders(ConfirmSchema)
     def post(self, body: dict[str, Any], actor: Actor, job_id: str) -> Response:
         """Undo that restore."""
         return _carried_out(actor, office().desk.undo_job(actor, _job_id(job_id), confirm=body["confirm"] or ""))
