@@ -29,15 +29,14 @@ from ..model import CollectionEntry, FileEntry, Scope, Snapshot
 from ..patterns import Exclusion
 from ..plan import Record
 from ..slices import Slice
-from ..stores.attributes import kept_at, only
 from ..stores.blocks import BLOCK, Block
 from ..stores.documents import Documents, Source
 from ..stores.files import Descent, entry_of_stat, with_content
-from ..stores.keeping import WHOLE, Keeping, keeping_of
 from ..stores.mongo import CollectionInfo
 from ..stores.raw import NotBsonError, id_bytes, id_text, title_of
 from ..stores.reader import Reader
 from ..stores.seen import seen_key
+from .owned import Owned
 from .stores import Stores
 from .watches import Watch
 
@@ -322,25 +321,6 @@ class StoredInventory:
             subject=self.snapshot.name,
             hint="Restore another snapshot; this one is left as it is, and nothing was changed.",
         )
-
-
-class Owned:
-    """Entries with what can be brought back here: what the disk of the live files does not keep of owner, mode, time
-    and attributes is no difference; nor is, for anybody but root, another owner."""
-
-    def __init__(self, stores: Stores) -> None:
-        strict = Keeping(owners=os.geteuid() == 0)
-        self._keeping = strict if stores.is_strict else keeping_of(stores.settings.working)
-        self._kinds = kept_at(str(stores.settings.working))
-
-    def __call__(self, entry: FileEntry) -> FileEntry:
-        if entry.attributes:
-            entry = replace(entry, attributes=only(entry.attributes, self._kinds))
-        if self._keeping == WHOLE:
-            return entry
-        uid, gid = (entry.uid, entry.gid) if self._keeping.owners else (0, 0)
-        mode = entry.mode if self._keeping.modes else 0
-        return replace(entry, uid=uid, gid=gid, mode=mode, mtime_ns=self._keeping.cut(entry.mtime_ns))
 
 
 def _no_document(_damage: str, what: str) -> Exception:

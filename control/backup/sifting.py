@@ -30,9 +30,10 @@ from ..stores.manifest import LineOrder, file_of_line
 from ..stores.rows import Noted
 from ..stores.sheets import Sheet
 from .helpers import Helpers
-from .inventory import Inventory, LiveInventory, Owned, Part, StoredInventory
+from .inventory import Inventory, LiveInventory, Part, StoredInventory
 from .known import Known
 from .looking import known_path
+from .owned import Owned
 from .stores import Stores
 from .watches import Watch
 

@@ -23,7 +23,8 @@ from ..plan import entry_of
 from ..stores.changes import Changes, Known, is_told
 from ..stores.files import Descent
 from ..stores.mongo import CollectionInfo
-from .inventory import LiveInventory, Owned, StoredInventory, is_left
+from .inventory import LiveInventory, StoredInventory, is_left
+from .owned import Owned
 from .stores import Stores
 from .structure import Content, structure_items
 from .target import Target
