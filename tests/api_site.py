@@ -15,11 +15,11 @@ from flask_login import LoginManager, UserMixin, login_user
 from flask_wtf.csrf import generate_csrf
 from keyframe.doors.office import Office
 from keyframe.doors.worker import serve
-from keyframe.sample import make_sample
 from keyframe.settings import Settings
 from keyframe.wiring import Keyframe
 from pymongo import MongoClient
 from pymongo.database import Database
+from sampled import fill_sample
 from werkzeug.test import TestResponse
 
 WAIT = {"Prefer": "wait=30"}
@@ -103,7 +103,7 @@ def api_site(mongo_uri: str, folder: Path, *, worker: bool = True, threads: int 
         web={"threads": threads},  # type: ignore[arg-type]
     )
     with MongoClient[dict[str, Any]](mongo_uri, tz_aware=True) as client:
-        make_sample(settings, client[name])
+        fill_sample(settings, client[name])
         app, office = host(settings)
         stop = threading.Event()
         thread = threading.Thread(target=serve, args=(office, stop), daemon=True)

@@ -12,17 +12,16 @@ from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
-from keyframe.sample import made_content, make_sample
 from keyframe.settings import Settings
 from keyframe.site import create_app
 from pymongo import MongoClient
 from pymongo.database import Database
+from sampled import CONTENT, fill_sample
 from werkzeug.test import TestResponse
 
 Site = Database[dict[str, Any]]
 
 HOST = "http://localhost:8000"
-CONTENT = made_content()
 PROJECTS = {record["title"]: str(record["_id"]) for record in CONTENT.records["project"]}
 MILLS = PROJECTS["The Drowned Mills of Oudewaarde"]
 TABLE = PROJECTS["A Table for Twelve: Ceramics from the Haverstraat Pit"]
@@ -83,7 +82,7 @@ def sample_world(folder: Path, client: MongoClient[dict[str, Any]], uri: str, **
     name = f"test_{secrets.token_hex(6)}"
     settings = settings_for(folder, uri, name, **more)
     settings.working.mkdir(parents=True)
-    make_sample(settings, client[name])
+    fill_sample(settings, client[name])
     try:
         with running_app(settings) as app:
             yield World(app, settings, client[name])

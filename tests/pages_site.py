@@ -17,11 +17,11 @@ from flask.testing import FlaskClient
 from keyframe.doors.office import Office
 from keyframe.doors.worker import serve
 from keyframe.model import Job, Scope
-from keyframe.sample import make_sample
 from keyframe.settings import Settings
 from keyframe.site import create_app
 from pymongo import MongoClient
 from pymongo.database import Database
+from sampled import fill_sample
 from werkzeug.test import TestResponse
 
 _TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')
@@ -145,7 +145,7 @@ def pages_site(mongo_uri: str, folder: Path, **more: Any) -> Iterator[PagesSite]
         **more,
     )
     with MongoClient[dict[str, Any]](mongo_uri, tz_aware=True) as client:
-        make_sample(settings, client[name])
+        fill_sample(settings, client[name])
         with application(settings) as app:
             office = app.extensions["keyframe"].office
             stop = threading.Event()

@@ -29,11 +29,11 @@ from keyframe.doors.login import Login
 from keyframe.doors.office import Office
 from keyframe.main import cli
 from keyframe.model import JobState, OutcomeStatus, Scope
-from keyframe.sample import make_sample
 from keyframe.settings import Settings, ShellSettings
 from keyframe.wiring import build
 from program import KEYFRAME, ROOT, Up, call, environment, free_port, until
 from pymongo import MongoClient
+from sampled import fill_sample
 from structlog.testing import capture_logs
 
 ACTS = {"make", "list", "show", "preview", "restore", "undo", "delete", "undelete", "verify"}
@@ -129,7 +129,7 @@ def site(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     )
     settings.var.mkdir()
     office = build(settings)
-    make_sample(settings, office.database)
+    fill_sample(settings, office.database)
     project = sorted(path.name for path in (settings.working / "project").iterdir())[0]
     found = Site(settings.var, mongo_uri, settings.mongo.database, office, project)
     yield found

@@ -15,12 +15,12 @@ from keyframe.doors.office import Office
 from keyframe.editions.commands import people_command
 from keyframe.editions.passwords import password_fits
 from keyframe.errors import InvalidError, NotFoundError, UnavailableError
-from keyframe.sample import make_sample
 from keyframe.settings import Settings
 from keyframe.stores.people import StoredPeople
 from keyframe.wiring import build
 from pymongo import MongoClient
 from pymongo.database import Database
+from sampled import fill_sample
 
 Site = Database[dict[str, Any]]
 
@@ -83,7 +83,7 @@ def test_a_database_that_is_away_is_unavailable() -> None:
 def office(tmp_path: Path, mongo_uri: str, database: Site) -> Iterator[Office]:
     settings = Settings(run_mode="test", var=tmp_path, mongo={"uri": mongo_uri, "database": database.name})
     settings.working.mkdir(parents=True)
-    make_sample(settings, database)
+    fill_sample(settings, database)
     built = build(settings)
     yield built
     built.database.client.close()

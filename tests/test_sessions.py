@@ -17,9 +17,10 @@ from keyframe.editions.commands import people_command
 from keyframe.editions.passwords import password_hash
 from keyframe.editions.sessions import COLLECTION, LASTS, Sessions
 from keyframe.model import Actor, Person, Scope
-from keyframe.sample import fill_empty, holds_only_sample, make_sample
+from keyframe.sample import fill_empty, holds_only_sample
 from keyframe.settings import Settings
 from pymongo import MongoClient, monitoring
+from sampled import fill_sample
 
 Client = MongoClient[dict[str, Any]]
 ROOT = Actor("root", "Root", "root", "cli")
@@ -223,7 +224,7 @@ def test_sessions_do_not_keep_a_sample_from_being_made(world: World) -> None:
     database, settings = world.database, world.settings
 
     assert holds_only_sample(database, settings.working)
-    make_sample(settings, database)
+    fill_sample(settings, database)
 
     for name in ("site", "user", "project", "edition", "projectUser", "editionUser"):
         database[name].delete_many({})

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from keyframe.doors.office import Office
 from keyframe.model import JobState, OutcomeStatus, Scope
-from keyframe.sample import make_sample
 from keyframe.settings import Settings
 from keyframe.wiring import build
 from mongod import Mongod
 from program import KEYFRAME, environment, until
+from sampled import fill_sample
 
 SITE = Scope.site()
 
@@ -39,7 +39,7 @@ def office(own: Mongod, tmp_path: Path) -> Iterator[Office]:
     )
     settings.var.mkdir()
     found = build(settings)
-    make_sample(settings, found.database)
+    fill_sample(settings, found.database)
     yield found
     found.database.client.close()
 

@@ -5,13 +5,14 @@
 
 from .commands import sample_command
 from .content import Content, stable_id
-from .filling import fill_empty, holds_only_sample, is_empty, load_real, make_sample
+from .filling import fill_empty, fill_with, holds_only_sample, is_empty, load_real, make_sample
 from .made import made_content
 from .real import real_content
 
 __all__ = [
     "Content",
     "fill_empty",
+    "fill_with",
     "holds_only_sample",
     "is_empty",
     "load_real",

@@ -63,12 +63,12 @@ def make_sample(settings: Settings, database: Site, seed: str = SEED) -> Content
     InvalidError: the site holds something else; nothing was changed.
     UnavailableError, NoRoomError: database or disk; the filling is redone by the next one.
     """
-    return _fill(settings, database, made_content(seed))
+    return fill_with(settings, database, made_content(seed))
 
 
 def load_real(folder: Path, settings: Settings, database: Site) -> Content:
     """Fill the site with the real data in `folder`; replaces an earlier filling. Raises as `make_sample` does."""
-    return _fill(settings, database, real_content(folder.resolve()))
+    return fill_with(settings, database, real_content(folder.resolve()))
 
 
 def fill_empty(settings: Settings, database: Site) -> bool:
@@ -82,7 +82,8 @@ def fill_empty(settings: Settings, database: Site) -> bool:
     return wanted
 
 
-def _fill(settings: Settings, database: Site, content: Content) -> Content:
+def fill_with(settings: Settings, database: Site, content: Content) -> Content:
+    """Fill the site with this content; replaces an earlier filling. Raises as `make_sample` does."""
     working = settings.working
     with _translated():
         if not is_empty(database, working):
@@ -95,13 +96,14 @@ def _fill(settings: Settings, database: Site, content: Content) -> Content:
             {"_id": site["_id"]}, site | {"sample": {"kind": content.kind, "complete": False, **both}}, upsert=True
         )
         _remove_files(working, both["files"])
-        for name, records in content.records.items():
-            if name != "site":
-                database[name].delete_many({})
-                if records:
-                    database[name].insert_many([dict(record) for record in records])
-        for name, fields in _INDEXES.items():
+        others = {name: records for name, records in content.records.items() if name != "site"}
+        for name in others:
+            database[name].delete_many({})
+        for name, fields in _INDEXES.items():  # while there is nothing to be indexed, which takes much longer
             database[name].create_index([(field, ASCENDING) for field in fields], unique=name in _UNIQUE)
+        for name, records in others.items():
+            if records:
+                database[name].insert_many([dict(record) for record in records])
         _write_files(working, content)
         database["site"].replace_one(
             {"_id": site["_id"]}, site | {"sample": {"kind": content.kind, "complete": True, **new}}
