@@ -11,13 +11,12 @@ Rules:
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
 import peers
 from keyframe.model import Job
-from making import OLD_ENOUGH, Bench, filled, ours, seconds_of
+from making import Bench, filled, ours, seconds_of
 from measure import Measured, Sampler, cpu_seconds, run_measured, settle
 from pymongo import MongoClient
 from pymongo.database import Database
@@ -68,7 +67,7 @@ def restore_changed(bench: Bench, workload: Workload, *, peer: bool = True) -> P
 
 def _change(bench: Bench, workload: Workload, database: Database[Any], round: int) -> None:
     workload.change(bench.settings(workload.name, "data"), database, round)
-    time.sleep(OLD_ENOUGH)
+    bench.wait()
 
 
 def _restored(bench: Bench, site: Running) -> tuple[Measured, Measured, float]:

@@ -27,7 +27,7 @@ from serving import instants, list_many, make_by_rest, requests_meanwhile
 from workloads import WORKLOADS
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
-_SMALL = 0.01
+_SMALL = 0.003
 
 
 def _files(name: str, requests: bool = False) -> Callable[[Bench], Part]:
@@ -97,7 +97,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(sys.modules[__name__].__doc__ or "").splitlines()[0])
     parser.add_argument("--only", action="append", choices=list(PARTS), help="one part; may be given several times")
     parser.add_argument("--runs", type=int, default=3, help="repetitions of each run")
-    parser.add_argument("--small", action="store_true", help="a hundredth of everything, and no page is written")
+    parser.add_argument("--small", action="store_true", help="a little of everything, and no page is written")
     parser.add_argument("--dry", action="store_true", help="write no page")
     parser.add_argument("--folder", type=Path, help="where everything lies; a new one otherwise")
     return parser.parse_args()

@@ -41,6 +41,30 @@ def test_the_benchmarks_run_in_small(tmp_path: Path, names: tuple[str, ...]) -> 
     assert PAGE.read_bytes() == page, "a small run writes no page"
 
 
+def test_restores_are_measured_in_small(tmp_path: Path) -> None:
+    said = subprocess.run(
+        [
+            sys.executable,
+            str(RUN),
+            "--small",
+            "--runs",
+            "1",
+            "--folder",
+            str(tmp_path / "bench"),
+            "--only",
+            "restore_F1D1",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=150,
+    )
+
+    assert said.returncode == 0, said.stderr[-2000:]
+    for row in ("restore, 1 % changed", "the same and the comparison for the report", "restore to an empty machine"):
+        assert re.search(rf"\| Keyframe, {row} \| 1 \| \d", said.stdout), said.stdout
+    assert len(re.findall(r"\| peer[^|]*\| 1 \| \d", said.stdout)) == 2
+
+
 def test_the_page_has_a_place_for_each_part(tmp_path: Path) -> None:
     told = subprocess.run([sys.executable, str(RUN), "--help"], capture_output=True, text=True, timeout=60).stdout
     names = re.search(r"--only \{([^}]+)\}", told)
