@@ -411,6 +411,18 @@ def test_one_that_is_stopped_leaves_nothing(world: World, stage: str) -> None:
     is_clean(world)
 
 
+def test_a_collection_that_somebody_dropped_is_made_as_it_was(world: World) -> None:
+    world.db.command("collMod", "edition", validator={"title": {"$type": "string"}})
+    snapshot = world.make(PROJECT)
+    known, options = world.db.edition.index_information(), world.db.edition.options()
+    world.db.edition.drop()
+
+    assert world.done(order(world, snapshot)).status is DONE
+
+    assert world.db.edition.count_documents({}) == 2
+    assert (world.db.edition.index_information(), world.db.edition.options()) == (known, options)
+
+
 def test_a_killed_one_is_wholly_there_or_not_at_all(world: World, crasher: Crasher) -> None:
     snapshot = world.make(PROJECT)
     whole = crasher.run(world, order(world, snapshot).id)

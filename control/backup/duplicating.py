@@ -43,6 +43,7 @@ from .new_ids import NewRecords, Renaming
 from .placing import Placing
 from .restore import require_whole
 from .stores import Stores
+from .structure import structure_items
 from .watches import Watch
 
 log = structlog.get_logger(__name__)
@@ -84,7 +85,8 @@ class Duplicating:
                 self._close_gate(closed)
                 closed.enter_context(self._stores.scope_files.held(order.changed, self._watch.check))
                 self._watch.confirm()
-                self._add(Intent(job, order, "", "", (), (), outcome.as_dict()), records, folder / "files")
+                intent = Intent(job, order, "", "", (), (), outcome.as_dict())
+                self._add(intent, snapshot, records, folder / "files")
         return outcome
 
     def sweep(self, order: Order, job: str) -> None:
@@ -168,7 +170,7 @@ class Duplicating:
 
     # --- the change, and after a crash
 
-    def _add(self, intent: Intent, records: NewRecords, files: Path) -> None:
+    def _add(self, intent: Intent, snapshot: Snapshot, records: NewRecords, files: Path) -> None:
         """From the intent on, with the gate closed; what goes wrong is taken back."""
         scope = intent.scope
         project, live = self._project(scope), scope.live_folder(self._stores.settings.working)
@@ -179,6 +181,7 @@ class Duplicating:
         try:
             if files.exists():
                 self._move(files, live)
+            self._make_collections(scope, snapshot)
             project.insert(records.stored())
             wrong = project.differing(records.stored())
             if wrong:
@@ -192,6 +195,19 @@ class Duplicating:
             self._stores.intents.remove(intent.scope)
         except Exception as error:  # the project is there, and not told as failed: the next start takes the intent away
             log.warning("duplicate.not-concluded", job=intent.job, why=str(error))
+
+    def _make_collections(self, scope: Scope, snapshot: Snapshot) -> None:
+        """Make the collections that somebody has dropped, as the snapshot knows them; one that is there stays."""
+        stores, entries = self._stores, self._stores.repository.collections(snapshot)
+        there = stores.mongo.collections(scope)
+        for name in stores.settings.scopes.project.collections:
+            if name in there or name not in entries or entries[name].kind != "collection":
+                continue
+            for item in structure_items(name, entries[name], None):
+                if item.kind == "collection":
+                    stores.writer.create(name, item.detail["options"])
+                else:
+                    stores.writer.create_index(name, item.detail["index"])
 
     def _give_up(self, intent: Intent) -> None:
         """Take away what has come; where that cannot be done now, the intent stays, and the next start does it."""
