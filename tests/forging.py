@@ -22,7 +22,7 @@ LINK: dict[str, Any] = {
 
 
 def lines(*documents: dict[str, Any]) -> bytes:
-    return b"".join(json.dumps(one, separators=(",", ":"), ensure_ascii=False).encode() + b"\n" for one in documents)
+    return b"".join(json.dumps(one, separators=(",", ":")).encode() + b"\n" for one in documents)
 
 
 def forge(world: World, snapshot: Snapshot, change: Callable[[list[dict[str, Any]]], Any]) -> None:

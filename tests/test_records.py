@@ -11,14 +11,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import bson
+import pytest
 from bson import Binary, Code, DBRef, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from keyframe.model import OutcomeStatus
+from keyframe.model import OutcomeStatus, Scope
 from keyframe.stores.mongo import Mongo
 from keyframe.stores.raw import id_bytes, is_one
 from whole import documents, put, require_whole
-from world import EDITION, ONE, PROJECT, SITE, World
+from world import EDITION, ONE, PROJECT, SITE, TWO, World
 
 DONE, PARTIAL = OutcomeStatus.DONE, OutcomeStatus.PARTIAL
 EARLY = datetime(1, 1, 1, tzinfo=UTC)
@@ -329,3 +330,19 @@ def test_any_state_comes_back_and_can_be_undone(world: World) -> None:
     _WORLD[:] = [world]
 
     _any_state()
+
+
+@pytest.mark.parametrize("scope", [SITE, PROJECT], ids=["site", "project"])
+def test_an_id_in_an_array_makes_a_record_nobodys_and_holds_up_nothing(world: World, scope: Scope) -> None:
+    snapshot = world.make(scope)
+    world.db.edition.insert_one({"_id": "both", "projectId": [TWO, ONE], "title": "of two projects"})
+    before = world.state()
+    world.spoil()
+    spoilt = world.state()
+
+    outcome = world.restore(snapshot, scope)
+
+    assert outcome.status is DONE
+    assert (world.db.edition.find_one({"_id": "both"}) is None) == scope.is_site
+    assert world.done(world.office.desk.undo(world.ask, scope)).status is DONE
+    assert world.state() == spoilt != before

@@ -13,6 +13,8 @@ from keyframe.stores.gate import Gate
 from keyframe.stores.mongo_write import MongoWriter
 from world import EDITION, ONE, PROJECT, SITE, TWO, World
 
+pytestmark = pytest.mark.usefixtures("quick_transactions")
+
 DONE = OutcomeStatus.DONE
 
 

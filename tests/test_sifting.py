@@ -15,6 +15,7 @@ from keyframe.model import OutcomeStatus, Plan, Scope, Selection, Snapshot
 from keyframe.stores import rows, seen
 from keyframe.stores.plans import Plans
 from test_excluded import choose
+from test_format import rewrite_manifest
 from test_recheck import FILES
 from world import EDITION, PROJECT, SITE, World
 
@@ -235,6 +236,31 @@ def test_a_forged_older_manifest_is_refused(
 
     assert outcome.status is OutcomeStatus.FAILED
     assert outcome.problems[0].code.startswith("damaged")
+
+
+@pytest.mark.parametrize("scope", [SITE, PROJECT], ids=["site", "project"])
+@pytest.mark.parametrize("field", ["path", "type"])
+def test_a_field_that_stands_twice_is_refused(world: World, short: None, scope: Scope, field: str) -> None:
+    settle()
+    old = world.make(scope)
+    world.write("newer.txt", "", scope)
+    settle()
+    world.make(scope)
+    name = "about.txt" if scope.is_site else f"{TOP}/model.glb"
+    twice = b',"path":".keyframe/x"' if field == "path" else b',"type":"directory"'
+
+    def change(manifest: bytes) -> bytes:
+        lines = manifest.splitlines(keepends=True)
+        return b"".join(
+            line.replace(b"}\n", twice + b"}\n") if f'"{name}"'.encode() in line else line for line in lines
+        )
+
+    rewrite_manifest(world.stored(old), change)
+
+    outcome = world.done(world.office.desk.preview(world.ask, scope, old.name))
+
+    assert outcome.status is OutcomeStatus.FAILED
+    assert outcome.problems[0].code == "damaged.manifest-invalid"
 
 
 def test_what_is_excluded_since_stays(world: World, short: None) -> None:

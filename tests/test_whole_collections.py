@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -10,6 +10,7 @@ import pytest
 from crash_child import Crasher
 from keyframe.backup import pairing
 from keyframe.model import OutcomeStatus, Plan, Selection, Snapshot
+from keyframe.stores.intents import Intent, Intents
 from keyframe.stores.mongo_write import MongoWriter
 from keyframe.stores.plans import Plans
 from sweep import has_begun, recovered
@@ -129,3 +130,66 @@ def test_a_write_past_the_gate_into_another_collection_is_noticed(
     assert outcome.status is OutcomeStatus.PARTIAL
     assert [problem.subject.split("/")[0] for problem in outcome.problems] == ["site"]
     assert world.db.site.find_one({})["past"] == "the gate"
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Somebody does this past the gate, right after the intent was written."""
+    write = Intents.write
+
+    def then(self: Intents, intent: Intent) -> None:
+        write(self, intent)
+        act()
+
+    monkeypatch.setattr(Intents, "write", then)
+
+
+def test_one_that_somebody_made_meanwhile_keeps_what_he_put_in(
+    world: World, lost: tuple[Snapshot, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meanwhile(monkeypatch, lambda: world.db.notes.insert_one({"_id": "mine", "text": "mine"}))
+
+    outcome = world.restore(lost[0], SITE)
+
+    assert outcome.status is OutcomeStatus.PARTIAL
+    assert [problem.subject for problem in outcome.problems] == ["notes/mine"]
+    assert world.db.notes.count_documents({}) == MANY + 1
+
+
+def test_one_that_goes_stays_where_somebody_wrote_into_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot = world.make(SITE)
+    world.db.newborn.insert_one({"_id": 1})
+    meanwhile(monkeypatch, lambda: world.db.newborn.insert_one({"_id": "mine"}))
+
+    outcome = world.restore(snapshot, SITE)
+
+    assert outcome.status is OutcomeStatus.PARTIAL
+    assert [problem.subject for problem in outcome.problems] == ["newborn/mine"]
+    assert [one["_id"] for one in world.db.newborn.find()] == ["mine"]
+
+
+def test_a_capped_one_that_somebody_wrote_into_is_left_and_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.db.create_collection("log", capped=True, size=8192).insert_many([{"_id": 1}, {"_id": 2}])
+    snapshot = world.make(SITE)
+    world.db.log.insert_one({"_id": 3})
+    meanwhile(monkeypatch, lambda: world.db.log.insert_one({"_id": "mine"}))
+
+    outcome = world.restore(snapshot, SITE)
+
+    assert outcome.status is OutcomeStatus.PARTIAL
+    assert [problem.subject for problem in outcome.problems] == ["log"]
+    assert [one["_id"] for one in world.db.log.find()] == [1, 2, 3, "mine"]
+
+
+def test_a_capped_one_of_which_a_part_was_written_is_finished_after_a_death(world: World, crasher: Crasher) -> None:
+    world.db.create_collection("log", capped=True, size=8192).insert_many([{"_id": one} for one in range(9)])
+    snapshot, state = world.make(SITE), world.state()
+    world.db.log.insert_one({"_id": "later"})
+    job = world.office.desk.restore(world.ask, SITE, snapshot.name)
+    death = crasher.run(world, job.id, "fill collection:before:1")
+    options = world.db.log.options()
+    world.db.log.drop()
+    world.db.create_collection("log", **options).insert_many([{"_id": one} for one in range(4)])
+
+    assert death.killed
+    assert recovered(world, job).status is DONE
+    assert world.state() == state

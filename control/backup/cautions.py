@@ -85,6 +85,8 @@ class Cautions:
             why = "capped collections and time series come back with the whole site only."
             if is_unspeakable(name):
                 why = "no driver of MongoDB takes its name."
+            elif name in self._draft.there and self._draft.there[name].kind == "view":
+                why = "a view has taken its name."
             subject = f"collection {name}"
             yield self._without_room(subject) or Problem("left", f"is left as it is: {why}", subject)
 

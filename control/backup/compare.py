@@ -186,6 +186,7 @@ class Compare:
         if target.owners:
             shapes = [*wanted.items(), *there.items()]
             have.unknown_collections |= {name for name, one in shapes if one.kind == "timeseries" or one.is_capped}
+            have.unknown_collections |= {name for name, one in there.items() if one.kind == "view"}
             unknown |= have.unknown_collections
         names = [name for name in sorted(set(wanted) | set(there)) if name not in unknown and self._is_meant(name)]
         draft.sought.collections(set(names), {name for name in unknown if self._is_meant(name)})

@@ -5,7 +5,9 @@ while the program is down. Such work is in no safety snapshot, so a restore may 
 
 Rules:
 
-- A live file or record was edited when its content is neither that of the snapshot nor that of the safety snapshot.
+- A live file or record was edited when its content is neither that of the snapshot nor that of the safety snapshot; so
+  was a collection that comes or goes as a whole, unless it holds the beginning of what it shall be: that is ours, of a
+  try that was interrupted. One that goes stays where a record of it was edited.
 - What is not there, directories, and differences of mode, owner, time or attributes alone are never somebody's work.
 
 >>> edited_in(stores, plan_to_snapshot, plan_to_safety)     # doctest: +SKIP
@@ -18,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ..errors import Problem
-from ..model import Plan, PlanItem
+from ..model import Change, Plan, PlanItem
 from ..plan import Tally
 from .stores import Stores
 
@@ -41,6 +43,8 @@ def edited_in(stores: Stores, to_snapshot: Plan, to_safety: Plan) -> frozenset[s
 def _with_content(stores: Stores, plan: Plan) -> Iterator[str]:
     for item in stores.plans.items(plan.digest):
         have = item.detail.get("have")
+        if item.kind == "collection" and have and item.change is not Change.CREATE and not item.detail.get("begun"):
+            yield _key(item)
         if (item.kind == "record" and have is not None) or (
             item.kind in _FILES and have is not None and have[0] != "directory" and not item.detail["same_bytes"]
         ):
@@ -50,6 +54,8 @@ def _with_content(stores: Stores, plan: Plan) -> Iterator[str]:
 def _key(item: PlanItem) -> str:
     if item.kind == "record":
         return f"record {item.detail['collection']} {item.detail['id']}"
+    if item.kind not in _FILES:
+        return f"collection {item.detail.get('collection', item.name)}"
     return f"path {item.name}"
 
 
@@ -58,7 +64,8 @@ def _spares(item: PlanItem, edited: frozenset[str]) -> bool:
     if _key(item) in edited:
         return True
     if item.kind not in _FILES:
-        return False
+        goes = item.kind == "collection" and item.change is not Change.CREATE
+        return goes and any(key.startswith(f"record {item.name} ") for key in edited)
     parts = item.name.split("/")
     if any(f"path {'/'.join(parts[:count])}" in edited for count in range(1, len(parts))):
         return True
@@ -87,7 +94,8 @@ def without(stores: Stores, plan: Plan, edited: frozenset[str]) -> Plan:
 
 def problems_of(stores: Stores, plan: Plan, edited: frozenset[str]) -> tuple[Problem, ...]:
     """A problem for each edited item; of very many the first ones, and how many more there are."""
-    names = [item.name for item in stores.plans.items(plan.digest) if _key(item) in edited]
+    kinds = ("record", "collection", *_FILES)
+    names = [item.name for item in stores.plans.items_of(plan.digest, *kinds) if _key(item) in edited]
     found = [
         Problem(
             "changed",

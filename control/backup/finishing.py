@@ -86,7 +86,7 @@ class Finishing:
         """
         try:
             watch = Unstoppable(self._watch)
-            known = self._change(target, plan, staging, watch, ready)
+            known = self._change(target, plan, staging, watch, since, ready)
             watch.progress(Progress("checking", 5, STEPS))
             is_as_planned = Touched(self._stores, target, plan, watch, known).is_as_planned(since)
             return self._conclude(intent, edited=() if is_as_planned else self._verify(target, other, intent))
@@ -173,6 +173,7 @@ class Finishing:
             other = self._target_at(order, *elsewhere)
         except NotFoundError:  # nobody's work can be told from ours then
             other = target
+        since = stores.mongo.mark()
         plan = self._left(target, intent)
         taken = taken_since(plan, intent.report)
         if taken and not back:
@@ -180,7 +181,7 @@ class Finishing:
         plan = without(stores, plan, self._edited(plan, other, intent))
         with Staging(stores, target, intent.job) as staging:
             staging.fill(plan, Unstoppable(self._watch), (4, STEPS))
-            self._change(target, plan, staging, Unstoppable(self._watch), in_batches=in_batches)
+            self._change(target, plan, staging, Unstoppable(self._watch), since, in_batches=in_batches)
         return self._verify(target, other, intent)
 
     def _conclude(self, intent: Intent, turned: Problem | None = None, edited: tuple[Problem, ...] = ()) -> Outcome:
@@ -219,12 +220,15 @@ class Finishing:
         plan: Plan,
         staging: Staging,
         watch: Watch,
+        since: Instant,
         ready: list[RecordChange] | None = None,
         *,
         in_batches: bool = False,
     ) -> Known:
         try:
-            known = change_database(self._stores, target, plan, watch, (4, STEPS), ready=ready, in_batches=in_batches)
+            known = change_database(
+                self._stores, target, plan, watch, (4, STEPS), since=since, ready=ready, in_batches=in_batches
+            )
             staging.move(plan, watch, (4, STEPS))
             staging.flush()
             return known

@@ -59,7 +59,7 @@ class Pairing:
         else:
             self._draft.whole.add(name)
             contents = [self._content(name, *one) for one in ((want, wanted), (have, there))]
-            items = list(whole_items(name, wanted, there, *contents))
+            items = list(whole_items(name, wanted, there, *contents, is_begun=self._is_begun(name, want, *contents)))
             if contents[0] == contents[1]:
                 self._draft.tally.unchanged = contents[0].added_to(self._draft.tally.unchanged)
         if any(item.kind == "collection" for item in items):
@@ -75,6 +75,12 @@ class Pairing:
             return False
         told = {*self._site.people, self._project.own_collection, self._project.editions.collection}
         return name not in told and want.entries()[name].documents >= MANY and not any(rules_of(wanted))
+
+    def _is_begun(self, name: str, want: Inventory, wanted: Content, there: Content) -> bool:
+        """Whether what is there is the beginning of what comes."""
+        if there.records >= wanted.records:
+            return False
+        return Content.of(want.documents(name, self._draft.part), most=there.records).digest == there.digest
 
     def _content(self, name: str, inventory: Inventory, shape: Shape | None) -> Content:
         if shape is None or shape.kind == "view":

@@ -16,8 +16,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ..model import BUCKETS, Change, Plan, PlanItem, Progress
-from ..stores.changes import Known
+from ..errors import ChangedError
+from ..model import BUCKETS, SYSTEM_JS, Change, Instant, Plan, PlanItem, Progress
+from ..stores.changes import Changes, Known
 from ..stores.mongo_write import RecordChange
 from .dumped import Dumped, id_of
 from .inventory import StoredInventory
@@ -48,6 +49,7 @@ def change_database(
     watch: Watch,
     step: tuple[int, int],
     *,
+    since: Instant,
     ready: list[RecordChange] | None = None,
     in_batches: bool = False,
 ) -> Known:
@@ -55,14 +57,20 @@ def change_database(
 
     Parameters
     ----------
+    since: from when on nobody else should have changed anything.
     ready: the changes of records, if they are for one transaction and read already.
     in_batches: the server does not take all of it in one transaction.
+
+    Raises
+    ------
+    ChangedError: somebody has changed a collection past the gate that would be dropped now.
 
     Returns
     -------
     How a change stream tells what was done here: in which sessions, in which collections as a whole.
     """
     stored = StoredInventory(stores, target.snapshot, target.scope, Silent())
+    _require_untouched(stores, plan, since, Change.REPLACE)
     for item in _items(stores, plan, _STRUCTURE):
         _make_way(stores, item)
     whole = set()
@@ -77,6 +85,8 @@ def change_database(
     else:
         watch.progress(Progress("changing over", *step, 0, len(ready), "records"))
         sessions = {stores.writer.write(ready, target.owners, watch.fence)} if ready else set()
+    if not target.owners:  # of what projects share it is asked whether it is empty
+        _require_untouched(stores, plan, since, Change.DELETE)
     for item in _items(stores, plan, _STRUCTURE):
         _after_records(stores, item, is_shared=bool(target.owners))
     return Known(frozenset(sessions), frozenset(whole))
@@ -105,6 +115,16 @@ def _items(stores: Stores, plan: Plan, kinds: tuple[str, ...]) -> Iterator[PlanI
     return stores.plans.items_of(plan.digest, *kinds)
 
 
+def _require_untouched(stores: Stores, plan: Plan, since: Instant, change: Change) -> None:
+    """Nobody may have written into what is dropped; of what the server does not tell, nothing is known."""
+    names = {item.name for item in _items(stores, plan, ("collection",)) if item.change is change}
+    if not names:
+        return
+    for one in Changes(stores.mongo).since(since):
+        if one.collection in names and not one.is_structure:
+            raise ChangedError("was changed past the application.", subject=f"collection {one.collection}")
+
+
 def _make_way(stores: Stores, item: PlanItem) -> None:
     """Drop what is made anew, and views that go or change: MongoDB takes a view only if it fits those that are there,
     without a cycle and in the same collation, also where both are about to change."""
@@ -112,15 +132,17 @@ def _make_way(stores: Stores, item: PlanItem) -> None:
         return
     if item.kind == "index" or (item.change is Change.DELETE and not item.detail.get("view")):
         return
-    if item.change is not Change.CREATE or item.detail.get("whole"):  # half of it may be there, of an earlier try
+    if item.change is not Change.CREATE or item.name == SYSTEM_JS:  # which is always there
         stores.writer.drop(item.name)
 
 
 def _before_records(stores: Stores, item: PlanItem, stored: StoredInventory, told: Filling) -> None:
     writer = stores.writer
     if item.kind == "collection" and item.change is not Change.DELETE:
-        writer.create(item.name, item.detail["options"])
-        if item.detail.get("whole"):
+        is_whole = bool(item.detail.get("whole"))
+        is_new = is_whole and item.change is Change.CREATE and item.name != SYSTEM_JS
+        writer.create(item.name, item.detail["options"], is_new=is_new)
+        if is_whole:
             writer.fill(item.name, told.each(stored.all_raw(item.name)))
     elif item.kind == "options" and is_view(item.detail["options"]):
         writer.create(item.name, item.detail["options"])

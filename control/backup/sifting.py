@@ -16,6 +16,7 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -139,6 +140,8 @@ class Sifting:
                 self._watch.check()
             try:
                 found = _of_line(line)
+                if found is None:
+                    return
                 if order is not None:
                     order.path(_key(found[0]), is_folder=found[1] == _FOLDER)
             except (msgspec.MsgspecError, ValueError) as error:
@@ -163,14 +166,25 @@ class Sifting:
                 paths, folders, total = paths + 1, folders + (kind == _FOLDER), total + size
                 continue
             try:
-                yield self._owned(file_of_line(msgspec.json.decode(line)))
+                yield self._entry(path, kind, line)
             except (KeyError, TypeError, ValueError) as error:
                 raise _damage(want.snapshot, number, error) from error
         sifted.unchanged = Counts(files=paths - folders, other=folders, bytes=total)
 
     def _entries(self, have: StoredInventory, sifted: Sifted) -> Iterator[FileEntry]:
-        lines = (one[3] for one in self._lines(have.snapshot) if one[0] in sifted.paths)
-        return (self._owned(file_of_line(msgspec.json.decode(line))) for line in lines)
+        for number, (path, kind, _, line) in enumerate(self._lines(have.snapshot), 1):
+            if path in sifted.paths:
+                try:
+                    yield self._entry(path, kind, line)
+                except (KeyError, TypeError, ValueError) as error:
+                    raise _damage(have.snapshot, number, error) from error
+
+    def _entry(self, path: bytes, kind: bytes, line: bytes) -> FileEntry:
+        """The entry of a line; ValueError where it is another one than was looked at: a name may stand twice in it."""
+        entry = file_of_line(msgspec.json.decode(line))
+        if (os.fsencode(entry.path), entry.kind.encode()) != (path, kind):
+            raise ValueError("a field stands twice")
+        return self._owned(entry)
 
     # --- the live files
 
@@ -291,12 +305,14 @@ class _Near:
         )
 
 
-def _of_line(line: bytes) -> Line:
-    """Path, type and size; ValueError, msgspec.MsgspecError: it is no such line."""
+def _of_line(line: bytes) -> Line | None:
+    """Path, type and size; None: it is of a collection. ValueError, msgspec.MsgspecError: it is no line."""
     found = _PLAIN.match(line)
     if found is not None:
         return found[1], found[2], int(found[3] or 0), line
     one = _decode(line)
+    if one.path is None and one.path_b64 is None:
+        return None
     return one.key() or b".", one.type.encode(), one.size or 0, line
 
 

@@ -37,14 +37,17 @@ class Content:
     digest: str
 
     @classmethod
-    def of(cls, source: Source, check: Callable[[], None] = lambda: None) -> Content:
-        """Of all documents of a source; errors as from that. `check` is called for each stretch of them."""
+    def of(cls, source: Source, check: Callable[[], None] = lambda: None, *, most: int | None = None) -> Content:
+        """Of all documents of a source, or of the first ones; errors as from that. `check` is called now and then."""
         count = size = 0
         digest = hashlib.sha256()
         for run in Documents(source).stretches():
             check()
-            digest.update(memoryview(run.raw)[run.start : run.ends[-1]])
-            count, size = count + run.count, size + run.size
+            ends = run.ends if most is None else run.ends[: most - count]
+            if not ends:
+                break
+            digest.update(memoryview(run.raw)[run.start : ends[-1]])
+            count, size = count + len(ends), size + ends[-1] - run.start
         return cls(count, size, digest.hexdigest())
 
     def added_to(self, counts: Counts) -> Counts:
@@ -62,9 +65,9 @@ def is_whole(name: str, want: Shape | None, have: Shape | None) -> bool:
 
 
 def whole_items(
-    name: str, want: Shape | None, have: Shape | None, wanted: Content, there: Content
+    name: str, want: Shape | None, have: Shape | None, wanted: Content, there: Content, *, is_begun: bool = False
 ) -> Iterator[PlanItem]:
-    """What has to happen to a collection that comes back as a whole."""
+    """What has to happen to a collection that comes back as a whole; `is_begun`: its beginning is there."""
     if want is None:
         detail: dict[str, Any] = {"have": there.digest, "records": there.records}
         yield PlanItem(Change.DELETE, "collection", name, 0, there.title, detail)
@@ -78,6 +81,7 @@ def whole_items(
         "want": wanted.digest,
         "have": there.digest,
         "records": wanted.records,
+        **({"begun": True} if is_begun else {}),
     }
     change = Change.CREATE if have is None else Change.REPLACE
     yield PlanItem(change, "collection", name, wanted.bytes, wanted.title, detail)

@@ -37,6 +37,7 @@ _MODE = re.compile(r"[0-7]{4}\Z")
 _TOGETHER = 256  # lines that are hashed and written together
 _CHUNK = 1 << 18  # bytes
 _COLLECTION = b'{"collection":'
+_PATH = b'{"path'  # how lines of files begin, unless a later version has put something before
 _RESERVED = os.fsencode(RESERVED)
 _encode = msgspec.json.Encoder().encode
 
@@ -145,13 +146,16 @@ def read_collections(path: Path) -> Iterator[CollectionEntry]:
     order, is_behind = LineOrder(), False
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
-            is_behind = is_behind or line.startswith(_COLLECTION)
-            if not is_behind:
+            if not is_behind and line.startswith(_PATH):
                 continue
             try:
                 if not line.endswith(b"\n"):
                     raise ValueError("cut short")
-                entry = _collection_of_line(msgspec.json.decode(line))
+                document = msgspec.json.decode(line)
+                is_behind = is_behind or "collection" in document
+                if not is_behind:
+                    continue
+                entry = _collection_of_line(document)
                 order.collection(entry)
             except _WRONG as error:
                 raise _invalid(path, number, error) from error

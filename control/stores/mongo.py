@@ -20,6 +20,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from bson.errors import InvalidId
@@ -42,6 +43,8 @@ from .raw import LENIENT, field, id_bytes, id_text, is_in
 from .reader import RAW, SIMPLE, Reader, instant_of
 
 _KINDS_OF_ID = {"objectid": (0x07,), "string": (0x02,), "int": (0x10, 0x12)}  # BSON types
+# The same, as queries name them.
+_TYPES_OF_ID = {"objectid": ["objectId"], "string": ["string"], "int": ["int", "long"]}
 _OF_SOME = {"partialFilterExpression", "sparse", "hidden"}  # options of indexes that a query may not use
 DURABLE = WriteConcern(w="majority", j=True)
 
@@ -233,7 +236,12 @@ class Mongo:
         """
         found: dict[str, Any] = {}
         if owners:
-            found = {self._project.collections[collection].field: {"$in": [self.id_of(scope) for scope in owners]}}
+            path = self._project.collections[collection].field
+            # Exactly as `project_of` judges: to the server an array that holds an id is like the id, and 1.0 like 1.
+            is_one = {"$not": {"$type": "array"}}
+            found = dict.fromkeys(accumulate(path.split("."), lambda one, name: f"{one}.{name}"), is_one)
+            ids_of = [self.id_of(scope) for scope in owners]
+            found[path] = {"$in": ids_of, "$type": _TYPES_OF_ID[self._project.id], **is_one}
         return found if ids is None else {"$and": [is_in(ids), found]}
 
     def is_of_projects(self, collection: str) -> bool:

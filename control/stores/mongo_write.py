@@ -22,7 +22,7 @@ from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, OperationFailure
 
-from ..errors import CancelledError
+from ..errors import CancelledError, ChangedError
 from ..model import SYSTEM_JS, Fence, Scope
 from .blocks import documents_of
 from .jobs import JobStore
@@ -62,8 +62,13 @@ class MongoWriter:
     def __init__(self, mongo: Mongo) -> None:
         self._mongo = mongo
 
-    def create(self, name: str, options: str) -> None:
-        """Create a collection or view with these options; one that is there already is left."""
+    def create(self, name: str, options: str, *, is_new: bool = False) -> None:
+        """Create a collection or view with these options; one that is there already is left.
+
+        Raises
+        ------
+        ChangedError: it `is_new`, and somebody has made one meanwhile.
+        """
         command = {"create": name, **parts_of(options)}
         with translated(f"collection {name}"):
             try:
@@ -71,6 +76,8 @@ class MongoWriter:
             except OperationFailure as error:
                 if error.code != 48:  # NamespaceExists
                     raise
+                if is_new:
+                    raise ChangedError("was made by somebody meanwhile.", subject=f"collection {name}") from error
 
     def drop(self, name: str) -> None:
         """Drop a collection or view; one that is not there is fine. system.js is emptied: it cannot go."""
