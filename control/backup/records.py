@@ -117,7 +117,8 @@ def _items(stores: Stores, plan: Plan, kinds: tuple[str, ...]) -> Iterator[PlanI
 
 def _require_untouched(stores: Stores, plan: Plan, since: Instant, change: Change) -> None:
     """Nobody may have written into what is dropped; of what the server does not tell, nothing is known."""
-    names = {item.name for item in _items(stores, plan, ("collection",)) if item.change is change}
+    found = (item for item in _items(stores, plan, ("collection",)) if item.change is change)
+    names = {item.name for item in found if not item.detail.get("view")}  # which hold nothing, and are gone by now
     if not names:
         return
     for one in Changes(stores.mongo).since(since):
