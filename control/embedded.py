@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import platform
 import socket
 import subprocess
@@ -37,6 +38,8 @@ _NAME = "keyframe"  # of the replica set
 _HOST = "127.0.0.1"
 _FIRST_PORT = 27200
 _PORT_TAKEN = 48  # exit code of mongod, source: mongodb/mongo, src/mongo/util/exit_code.h
+_LEAST_CACHE, _MOST_CACHE = 0.25, 2.0  # GB
+_CONTAINER = Path("/sys/fs/cgroup/memory.max")  # Linux, "Control Group v2", memory interface files
 _ASK = "Start a MongoDB replica set of your own and name it as mongo.uri in config.yaml (or KEYFRAME_MONGO__URI)."
 
 
@@ -181,7 +184,7 @@ class EmbeddedMongo:
             *("--dbpath", str(self._folder / "db")),
             *("--bind_ip", _HOST, "--port", str(self.port), "--nounixsocket"),
             *("--replSet", _NAME, "--oplogSize", "1024"),
-            *("--wiredTigerCacheSizeGB", "0.25"),
+            *("--wiredTigerCacheSizeGB", f"{cache_size():.2f}"),
             *("--logpath", str(self._log), "--logappend"),
             *(word for name, value in parameters.items() for word in ("--setParameter", f"{name}={value}")),
         ]
@@ -227,6 +230,18 @@ class EmbeddedMongo:
         if self.process is not None:
             end(self.process, 20)
             self.process = None
+
+
+def cache_size() -> float:
+    """GB of memory that the server may use for its cache: an eighth of what there is.
+
+    MongoDB would take half of all, which on a machine that it shares with the application is too much; and it needs
+    five times of what one transaction changes.
+    """
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError):  # "max": a container without a limit
+        whole = min(whole, int(_CONTAINER.read_text(encoding="ascii")))
+    return min(max(whole / 8e9, _LEAST_CACHE), _MOST_CACHE)
 
 
 @contextlib.contextmanager

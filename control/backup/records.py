@@ -13,13 +13,17 @@ Limits: MongoDB manual, "Production Considerations": a transaction above 16 MB i
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
+import structlog
+
 from ..errors import ChangedError
 from ..model import BUCKETS, SYSTEM_JS, Change, Instant, Plan, PlanItem, Progress
+from ..stores.cache_room import CacheRoom
 from ..stores.changes import Changes, Known
-from ..stores.mongo_write import RecordChange
+from ..stores.mongo_write import RecordChange, TooMuchError
 from .dumped import Dumped, id_of
 from .inventory import StoredInventory
 from .shared import drop_if_empty
@@ -28,6 +32,8 @@ from .structure import is_view
 from .target import Target
 from .watches import Silent, Watch
 
+log = structlog.get_logger(__name__)
+
 _BATCH, _BATCH_BYTES = 2_000, 16_000_000
 _TOLD = 1000  # records
 _STRUCTURE = ("collection", "options", "index")
@@ -35,9 +41,11 @@ _STRUCTURE = ("collection", "options", "index")
 
 def prepared(stores: Stores, target: Target, plan: Plan) -> list[RecordChange] | None:
     """The changes of records, where one transaction can carry them: read before the gate is closed. None: it cannot."""
-    total, size = _extent(stores, plan)
+    counts, size = _extent(stores, plan)
     limits = stores.settings.restore
-    if total > limits.transaction_records or size > limits.transaction_megabytes * 1_000_000:
+    if counts.total() > limits.transaction_records or size > limits.transaction_megabytes * 1_000_000:
+        return None
+    if counts.total() > _BATCH and not CacheRoom(stores.mongo).holds(counts):
         return None
     return list(_changes(stores, target, plan))
 
@@ -83,8 +91,7 @@ def change_database(
     if ready is None or in_batches:
         sessions = _in_batches(stores, target, plan, watch, step)
     else:
-        watch.progress(Progress("changing over", *step, 0, len(ready), "records"))
-        sessions = {stores.writer.write(ready, target.owners, watch.fence)} if ready else set()
+        sessions = _at_once(stores, target, plan, watch, step, ready)
     if not target.owners:  # of what projects share it is asked whether it is empty
         _require_untouched(stores, plan, since, Change.DELETE)
     for item in _items(stores, plan, _STRUCTURE):
@@ -164,36 +171,61 @@ def _after_records(stores: Stores, item: PlanItem, *, is_shared: bool) -> None:
         writer.create_index(item.detail["collection"], item.detail["index"])
 
 
-def _extent(stores: Stores, plan: Plan) -> tuple[int, int]:
-    """How many records change, and about how many bytes travel for it."""
-    total = size = 0
+def _extent(stores: Stores, plan: Plan) -> tuple[Counter[str], int]:
+    """How many records change, by collection, and about how many bytes travel for it."""
+    counts, size = Counter[str](), 0
     for item in _items(stores, plan, ("record",)):
-        total += 1
+        counts[item.detail["collection"]] += 1
         size += item.detail["size"] + len(item.detail["id"]) // 2
-    return total, size
+    return counts, size
+
+
+def _at_once(
+    stores: Stores, target: Target, plan: Plan, watch: Watch, step: tuple[int, int], ready: list[RecordChange]
+) -> set[bytes]:
+    """The ids of the sessions."""
+    watch.progress(Progress("changing over", *step, 0, len(ready), "records"))
+    try:
+        return {stores.writer.write(ready, target.owners, watch.fence)} if ready else set()
+    except TooMuchError as error:
+        log.warning("restore.batches", records=len(ready), why=str(error))
+        return _in_batches(stores, target, plan, watch, step)
 
 
 def _in_batches(stores: Stores, target: Target, plan: Plan, watch: Watch, step: tuple[int, int]) -> set[bytes]:
     """The ids of the sessions."""
-    total, _ = _extent(stores, plan)
+    total = _extent(stores, plan)[0].total()
+    most = CacheRoom(stores.mongo).batch(_BATCH)
     deletions = (replace(one, raw=None) for one in _changes(stores, target, plan, with_bytes=False) if one.have)
     insertions = (replace(one, have=b"") for one in _changes(stores, target, plan) if one.raw is not None)
     done, sessions = 0, set[bytes]()
     for changes in (deletions, insertions):
-        for batch in _batches(changes):
-            sessions.add(stores.writer.write(batch, target.owners, watch.fence))
+        for batch in _batches(changes, most):
+            sessions |= _halved(stores, target, watch, batch)
             done += len(batch)
             watch.progress(Progress("changing over in batches", *step, min(done, total), total, "records"))
     return sessions
 
 
-def _batches(changes: Iterator[RecordChange]) -> Iterator[list[RecordChange]]:
+def _halved(stores: Stores, target: Target, watch: Watch, batch: list[RecordChange]) -> set[bytes]:
+    """Write a batch, in two where the server has not the memory for it. The ids of the sessions."""
+    try:
+        return {stores.writer.write(batch, target.owners, watch.fence)}
+    except TooMuchError:
+        half = len(batch) // 2
+        if not half:
+            raise
+        first, second = batch[:half], batch[half:]
+        return _halved(stores, target, watch, first) | _halved(stores, target, watch, second)
+
+
+def _batches(changes: Iterator[RecordChange], most: int) -> Iterator[list[RecordChange]]:
     """Stretches that one transaction can carry, by count and by bytes."""
     batch: list[RecordChange] = []
     size = 0
     for change in changes:
         length = len(change.id) + len(change.raw or b"")
-        if batch and (len(batch) >= _BATCH or size + length > _BATCH_BYTES):
+        if batch and (len(batch) >= most or size + length > _BATCH_BYTES):
             yield batch
             batch, size = [], 0
         batch.append(change)
