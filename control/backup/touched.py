@@ -12,7 +12,9 @@ True
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 
 import structlog
@@ -33,6 +35,7 @@ from .watches import Quiet, Watch
 log = structlog.get_logger(__name__)
 
 _FILES = ("file", "link", "directory")
+_READERS = 2  # at the same time: the server looks up while the other's records are hashed
 _TOGETHER, _TOGETHER_BYTES = 500, 4_000_000  # records that are asked for at once: how many, and their bytes
 
 
@@ -92,13 +95,21 @@ class Touched:
     def _has_records(self) -> bool:
         gone = {item.name for item in self._items("collection") if item.change is Change.DELETE}
         items = (item for item in self._items("record") if item.detail["collection"].removeprefix(BUCKETS) not in gone)
-        for batch in _batches(items):
-            self._watch.check()
-            wanted = {bytes.fromhex(item.detail["id"]): item.detail["want"] for item in batch}
-            found = self._stores.mongo.digests(batch[0].detail["collection"], wanted)
-            if any(found.get(ident) != want for ident, want in wanted.items()):
+        waiting: deque[Future[bool]] = deque()
+        with ThreadPoolExecutor(_READERS) as pool:
+            for batch in _batches(items):
+                self._watch.check()
+                waiting.append(pool.submit(self._is_as_wanted, batch))
+                if len(waiting) > _READERS and not waiting.popleft().result():
+                    return False
+            if not all(one.result() for one in waiting):
                 return False
         return self._has_whole_collections()
+
+    def _is_as_wanted(self, batch: list[PlanItem]) -> bool:
+        wanted = {bytes.fromhex(item.detail["id"]): item.detail["want"] for item in batch}
+        found = self._stores.mongo.digests(batch[0].detail["collection"], wanted)
+        return all(found.get(ident) == want for ident, want in wanted.items())
 
     def _has_whole_collections(self) -> bool:
         whole = [item for item in self._items("collection") if item.detail.get("whole")]

@@ -17,6 +17,7 @@ True
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from pymongo.errors import OperationFailure
@@ -57,10 +58,18 @@ class CacheRoom:
         return None if size is None else int(size * _DIRTY)
 
     def _dirtied(self, name: str, count: int) -> int:
-        """Bytes: of a small collection or index all of it at most."""
+        """Bytes, where the records are spread by chance: of a small collection or index all of it at most."""
         with translated(f"collection {name}"):
             told = self._mongo.database.command("collStats", name)
         if not told.get("count"):
             return 0  # what comes into an empty collection comes page by page
-        pages = min(count * _PAGE, int(told.get("size", 0)))
-        return pages + sum(min(2 * count * _INDEX_PAGE, 2 * int(size)) for size in told.get("indexSizes", {}).values())
+        indexes = told.get("indexSizes", {}).values()
+        return _spread(count, int(told.get("size", 0)), _PAGE) + sum(
+            _spread(count, int(size), _INDEX_PAGE) for size in indexes
+        )
+
+
+def _spread(count: int, size: int, page: int) -> int:
+    """The bytes of the pages that so many entries lie in, where they are spread by chance."""
+    pages = size / page
+    return int(size * -math.expm1(-count / pages)) if pages else 0
