@@ -13,7 +13,7 @@ from .backup.differing import Differing
 from .catalogue import Catalogue
 from .jobs import Jobs
 from .reception import Reception
-from .settings import ProjectSettings
+from .scope_settings import ProjectSettings
 from .stores.intents import Intents
 from .stores.mongo import Mongo
 from .stores.plans import Plans

@@ -20,20 +20,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from .config import FILE, PREFIX, config_file, key_of, read, sentence
 from .errors import SettingsError
 from .model import Action, Patterns
 from .patterns import mistake_of
+from .scope_settings import Part, ScopeSettings
 
 RunMode = Literal["pilot", "test", "prod", "custom"]
 # Read elsewhere: which file this is about, the secret, the run a part belongs to, where the tests find real data.
 _NO_SETTINGS = {"KEYFRAME_CONFIG", "KEYFRAME_SECRET", "KEYFRAME_RUN_ID", "KEYFRAME_REAL_DATA"}
 # What programs make again by themselves: caches, and the thumbnails of file managers.
 _CACHES = (".cache/", "__pycache__/", ".thumbnails/", "Thumbs.db", "ehthumbs.db", ".DS_Store")
-_FIELD = Annotated[str, Field(min_length=1, max_length=120)]
 
 
 def _is_pattern(value: str) -> str:
@@ -55,11 +55,7 @@ def _is_hook(value: str) -> str:
 HookName = Annotated[str, Field(max_length=200), AfterValidator(_is_hook)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class MongoSettings(_Part):
+class MongoSettings(Part):
     """Where the database is; no `uri` means the embedded server of `keyframe up`."""
 
     uri: str | None = None
@@ -75,17 +71,17 @@ class MongoSettings(_Part):
         return value
 
 
-class WebSettings(_Part):
+class WebSettings(Part):
     workers: Annotated[int, Field(ge=1, le=64)] = 2
     threads: Annotated[int, Field(ge=4, le=256)] = 32
 
 
-class JobSettings(_Part):
+class JobSettings(Part):
     lease: Annotated[float, Field(ge=2, le=600)] = 30.0
     threads: Annotated[int, Field(ge=1, le=8)] = 2
 
 
-class GateSettings(_Part):
+class GateSettings(Part):
     """Seconds: how long a writing request waits for the gate, how long a snapshot or restore may try to get it, and how
     long a snapshot may then keep it closed."""
 
@@ -94,7 +90,7 @@ class GateSettings(_Part):
     closed_at_most: Annotated[float, Field(gt=0, le=300)] = 5.0
 
 
-class EngineSettings(_Part):
+class EngineSettings(Part):
     """How snapshots are made."""
 
     write_json: bool = Field(default=True, alias="json")
@@ -102,7 +98,7 @@ class EngineSettings(_Part):
     fresh_copy_after: Annotated[int, Field(ge=0, le=36_500)] = 90
 
 
-class RestoreSettings(_Part):
+class RestoreSettings(Part):
     """How a restore changes over: up to so many records, and megabytes of them, in one transaction; whether readers
     wait meanwhile, too. Of a snapshot of how many days a preview warns, 0: of none. `beside`: the folder below which
     copies may be put by REST and on pages; None: by the command line only."""
@@ -114,7 +110,7 @@ class RestoreSettings(_Part):
     beside: Path | None = None
 
 
-class ExcludeSettings(_Part):
+class ExcludeSettings(Part):
     """What is left out of snapshots: gitignore patterns for the folder of a project, and for all that is in none."""
 
     site: Annotated[tuple[Pattern, ...], Field(max_length=100)] = (*_CACHES, "lost+found/")
@@ -125,68 +121,28 @@ class ExcludeSettings(_Part):
         return Patterns(self.site, self.project)
 
 
-class FileSettings(_Part):
+class FileSettings(Part):
     exclude: ExcludeSettings = ExcludeSettings()
 
 
-class CollectionSettings(_Part):
-    field: _FIELD
-
-
-class EditionSettings(_Part):
-    """The parts of a project that can be restored by themselves: their collection, their folder in the project's."""
-
-    collection: _FIELD = "edition"
-    folder: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}$")] = "edition"
-
-
-class ProjectSettings(_Part):
-    """Which records belong to a project: per collection the field that holds the project's id."""
-
-    id: Literal["objectid", "string", "int"] = "objectid"
-    title: _FIELD = "title"
-    changed_by: _FIELD | None = "modifiedBy"
-    changed_at: _FIELD | None = "dateModified"
-    collections: dict[str, CollectionSettings] = {
-        "project": CollectionSettings(field="_id"),
-        "edition": CollectionSettings(field="projectId"),
-    }
-    editions: EditionSettings = EditionSettings()
-
-    @property
-    def own_collection(self) -> str | None:
-        """The collection whose `_id` is the project's id."""
-        return next((name for name, one in self.collections.items() if one.field == "_id"), None)
-
-
-class SiteSettings(_Part):
-    people: tuple[str, ...] = ("user", "projectUser", "editionUser")
-    leave: tuple[str, ...] = ("session", "cache", "rateLimit")
-
-
-class ScopeSettings(_Part):
-    project: ProjectSettings = ProjectSettings()
-    site: SiteSettings = SiteSettings()
-
-
-class HookSettings(_Part):
+class HookSettings(Part):
     """Functions of the host that are told of restores, as `module:function`; the seconds that each of them has."""
 
     after_restore: Annotated[tuple[HookName, ...], Field(max_length=20)] = ()
     seconds: Annotated[float, Field(gt=0, le=600)] = 10.0
 
 
-class RightsSettings(_Part):
+class RightsSettings(Part):
     """Acts that nobody may do, per run mode: `{prod: [make]}`."""
 
-    off: dict[RunMode, tuple[Action, ...]] = {}
+    off: dict[RunMode, tuple[Action, ...]] = Field(default_factory=dict)
 
 
-class SampleSettings(_Part):
+class SampleSettings(Part):
     sign_in: bool = False
 
 
-class ShellSettings(_Part):
+class ShellSettings(Part):
     """Whom the command line acts as; whoever may run it owns the data."""
 
     role: Literal["root", "admin", "user"] = "root"

@@ -24,11 +24,11 @@ from keyframe.errors import CancelledError, UnavailableError
 from keyframe.model import CollectionEntry, OutcomeStatus, Reason, Scope, Snapshot
 from keyframe.stores import json_file, json_pool
 from keyframe.stores.blocks import Block, batch_of, blocks_of, whole_documents
+from keyframe.stores.collection_info import CollectionInfo
 from keyframe.stores.dump import CollectionWriter, Means
 from keyframe.stores.json_file import JsonFile
 from keyframe.stores.json_lines import lines_of
 from keyframe.stores.json_pool import JsonPool
-from keyframe.stores.mongo import CollectionInfo
 from keyframe.stores.older_dump import OlderDump
 from keyframe.stores.raw import NotBsonError
 from keyframe.stores.written import Written

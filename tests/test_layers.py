@@ -30,7 +30,7 @@ FLOORS: list[list[set[str]]] = [
         {"messages", "phrases", "plan_words", "verdict_words", "copy_words"},
     ],
     [{"stores"}],
-    [{"plan", "slices"}, {"fields"}, {"retention"}, {"settings", "config"}],
+    [{"plan", "slices"}, {"fields"}, {"retention"}, {"settings", "scope_settings", "config"}],
     [{"patterns"}],
     [{"model"}],
     [{"errors"}],

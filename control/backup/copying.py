@@ -15,7 +15,6 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import chain, compress
 
@@ -38,6 +37,7 @@ from .closing import Limit, TooLongError
 from .filling import Filling
 from .freshening import Limits
 from .helpers import WORTH_COPYING, Helpers
+from .left_out import LeftOut
 from .looking import Looking
 from .noticing import Past, written_past
 from .reducing import Amount, Reduction, Thinning
@@ -50,7 +50,6 @@ log = structlog.get_logger(__name__)
 
 _FILE = FILE[0]
 _KEPT_EVERY = 1.0  # seconds: what the next make has to do again at most, where this one is interrupted
-_NAMED = 20  # excluded paths
 _ANOTHER_KIND = (errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO)  # than when it was listed
 
 
@@ -335,23 +334,6 @@ class Copying:
         self._stores.seen.flush()
         self._stores.seen.committed(self._place, folder, self._looking.folder)
         self._looking.known.end(folder, manifest)
-
-
-class LeftOut:
-    """Counts what is excluded, and knows the first of it by name."""
-
-    def __init__(self, *, is_site: bool) -> None:
-        self._is_site = is_site
-        self.count = 0
-        self.paths: list[str] = []
-        self.projects: Counter[str] = Counter()
-
-    def add(self, path: str) -> None:
-        self.count += 1
-        if len(self.paths) < _NAMED:
-            self.paths.append(path)
-        if self._is_site and path.startswith("project/") and path.count("/") > 1:
-            self.projects[path.split("/", 2)[1]] += 1
 
 
 def _key(row: Row) -> bytes:

@@ -29,10 +29,10 @@ import structlog
 from ..errors import DamagedError, NotFoundError, Problem
 from ..model import CollectionEntry, Progress, Scope, Snapshot
 from ..stores.blocks import Block, blocks_of
+from ..stores.collection_info import CollectionInfo
 from ..stores.draft import Draft
 from ..stores.dump import CollectionWriter, Means
 from ..stores.json_pool import JsonPool, helpers_here
-from ..stores.mongo import CollectionInfo
 from ..stores.mongo_errors import ReadAgainError
 from ..stores.older_dump import OlderDump
 from ..stores.read_ahead import ReadAhead

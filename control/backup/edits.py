@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from ..errors import KeyframeError, Problem
 from ..model import Snapshot
-from ..settings import ProjectSettings
+from ..scope_settings import ProjectSettings
 from ..stores.people import People
 from ..stores.raw import NotBsonError, field, id_text
 

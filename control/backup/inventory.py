@@ -30,9 +30,9 @@ from ..patterns import Exclusion
 from ..plan import Record
 from ..slices import Slice
 from ..stores.blocks import BLOCK, Block
+from ..stores.collection_info import CollectionInfo
 from ..stores.documents import Documents, Source
 from ..stores.files import Descent, entry_of_stat, with_content
-from ..stores.mongo import CollectionInfo
 from ..stores.raw import NotBsonError, id_bytes, id_text, title_of
 from ..stores.reader import Reader
 from ..stores.seen import seen_key

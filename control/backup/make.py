@@ -22,9 +22,9 @@ from typing import Any
 
 from ..errors import ChangedError, NoRoomError, NotFoundError, Problem
 from ..model import Instant, Progress, Reason, Scope, Snapshot, utc_text
+from ..stores.collection_info import CollectionInfo
 from ..stores.disk import require_room, translate
 from ..stores.draft import Draft
-from ..stores.mongo import CollectionInfo
 from ..stores.reader import Reader
 from .closing import Closing, Limit
 from .copying import Copying

@@ -19,7 +19,7 @@ from typing import NoReturn
 from ..errors import NotFoundError, no_such_collection
 from ..model import FileEntry, Selection
 from ..plan import Record
-from ..settings import ProjectSettings
+from ..scope_settings import ProjectSettings
 from ..slices import Slice
 from ..stores.idents import ident_of, key_of
 from ..stores.raw import id_text

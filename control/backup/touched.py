@@ -23,8 +23,8 @@ from ..errors import ChangedError, UnavailableError
 from ..model import BUCKETS, SYSTEM_JS, Change, Instant, Plan, PlanItem
 from ..plan import entry_of
 from ..stores.changes import Changes, Known, is_told
+from ..stores.collection_info import CollectionInfo
 from ..stores.files import Descent
-from ..stores.mongo import CollectionInfo
 from .inventory import LiveInventory, StoredInventory, is_left
 from .owned import Owned
 from .stores import Stores

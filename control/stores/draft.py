@@ -20,11 +20,11 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import IO, Any
 
+from .collection_info import CollectionInfo
 from .disk import boot, flush_open, opened
 from .dump import CollectionWriter, Means, Sum
 from .headers import write_json
 from .manifest import ManifestWriter
-from .mongo import CollectionInfo
 from .readme import Unsummed, readme_text
 from .sums import has_sum, sum_line, sum_lines
 from .trees import Tree

@@ -27,9 +27,9 @@ import structlog
 
 from ..model import CollectionEntry, stem_of
 from .blocks import Block, blocks_of
+from .collection_info import CollectionInfo
 from .json_file import TAKE, JsonFile, JsonSum, OlderDamagedError, json_anew
 from .json_pool import JsonPool
-from .mongo import CollectionInfo
 from .older_dump import OlderDump
 from .raw import NotBsonError
 from .written import Written

@@ -13,7 +13,7 @@ from itertools import count
 from bson.objectid import ObjectId
 
 from ..model import Scope
-from ..settings import ProjectSettings
+from ..scope_settings import ProjectSettings
 from .mongo import Mongo
 from .mongo_errors import translated
 from .reader import SIMPLE

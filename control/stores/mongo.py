@@ -17,9 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
@@ -34,9 +32,11 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure, PyMongoError
 
 from ..errors import NotFoundError, UnavailableError
-from ..model import BUCKETS, SYSTEM_JS, Instant, Scope, is_capped
-from ..settings import MongoSettings, ProjectSettings, ScopeSettings
+from ..model import BUCKETS, SYSTEM_JS, Instant, Scope
+from ..scope_settings import ProjectSettings, ScopeSettings
+from ..settings import MongoSettings
 from .blocks import batch_of, documents_of
+from .collection_info import CollectionInfo
 from .json_lines import lines_of
 from .mongo_errors import translated
 from .raw import LENIENT, field, id_bytes, id_text, is_in
@@ -45,36 +45,7 @@ from .reader import RAW, SIMPLE, Reader, instant_of
 _KINDS_OF_ID = {"objectid": (0x07,), "string": (0x02,), "int": (0x10, 0x12)}  # BSON types
 # The same, as queries name them.
 _TYPES_OF_ID = {"objectid": ["objectId"], "string": ["string"], "int": ["int", "long"]}
-_OF_SOME = {"partialFilterExpression", "sparse", "hidden"}  # options of indexes that a query may not use
 DURABLE = WriteConcern(w="majority", j=True)
-
-
-@dataclass(frozen=True, slots=True)
-class CollectionInfo:
-    """A collection as the server describes it now; options and indexes in canonical extended JSON, indexes by name."""
-
-    name: str
-    kind: str  # collection, view, timeseries
-    options: str
-    indexes: str
-    uuid: str
-    is_exact: bool = True  # whether JSON holds options and indexes exactly
-
-    @property
-    def is_capped(self) -> bool:
-        """Whether it is read in natural order, and not at an instant: the server refuses that."""
-        return self.kind == "collection" and is_capped(self.options)
-
-    @property
-    def index_fields(self) -> frozenset[str]:
-        """The fields by which an index of all documents finds them: the first one of each."""
-        whole = [one for one in json.loads(self.indexes) if not one.keys() & _OF_SOME]
-        return frozenset(next(iter(one["key"]), "") for one in whole)
-
-    @property
-    def source(self) -> str:
-        """The collection that its documents lie in."""
-        return f"{BUCKETS}{self.name}" if self.kind == "timeseries" else self.name
 
 
 def connect(settings: MongoSettings) -> MongoClient[Any]:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 
 from ..errors import InvalidError, NotFoundError
 from ..model import Scope
-from ..settings import ProjectSettings
+from ..scope_settings import ProjectSettings
 from .mongo import DURABLE, Mongo
 from .mongo_errors import translated
 from .mongo_write import MongoWriter, RecordChange

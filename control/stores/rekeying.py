@@ -25,7 +25,7 @@ from pathlib import Path
 from bson.objectid import ObjectId
 
 from ..errors import InvalidError, UnavailableError
-from ..settings import ProjectSettings
+from ..scope_settings import ProjectSettings
 from .raw import document_of, fields, id_bytes, id_text
 
 _STRING, _DOCUMENT, _ARRAY, _BINARY, _OID, _INT, _LONG = 0x02, 0x03, 0x04, 0x05, 0x07, 0x10, 0x12

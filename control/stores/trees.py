@@ -20,7 +20,6 @@ import os
 import stat as modes
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from zlib import crc32
@@ -30,6 +29,7 @@ from ..model import Attributes, Scope
 from ..patterns import Exclusion, Told
 from . import attributes as xattrs
 from .files import FOLDER, Descent, Look, entry_of_stat
+from .frames import Frame, attributes_of, nothing_of
 from .sheets import MOST, SOON, Sheet, latest_of, sheet_of, sheet_of_files
 
 _KEPT_OPEN = 64  # directories of a walk: a tree may be deeper than a process may have files open
@@ -42,33 +42,6 @@ ProblemSink = Callable[[str, Problem], None]  # the exact path, and what is wron
 # Path, stat, when that was taken (wall clock), target of a link, extended attributes of a directory or link.
 Found = tuple[str, os.stat_result, int, str, Attributes]
 Elsewhere = Callable[[str], Iterator[Sheet] | None]  # who walks below this directory (with "/" at its end), if another
-
-
-@dataclass(slots=True)
-class _Frame:
-    """One directory on the way of a walk: its descriptor (-1: not open now), what stands before its names, the names
-    that are still to come; a name with "/" at its end means: go down there, if it is one of `folders`, which were told
-    as directories. `entries` are those of the listing. `few` are the names, where none leads down and one sheet holds
-    them all."""
-
-    descriptor: int
-    prefix: str
-    names: Iterator[str]
-    few: list[str] | None = None
-    entries: dict[str, os.DirEntry[str]] = field(default_factory=dict)
-    folders: set[str] = field(default_factory=set)
-
-    def leads_down(self, name: str) -> bool:
-        """Whether the name with "/" at its end is that of a directory that was told; asked once."""
-        is_folder = name[:-1] in self.folders
-        self.folders.discard(name[:-1])
-        return is_folder
-
-    def close(self) -> None:
-        self.entries = {}  # they lead through the descriptor
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-        self.descriptor = -1
 
 
 class Tree:
@@ -89,7 +62,7 @@ class Tree:
         since: int = 0,
     ) -> None:
         self.since, self.bare = since, bare
-        self._attributes = _none if bare else _attributes
+        self._attributes = nothing_of if bare else attributes_of
         self.root = root
         self.reserved = reserved
         self._excluded = excluded
@@ -146,7 +119,7 @@ class Tree:
             problem(".", Problem("unavailable", "is not a folder.", ".", "It was left out."))
             return
         yield ".", stat, time.time_ns(), "", self._attributes(stat, str(self.root))
-        top = _Frame(-1, "", iter(()))
+        top = Frame(-1, "", iter(()))
         if self._open(top, None, ".", problem):
             try:
                 yield from self._below([top], problem)
@@ -163,12 +136,12 @@ class Tree:
 
     def branch(self, prefix: str, problem: ProblemSink, elsewhere: Elsewhere | None = None) -> Iterator[Sheet]:
         """The sheets of what lies below one directory, whose path ends with `/` (empty: the top)."""
-        frame = _Frame(-1, prefix, iter(()))
+        frame = Frame(-1, prefix, iter(()))
         if not prefix:
             is_open = self._open(frame, None, ".", problem)
         else:
             with self._reaching(prefix, problem) as (folder, name):
-                above = _Frame(folder, "", iter(()))
+                above = Frame(folder, "", iter(()))
                 is_open = folder >= 0 and self._open(frame, above, name, problem)
         if is_open:
             yield from self._sheets([frame], problem, elsewhere or _nobody)
@@ -187,15 +160,15 @@ class Tree:
 
     def folders_in(self, prefix: str) -> list[str]:
         """The directories in a directory, as prefixes."""
-        frame = _Frame(-1, prefix, iter(()))
+        frame = Frame(-1, prefix, iter(()))
         with contextlib.suppress(OSError), self.parent(prefix + ".") as (folder, _):
-            above = _Frame(folder, "", iter(()))
+            above = Frame(folder, "", iter(()))
             if self._open(frame, above, ".", _unheard):
                 frame.close()
                 return [prefix + name for name in frame.names if name[-1] == "/"]
         return []
 
-    def _sheets(self, stack: list[_Frame], problem: ProblemSink, elsewhere: Elsewhere) -> Iterator[Sheet]:
+    def _sheets(self, stack: list[Frame], problem: ProblemSink, elsewhere: Elsewhere) -> Iterator[Sheet]:
         try:
             while stack:
                 frame = stack[-1]
@@ -221,7 +194,7 @@ class Tree:
                 frame.close()
 
     def _down(
-        self, stack: list[_Frame], frame: _Frame, name: str, problem: ProblemSink, elsewhere: Elsewhere
+        self, stack: list[Frame], frame: Frame, name: str, problem: ProblemSink, elsewhere: Elsewhere
     ) -> Iterator[Sheet]:
         """Go on with a directory below, here or elsewhere."""
         if not frame.leads_down(name):
@@ -231,13 +204,13 @@ class Tree:
         if found is not None:
             yield from found
             return
-        below = _Frame(-1, prefix, iter(()))
+        below = Frame(-1, prefix, iter(()))
         if self._open(below, frame, name[:-1], problem):
             stack.append(below)
             if len(stack) > _KEPT_OPEN:
                 stack[-_KEPT_OPEN - 1].close()
 
-    def _sheet(self, frame: _Frame, run: list[str], problem: ProblemSink) -> Sheet | None:
+    def _sheet(self, frame: Frame, run: list[str], problem: ProblemSink) -> Sheet | None:
         at, prefix = time.time_ns(), os.fsencode(frame.prefix)
         try:
             folder, entries = self._descriptor(frame), frame.entries
@@ -255,7 +228,7 @@ class Tree:
         found = [one for name in run if (one := self._look(frame, name, problem)) is not None]
         return sheet_of(prefix, map(_pressed, found), at) if found else None
 
-    def _below(self, stack: list[_Frame], problem: ProblemSink) -> Iterator[Found]:
+    def _below(self, stack: list[Frame], problem: ProblemSink) -> Iterator[Found]:
         # A directory is listed under its own name and descended under its name plus "/": so that the whole stream is
         # in the order of the path's bytes ("a", "a.txt", "a/b").
         try:
@@ -263,7 +236,7 @@ class Tree:
                 frame = stack[-1]
                 for name in frame.names:
                     if name[-1] == "/":
-                        below = _Frame(-1, frame.prefix + name, iter(()))
+                        below = Frame(-1, frame.prefix + name, iter(()))
                         if frame.leads_down(name) and self._open(below, frame, name[:-1], problem):
                             stack.append(below)
                             if len(stack) > _KEPT_OPEN:
@@ -279,7 +252,7 @@ class Tree:
             for frame in stack:
                 frame.close()
 
-    def _open(self, frame: _Frame, above: _Frame | None, name: str, problem: ProblemSink) -> bool:
+    def _open(self, frame: Frame, above: Frame | None, name: str, problem: ProblemSink) -> bool:
         """Open the directory of a frame and list it; False where that cannot be."""
         path = frame.prefix.rstrip("/") or "."
         try:
@@ -310,14 +283,14 @@ class Tree:
         frame.few = names if len(names) < SOON and not leads_down else None
         return True
 
-    def _descriptor(self, frame: _Frame) -> int:
+    def _descriptor(self, frame: Frame) -> int:
         """The open directory of a frame; of a very deep tree only the last ones are kept open."""
         if frame.descriptor < 0:
             with self.parent(frame.prefix + ".") as (folder, _):
                 frame.descriptor = os.dup(folder)
         return frame.descriptor
 
-    def _look(self, frame: _Frame, name: str, problem: ProblemSink) -> Found | None:
+    def _look(self, frame: Frame, name: str, problem: ProblemSink) -> Found | None:
         path, at_ns = frame.prefix + name, time.time_ns()
         try:
             folder = self._descriptor(frame)
@@ -343,10 +316,6 @@ class Tree:
             return descent.digest(path)
 
 
-def _none(_stat: os.stat_result, _place: str) -> Attributes:
-    return ()
-
-
 def _pressed(found: Found) -> tuple[bytes, os.stat_result, bytes, Attributes]:
     path, stat, _, target, attributes = found
     return os.fsencode(path.rpartition("/")[2]), stat, os.fsencode(target), attributes
@@ -362,14 +331,3 @@ def _unheard(_path: str, _problem: Problem) -> None:
 
 def _untold(_path: str) -> None:
     """Nobody wants to know what is excluded."""
-
-
-def _attributes(stat: os.stat_result, place: str) -> Attributes:
-    """Of a directory or link; a file's ctime tells whether its own have to be read at all."""
-    is_link = modes.S_ISLNK(stat.st_mode)
-    if not (is_link or modes.S_ISDIR(stat.st_mode)) or (is_link and os.geteuid() != 0):
-        return ()
-    try:
-        return xattrs.read(place)
-    except PermissionError:  # nor can it be listed, which is said
-        return ()
