@@ -199,9 +199,9 @@ def entry_of(item: PlanItem) -> FileEntry:
 class Record:
     """A document in an inventory.
 
-    `id` is the exact bytes of its `_id`, `name` the same as text; `digest` and `size` are of its bytes, `offset` says
-    where they lie in the dump (-1: in the live database); `owner` is the id of the project it belongs to, `title` what
-    people call it.
+    `id` is the exact bytes of its `_id`, `name` the same as text, to compare it with the names of folders; `digest` and
+    `size` are of its bytes, `offset` says where they lie in the dump (-1: in the live database); `owner` is the id of
+    the project it belongs to, `title` what people call it.
     """
 
     id: bytes
@@ -213,14 +213,14 @@ class Record:
     title: str = ""
 
 
-def record_item(collection: str, want: Record | None, have: Record | None) -> PlanItem:
-    """The item for one record that differs."""
+def record_item(collection: str, want: Record | None, have: Record | None, shown: str) -> PlanItem:
+    """The item for one record that differs; `shown` is its `_id` as people see it, unmistakable."""
     record = want or have
     assert record is not None  # noqa: S101  (one of the two is there)
     return PlanItem(
         change=Change.DELETE if want is None else Change.CREATE if have is None else Change.REPLACE,
         kind="record",
-        name=f"{collection}/{record.name}",
+        name=f"{collection}/{shown}",
         bytes=record.size,
         title=record.title,
         detail={

@@ -118,16 +118,16 @@ class RestoreDesk:
     ) -> Page[PlanItem]:
         """A page of what a plan does, item by item; with `fields`, those in which what is replaced differs.
 
-        Records of people are shown with their fields only to who may bring people back.
+        Records are named as a selection takes them. Those of people are shown with their fields only to who may bring
+        people back.
         """
         plan = self.plan(actor, digest)
         if cursor and not cursor.isdecimal():
             raise InvalidError("This cursor is none of this list.", subject="cursor", hint="Use the `next` of a page.")
         start = int(cursor[:12] or 0)
         items = tuple(itertools.islice(self._back.plans.items(plan.digest, start), limit + 1))
-        shown = items[:limit]
-        if fields and (not plan.people or Action.PEOPLE in self._back.auth.acts(actor, plan.target)):
-            shown = self._back.differing.told(plan, start, shown)
+        fields = fields and (not plan.people or Action.PEOPLE in self._back.auth.acts(actor, plan.target))
+        shown = self._back.differing.told(plan, start, items[:limit], fields=fields)
         return Page(shown, str(start + limit) if len(items) > limit else None)
 
     def restore(

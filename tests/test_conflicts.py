@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import bson
 import pytest
 from bson import Decimal128, Int64, ObjectId
 from keyframe.backup import conflicts
 from keyframe.errors import UnavailableError
 from keyframe.model import Actor, Outcome, OutcomeStatus, Scope, Selection
+from keyframe.stores.idents import shown_id
 from keyframe.stores.mongo_write import MongoWriter
+from keyframe.stores.raw import id_bytes
 from world import EDITION, ONE, PROJECT, SITE, TWO, World
 
 DONE, PARTIAL, REFUSED = OutcomeStatus.DONE, OutcomeStatus.PARTIAL, OutcomeStatus.REFUSED
@@ -202,7 +205,7 @@ def test_an_id_that_the_server_takes_for_that_of_what_the_selection_leaves_out_i
     outcome = world.restore(snapshot, selection=chosen, plan=plan.digest)
 
     assert [one.subject for one in plan.conflicts] == [f"edition {mine}"]
-    assert f"(_id: {mine})" in plan.conflicts[0].what
+    assert f"(_id: {shown_id(id_bytes(bson.encode({'_id': mine})))})" in plan.conflicts[0].what
     assert (outcome.status, outcome.problems) == (PARTIAL, plan.conflicts)
     assert world.db.edition.find_one({"_id": 7}) is not None
     assert world.db.edition.find_one({"_id": other})["title"] == "made anew"  # type: ignore[index]

@@ -23,6 +23,7 @@ from ..stores.files import path_key
 from ..stores.plans import PlanWriter
 from .cautions import Cautions
 from .conflicts import Conflicts, without
+from .dumped import name_of
 from .helpers import Helpers
 from .inventory import Inventory, Part, StoredInventory
 from .matching import OutOfOrderError
@@ -204,7 +205,7 @@ class Compare:
         """Remember projects and editions that come back: somebody may have to be coupled to them."""
         if item.kind != "record" or item.change is not Change.CREATE:
             return
-        collection, _, ident = item.name.partition("/")
+        collection, ident = item.detail["collection"], name_of(item)
         if collection == self._project.own_collection:
             draft.new_projects[ident] = item.title or ident
         elif collection == self._project.editions.collection:

@@ -24,10 +24,11 @@ from typing import Any
 from ..errors import Problem
 from ..fields import HIDDEN, is_secret
 from ..model import Change, Order, Outcome, OutcomeStatus, Plan, PlanItem
+from ..stores.idents import shown_id
 from ..stores.lookups import found
 from ..stores.raw import field, id_text
 from ..stores.unique import ID_INDEX, Scratch, UniqueIndex, holders, may_have_equals, scratch, unique_indexes
-from .dumped import Dumped, id_of
+from .dumped import Dumped, id_of, name_of
 from .inventory import StoredInventory
 from .stores import Stores
 from .target import PlanDraft, Target
@@ -155,14 +156,14 @@ class Conflicts:
     def _leave(self, item: PlanItem, raw: bytes, index: UniqueIndex, who: str) -> None:
         if _key(item) in self.left:
             return
-        collection, _, ident = item.name.partition("/")
+        collection, ident = item.detail["collection"], name_of(item)
         belongs = self._project.collections.get(collection)
         told = [one for one in index.fields if belongs is None or one != belongs.field]  # whose it is says nothing here
         values = ", ".join(f"{path}: {_value_at(raw, path)}" for path in told)
         self.left[_key(item)] = Problem(
             "conflict",
             f"is left as it is: {who} its unique value ({values}).",
-            f"{collection} {item.title or ident}",
+            f"{collection} {item.title or shown_id(id_of(item))}",
             "Change that value by hand first, in one of them, if this is wanted here.",
         )
         if collection == self._project.own_collection:
@@ -219,7 +220,7 @@ def _value_at(raw: bytes, path: str) -> str:
     if is_secret(path):
         return HIDDEN
     value = field(raw, path)
-    text = "none" if value is None else id_text(value)
+    text = "none" if value is None else shown_id(value) if path == "_id" else id_text(value)
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
 
 

@@ -1,4 +1,4 @@
-"""In which fields what a plan replaces differs, told for a page of its items.
+"""What more is told of a plan's items, a page at a time: how a selection names a record, which fields differ.
 
 Rules:
 
@@ -22,7 +22,8 @@ from typing import Any
 
 from ..errors import KeyframeError, shown
 from ..fields import fields_of, traits_of
-from ..model import Change, Fields, Plan, PlanItem
+from ..model import BUCKETS, Change, Fields, Plan, PlanItem
+from ..stores.idents import canonical_text
 from ..stores.json_lines import lines_of
 from ..stores.lookups import found
 from ..stores.plan_bytes import LARGEST
@@ -45,13 +46,17 @@ class Differing:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
 
-    def told(self, plan: Plan, start: int, items: Sequence[PlanItem]) -> tuple[PlanItem, ...]:
-        """The same items; those that are replaced with the fields in which they differ.
+    def told(self, plan: Plan, start: int, items: Sequence[PlanItem], *, fields: bool = True) -> tuple[PlanItem, ...]:
+        """The same items; records with collection and id as a selection has them.
 
         Parameters
         ----------
-        start: the number of the first of them in the plan.
+        start: the number of the first of them in the plan. fields: of what is replaced, tell those that differ.
         """
+        items = tuple(map(_with_record, items))
+        return self._with_fields(plan, start, items) if fields else items
+
+    def _with_fields(self, plan: Plan, start: int, items: Sequence[PlanItem]) -> tuple[PlanItem, ...]:
         kept = self._stores.plans.before(plan.digest)
         folders = self._stores.repository.folders(plan.source, plan.snapshot)
         told: list[PlanItem] = []
@@ -95,6 +100,13 @@ class Differing:
         except KeyframeError:  # a plan can be looked at without a database
             return None
         return live if _is(live, item.detail["have"]) else None
+
+
+def _with_record(item: PlanItem) -> PlanItem:
+    """Of a time series no single record can be selected."""
+    if item.kind != "record" or item.detail["collection"].startswith(BUCKETS):
+        return item
+    return replace(item, record=(item.detail["collection"], canonical_text(id_of(item))))
 
 
 def _is(raw: bytes | None, digest: str) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..model import PlanItem, stem_of
+from ..stores.raw import id_text
 
 _BATCH, _BATCH_BYTES = 500, 4_000_000
 
@@ -59,3 +60,8 @@ class Dumped:
 def id_of(item: PlanItem) -> bytes:
     """The exact `_id` of a record's item."""
     return bytes.fromhex(item.detail["id"])
+
+
+def name_of(item: PlanItem) -> str:
+    """The `_id` of a record's item as text, as the names of folders and the settings have it."""
+    return id_text(id_of(item))

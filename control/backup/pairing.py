@@ -21,6 +21,7 @@ from ..errors import InvalidError, Problem
 from ..model import BUCKETS, PlanItem
 from ..plan import Record, record_item
 from ..stores.documents import Documents, Run, Source
+from ..stores.idents import shown_id
 from ..stores.pair_index import Pair
 from ..stores.read_ahead import ReadAhead
 from .expiring import rules_of
@@ -112,7 +113,7 @@ class Pairing:
                 continue
             shape = wanted if want_record is not None else there
             source = f"{BUCKETS}{name}" if shape is not None and shape.kind == "timeseries" else name
-            item = record_item(source, want_record, have_record)
+            item = _item(source, want_record, have_record)
             if name in self._site.people:
                 self._draft.people[item.change] += 1
             yield item
@@ -217,13 +218,13 @@ class Pairing:
         taken = self._stores.mongo.outside(self._target.owners, name, [record.id for record in records])
         for record in records:
             if record.id not in taken:
-                yield record_item(name, record, None)
+                yield _item(name, record, None)
                 continue
             self._draft.conflicts.append(
                 Problem(
                     "conflict",
                     "now belongs to another project; it is left there, and its files as they are.",
-                    f"{name} {record.title or record.name}",
+                    f"{name} {record.title or shown_id(record.id)}",
                     "Move it back by hand first if it is wanted here.",
                 )
             )
@@ -231,6 +232,12 @@ class Pairing:
                 top = f"project/{record.owner}/" if self._target.scope.is_site else ""
                 self._draft.moved.add(f"{top}{self._project.editions.folder}/{record.name}")
         self._draft.part.paths.leave |= self._draft.moved
+
+
+def _item(collection: str, want: Record | None, have: Record | None) -> PlanItem:
+    """The item for one record that differs."""
+    ident = want.id if want is not None else have.id if have is not None else b""
+    return record_item(collection, want, have, shown_id(ident))
 
 
 def _is_one_file(name: str, want: Inventory, have: Inventory) -> bool:

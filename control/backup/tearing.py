@@ -20,6 +20,7 @@ from ..model import PlanItem
 from ..plan import file_items
 from ..slices import Slice
 from ..stores.files import path_key
+from .dumped import name_of
 from .inventory import Inventory, Part, records_of
 from .sparing import Sparing
 from .stores import Stores
@@ -52,7 +53,7 @@ class Tearing:
                 self._by_files.add(owner)
         elif item.kind == "record":
             collection = item.detail["collection"]
-            ident = item.name[len(collection) + 1 :]
+            ident = name_of(item)
             for kind, name in self._collections().items():
                 if collection == name:
                     self._by_record.add((kind, ident))

@@ -200,12 +200,20 @@ class FieldSchema(Schema):
     cut = fields.Boolean(metadata={"description": "true: a long value is given by its beginning, as text"})
 
 
+class ItemRecordSchema(Schema):
+    """As the `records` of a selection have it."""
+
+    collection = fields.String()
+    id = fields.String(metadata={"description": "its _id in canonical extended JSON"})
+
+
 class PlanItemSchema(Schema):
     change = fields.String(metadata={"enum": ["create", "replace", "delete"]})
     kind = fields.String()
     name = fields.String()
     bytes = fields.Integer()
     title = fields.String()
+    record = fields.Nested(ItemRecordSchema, metadata={"description": "of a record that a selection can name"})
     fields_number = fields.Integer(metadata={"description": "with fields=true: how many differ"})
     fields_why = fields.String(metadata={"description": "why none can be named; else empty"})
     fields = fields.List(fields.Nested(FieldSchema))  # type: ignore[assignment]  # last: from here on it is this name

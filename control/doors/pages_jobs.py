@@ -25,6 +25,7 @@ from ..model import (
     RestoreMark,
     ScopeView,
 )
+from ..stores.raw import id_text
 from .cli_words import options_of
 from .pages_frame import NAME, Frame, may_undo
 from .pages_selection import selection_of_form
@@ -279,12 +280,13 @@ def _people() -> bool | None:
 
 def _edition(folder: str, collection: str, is_site: bool, item: PlanItem) -> str:
     """The edition that an item of a plan belongs to; empty: none."""
+    if item.kind == "record":
+        return id_text(bytes.fromhex(item.detail["id"])) if item.detail["collection"] == collection else ""
     name = item.name
-    if is_site and item.kind != "record":
+    if is_site:
         top, _, name = name.partition("/")
         _, _, name = name.partition("/")
         if top != "project":
             return ""
     head, _, rest = name.partition("/")
-    wanted = collection if item.kind == "record" else folder
-    return rest.partition("/")[0] if head == wanted else ""
+    return rest.partition("/")[0] if head == folder else ""

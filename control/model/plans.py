@@ -90,9 +90,10 @@ class PlanItem:
     """One change that a restore makes.
 
     `kind` is file, directory, link, record, collection, options or index; `name` is the path, or for records
-    `<collection>/<id>`; `title` is the human name of a record, if it has one. `detail` is what the restore needs to do
-    it (where the bytes lie, what is there now); it is part of the plan's digest and not shown. `fields` is told on
-    demand, of what is replaced, and is in no digest.
+    `<collection>/<id>`, as one may give it back; `title` is the human name of a record, if it has one. `detail` is what
+    the restore needs to do it (where the bytes lie, what is there now); it is part of the plan's digest and not shown.
+    `fields` is told on demand, of what is replaced; `record` are collection and id of a record as a selection has them.
+    Both are in no digest.
     """
 
     change: Change
@@ -102,6 +103,7 @@ class PlanItem:
     title: str = ""
     detail: Mapping[str, Any] = field(default_factory=dict)
     fields: Fields | None = None
+    record: tuple[str, str] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -110,6 +112,7 @@ class PlanItem:
             "name": shown(self.name),
             "bytes": self.bytes,
             "title": shown(self.title),
+            **({"record": dict(zip(("collection", "id"), self.record, strict=True))} if self.record else {}),
             **(self.fields.as_dict() if self.fields is not None else {}),
         }
 

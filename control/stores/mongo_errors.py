@@ -22,7 +22,8 @@ from pymongo.errors import (
 )
 
 from ..errors import InvalidError, KeyframeError, UnavailableError
-from .raw import id_bytes, id_text
+from .idents import shown_id
+from .raw import id_bytes
 
 _DUPLICATE = 11000
 _OVERTAKEN = 239  # SnapshotTooOld
@@ -83,7 +84,7 @@ def _not_written(failed: Mapping[str, Any], subject: str) -> InvalidError:
         why = f"another record has its unique value of {taken}" if taken else "another record has a unique value of it"
         hint = "A record outside the restore has that value; change it there, then try again."
     record = failed.get("op")
-    name = f", record {id_text(id_bytes(bytes(record.raw)))}" if isinstance(record, RawBSONDocument) else ""
+    name = f", record {shown_id(id_bytes(bytes(record.raw)))}" if isinstance(record, RawBSONDocument) else ""
     code = failed.get("code", 0)
     return InvalidError(f"could not be written: {why} (error {code} of MongoDB).", subject=subject + name, hint=hint)
 

@@ -26,6 +26,10 @@ _FIXED = {
 # Beside the length that stands in front: of strings the length field itself, of binaries the subtype too.
 _EXTRA = {0x02: 4, 0x03: 0, 0x04: 0, 0x05: 5, 0x0C: 16, 0x0D: 4, 0x0E: 4, 0x0F: 0}
 _STRING, _DOCUMENT, _ARRAY, _TIMESTAMP = 0x02, 0x03, 0x04, 0x11
+_BOOLEAN, _POINTER, _CODE_WITH_SCOPE = 0x08, 0x0C, 0x0F
+_STRINGS = (_STRING, 0x0D, 0x0E)
+_SMALLEST = 5  # bytes of a document
+DEEPEST = 181  # levels, that of the document too. Source: the server's `bson_depth.h`; tried with MongoDB 6.0
 _ZERO = bytes(8)
 _LONGEST_TITLE = 120
 LENIENT: CodecOptions[dict[str, Any]] = CodecOptions(
@@ -144,6 +148,42 @@ def title_of(raw: bytes) -> str:
         if f"\x02{key}\0".encode() in raw and (found := field(raw, key)) is not None and found[4] == _STRING:
             return id_text(found)[:_LONGEST_TITLE]
     return ""
+
+
+def is_whole(raw: bytes) -> bool:
+    """Whether bytes are one document, and whatever is in it is whole, too, and not deeper than the server takes it."""
+    waiting = [(0, len(raw), 1)]  # documents, and how deep each lies
+    try:
+        while waiting:
+            start, stop, level = waiting.pop()
+            is_framed = stop - start >= _SMALLEST and int.from_bytes(raw[start : start + 4], "little") == stop - start
+            if not is_framed or raw[stop - 1] or level > DEEPEST:
+                return False
+            end = start + 4
+            for kind, _, begin, end in spans(raw, start, stop):
+                if kind in (_DOCUMENT, _ARRAY):
+                    waiting.append((begin, end, level + 1))
+                elif kind == _CODE_WITH_SCOPE:
+                    at = begin + 8 + int.from_bytes(raw[begin + 4 : begin + 8], "little")
+                    if not begin + 8 < at < end or raw[at - 1]:
+                        return False
+                    waiting.append((at, end, level + 1))
+                elif not _is_value(raw, kind, begin, end):
+                    return False
+            if end != stop - 1:
+                return False
+    except NotBsonError:
+        return False
+    return True
+
+
+def _is_value(raw: bytes, kind: int, start: int, end: int) -> bool:
+    """Whether a value that is no document ends as it has to."""
+    if kind in _STRINGS:
+        return end - start > 4 and not raw[end - 1]
+    if kind == _POINTER:
+        return end - start > 16 and not raw[end - 13]
+    return kind != _BOOLEAN or raw[start] < 2
 
 
 def has_zero_timestamp(raw: bytes) -> bool:

@@ -26,6 +26,7 @@ from bson.objectid import ObjectId
 
 from ..errors import InvalidError, UnavailableError
 from ..scope_settings import ProjectSettings
+from .idents import shown_id
 from .raw import document_of, fields, id_bytes, id_text
 
 _STRING, _DOCUMENT, _ARRAY, _BINARY, _OID, _INT, _LONG = 0x02, 0x03, 0x04, 0x05, 0x07, 0x10, 0x12
@@ -149,7 +150,7 @@ class Rekeying:
                 kind, value = self._value(collection, name.decode("utf-8", "replace"), name, (kind, value))
             body.append((kind, name, value))
         if self._mentions and len(self.in_texts) < _NAMED:
-            self.in_texts.append(f"{collection}/{id_text(id_bytes(raw))}")
+            self.in_texts.append(f"{collection}/{shown_id(id_bytes(raw))}")
         return document_of(body)
 
     # --- ids
