@@ -23,6 +23,7 @@ from ..stores.files import Descent
 from ..stores.trees import Tree
 from .compare import Compare
 from .inventory import Inventory, StoredInventory, records_of
+from .pairing import comes_as_a_whole, require_sound
 from .stores import Stores
 from .target import Target
 from .watches import Quiet, Watch
@@ -38,7 +39,7 @@ def without_damage(stores: Stores, target: Target, have: Inventory, watch: Watch
     DamagedError: header or manifest are damaged.
     """
     stored = StoredInventory(stores, target.snapshot, target.scope, watch)
-    spoilt = frozenset(_spoilt_collections(stored, target, watch))
+    spoilt = frozenset(_spoilt_collections(stores, stored, have, target, watch))
     target = replace(target, spoilt_collections=spoilt)
     plan = Compare(stores, target, Quiet(watch)).run(stored, have)
     return replace(target, spoilt_paths=frozenset(_spoilt_paths(stores, stored, target, plan, watch)))
@@ -62,15 +63,22 @@ def damage_of(target: Target) -> tuple[Problem, ...]:
     return found
 
 
-def _spoilt_collections(stored: StoredInventory, target: Target, watch: Watch) -> Iterator[str]:
-    """Those whose dumps are not what was written; all that is read of a collection is its dump."""
+def _spoilt_collections(
+    stores: Stores, stored: StoredInventory, have: Inventory, target: Target, watch: Watch
+) -> Iterator[str]:
+    """Those whose dumps are not what was written, or cannot be put back; all that is read of a collection is its
+    dump."""
     part = target.records
+    there = have.collections(part)
     for name, shape in stored.collections(part).items():
         if shape.kind == "view":
             continue
         watch.progress(Progress("looking for damage", 1, 1, item=name))
+        is_one = target.has_structure(name) and comes_as_a_whole(stores, name, stored, shape, there.get(name))
         try:
-            for _ in records_of(stored, name, part):
+            if is_one:
+                require_sound(stores, stored, name, shape, part, watch)
+            for _ in () if is_one else records_of(stored, name, part):
                 watch.check()
         except DamagedError:
             yield name

@@ -24,8 +24,9 @@ from ..stores.documents import Documents, Run, Source
 from ..stores.idents import shown_id
 from ..stores.pair_index import Pair
 from ..stores.read_ahead import ReadAhead
+from ..stores.soundness import Soundness
 from .expiring import rules_of
-from .inventory import Inventory, Shape, StoredInventory, records_of
+from .inventory import Inventory, Part, Shape, StoredInventory, records_of
 from .matching import Matching, Side
 from .shared import rest_of, shared_items
 from .stores import Stores
@@ -55,27 +56,20 @@ class Pairing:
     def structure(
         self, name: str, want: Inventory, have: Inventory, wanted: Shape | None, there: Shape | None
     ) -> Iterator[PlanItem]:
-        if not (is_whole(name, wanted, there) or (there is None and self._comes_as_a_whole(name, want, wanted))):
+        if not comes_as_a_whole(self._stores, name, want, wanted, there):
             items = list(structure_items(name, wanted, there))
         else:
             self._draft.whole.add(name)
-            contents = [self._content(name, *one) for one in ((want, wanted), (have, there))]
+            contents = [
+                require_sound(self._stores, want, name, wanted, self._draft.part, self._watch),
+                self._content(name, have, there),
+            ]
             items = list(whole_items(name, wanted, there, *contents, is_begun=self._is_begun(name, want, *contents)))
             if contents[0] == contents[1]:
                 self._draft.tally.unchanged = contents[0].added_to(self._draft.tally.unchanged)
         if any(item.kind == "collection" for item in items):
             self._draft.rewritten.add(name)
         yield from items
-
-    def _comes_as_a_whole(self, name: str, want: Inventory, wanted: Shape | None) -> bool:
-        """Whether a collection that is not there comes back without an item for each record.
-
-        Those of which plans tell more stay apart: people, projects and editions, and what expires.
-        """
-        if not isinstance(want, StoredInventory) or wanted is None or wanted.kind != "collection":
-            return False
-        told = {*self._site.people, self._project.own_collection, self._project.editions.collection}
-        return name not in told and want.entries()[name].documents >= MANY and not any(rules_of(wanted))
 
     def _is_begun(self, name: str, want: Inventory, wanted: Content, there: Content) -> bool:
         """Whether what is there is the beginning of what comes."""
@@ -232,6 +226,37 @@ class Pairing:
                 top = f"project/{record.owner}/" if self._target.scope.is_site else ""
                 self._draft.moved.add(f"{top}{self._project.editions.folder}/{record.name}")
         self._draft.part.paths.leave |= self._draft.moved
+
+
+def comes_as_a_whole(stores: Stores, name: str, want: Inventory, wanted: Shape | None, there: Shape | None) -> bool:
+    """Whether a collection comes back, or goes, without an item for each record.
+
+    Of those that are not there any more, the large ones. Those of which plans tell more stay apart: people, projects
+    and editions, and what expires.
+    """
+    if is_whole(name, wanted, there):
+        return True
+    if there is not None or not isinstance(want, StoredInventory) or wanted is None or wanted.kind != "collection":
+        return False
+    scopes = stores.settings.scopes
+    told = {*scopes.site.people, scopes.project.own_collection, scopes.project.editions.collection}
+    return name not in told and want.entries()[name].documents >= MANY and not any(rules_of(wanted))
+
+
+def require_sound(
+    stores: Stores, want: Inventory, name: str, wanted: Shape | None, part: Part, watch: Watch
+) -> Content:
+    """What a collection holds that comes back as a whole.
+
+    Raises
+    ------
+    DamagedError: its dump is not as it was written, or no collection can hold what is in it.
+    """
+    if wanted is None or wanted.kind == "view":
+        return Content.of(_NOTHING)
+    with ExitStack() as stack:
+        index = stack.enter_context(stores.plans.index()) if wanted.is_capped else None
+        return Content.of(want.documents(name, part), watch.check, soundness=Soundness(index))
 
 
 def _item(collection: str, want: Record | None, have: Record | None) -> PlanItem:

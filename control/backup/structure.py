@@ -23,6 +23,7 @@ import msgspec
 
 from ..model import SYSTEM_JS, Change, Counts, PlanItem
 from ..stores.documents import Documents, Source
+from ..stores.soundness import Soundness
 from .inventory import Shape
 
 _MODIFIABLE = {"validator", "validationLevel", "validationAction", "viewOn", "pipeline"}
@@ -37,8 +38,20 @@ class Content:
     digest: str
 
     @classmethod
-    def of(cls, source: Source, check: Callable[[], None] = lambda: None, *, most: int | None = None) -> Content:
-        """Of all documents of a source, or of the first ones; errors as from that. `check` is called now and then."""
+    def of(
+        cls,
+        source: Source,
+        check: Callable[[], None] = lambda: None,
+        *,
+        most: int | None = None,
+        soundness: Soundness | None = None,
+    ) -> Content:
+        """Of all documents of a source, or of the first ones; errors as from that.
+
+        Parameters
+        ----------
+        check: called now and then. soundness: looks at each document; what it finds is damage.
+        """
         count = size = 0
         digest = hashlib.sha256()
         for run in Documents(source).stretches():
@@ -48,6 +61,10 @@ class Content:
                 break
             digest.update(memoryview(run.raw)[run.start : ends[-1]])
             count, size = count + len(ends), size + ends[-1] - run.start
+            if soundness is not None:
+                soundness.add(run)
+        if soundness is not None and soundness.fault:  # told only now: the bytes are those that the manifest names
+            raise source.broken("collection-cut", f"holds what no collection can: {soundness.fault}")
         return cls(count, size, digest.hexdigest())
 
     def added_to(self, counts: Counts) -> Counts:

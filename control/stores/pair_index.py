@@ -70,6 +70,14 @@ class PairIndex:
         with _told():
             self._connection.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
+    def is_new(self, ident: bytes) -> bool:
+        """Put an `_id` into it; False where it is there already. For an index of nothing else."""
+        with _told():
+            row = (ident, WANTED, b"", 0, 0, None, "")
+            return (
+                self._connection.execute("INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?, ?, ?, ?)", row).rowcount > 0
+            )
+
     def pairs(self) -> Iterator[Pair]:
         """All records, each with its counterpart where that has one."""
         waiting: Record | None = None  # a wanted one whose counterpart would be the next row
