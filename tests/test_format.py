@@ -328,14 +328,13 @@ def test_the_commands_of_the_readme_bring_the_files_back_exactly(world: World, s
     before = world.files()
     folder = world.stored(world.make(scope))
     world.spoil()
-    world.folder(scope).rename(world.settings.var / "moved away")  # as the README says
+    names = f"SNAPSHOT=$PWD WORKING={world.settings.working} KEPT={world.settings.var}/kept PROJECT={ONE}; "
 
-    for command in commands(folder, "mkdir", "cp"):
-        done = run(folder, command.replace("/path/to/working_dir", str(world.settings.working)))
-        assert done.returncode == 0, done.stderr
+    done = run(folder, f"set -eu; {names}{'; '.join(commands(folder, 'mkdir', 'cp', 'if', 'mv'))}")
 
+    assert done.returncode == 0, done.stderr
     assert world.files() == before
-    assert commands(folder, "mongorestore")
+    assert commands(folder, "mongorestore") and commands(folder, "mongodump")
 
 
 def test_the_readme_of_a_project_never_drops_what_is_shared(world: World) -> None:
@@ -344,8 +343,9 @@ def test_the_readme_of_a_project_never_drops_what_is_shared(world: World) -> Non
     dropping = [line for line in commands(folder, "mongorestore") if "--drop" in line]
 
     assert dropping == []
-    assert f"db.getCollection('project').deleteMany({{'_id': ObjectId('{ONE}')}})" in text
-    assert f"db.getCollection('edition').deleteMany({{'projectId': ObjectId('{ONE}')}})" in text
+    assert f"    PROJECT={ONE}\n" in text
+    assert "db_.getCollection('project').deleteMany({'_id': ObjectId('$PROJECT')});" in text
+    assert "db_.getCollection('edition').deleteMany({'projectId': ObjectId('$PROJECT')});" in text
 
 
 # --- what readers ignore, and what stops them

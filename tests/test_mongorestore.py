@@ -8,7 +8,9 @@ https://www.mongodb.com/docs/database-tools/mongorestore/.
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -127,8 +129,10 @@ def test_the_names_of_the_files_are_those_of_mongodump(world: World, names: list
 def test_mongorestore_with_drop_brings_a_site_back_exactly(world: World, names: list[str]) -> None:
     before = world.records()
     folder = world.stored(world.make(SITE))
-    command = f'mongorestore --uri "$MONGO_URI" --db {world.db.name} --drop db/bson'
-    assert command in (folder / "README.txt").read_text()
+    command = 'mongorestore --uri "$MONGO_URI" --db "$DATABASE" --drop --bypassDocumentValidation'
+    readme = (folder / "README.txt").read_text()
+    assert command in readme and f"    DATABASE={world.db.name}\n" in readme
+    assert readme.index("mongodump") < readme.index(command)
     world.spoil()
     world.db.drop_collection("places")
     world.db.edition.drop_index("by_title")
@@ -141,10 +145,11 @@ def test_mongorestore_with_drop_brings_a_site_back_exactly(world: World, names: 
 
 def deleted_by_hand(db: Database[Any], readme: str) -> list[str]:
     """Runs the commands of a project's README; the lines that they stand in."""
-    pattern = r"    db\.getCollection\('(.+?)'\)\.deleteMany\(\{'(.+?)': (?:ObjectId\('(\w+)'\)|'(.+?)'|(\d+))\}\)"
-    lines = [line for line in readme.splitlines() if re.fullmatch(pattern, line)]
+    pattern = r" +db_\.getCollection\('(.+?)'\)\.deleteMany\(\{'(.+?)': (?:ObjectId\('(\w+)'\)|'(.+?)'|(\d+))\}\);"
+    project = re.findall(r"^    PROJECT=(\S+)$", readme, re.MULTILINE)[0]
+    lines = [line for line in readme.splitlines() if re.fullmatch(pattern, line.replace("$PROJECT", project))]
     for line in lines:
-        found = re.fullmatch(pattern, line)
+        found = re.fullmatch(pattern, line.replace("$PROJECT", project))
         assert found is not None
         name, field, oid, text, number = found.groups()
         db[name].delete_many({field: ObjectId(oid) if oid else int(number) if number else text})
@@ -167,22 +172,38 @@ def test_the_commands_of_a_projects_readme_bring_its_records_back_and_leave_the_
     assert world.records() == before
 
 
+HEADER: dict[str, Any] = {
+    "scope": Scope("my-blog").as_dict(),
+    "problems": [],
+    "made_at": "",
+    "made_by": "",
+    "format": 1,
+    "files": 0,
+    "documents": 0,
+    "left_out": {"collections": []},
+    "excluded": {"patterns": {"site": [], "project": []}, "count": 0, "paths": []},
+    "database": "blogs",
+}
+
+
 @pytest.mark.parametrize(("kind", "project_id"), [("string", "my-blog"), ("int", "7")])
 def test_ids_of_other_kinds_stand_in_the_commands_as_mongosh_reads_them(kind: str, project_id: str) -> None:
-    header = {
-        "scope": Scope(project_id).as_dict(),
-        "problems": [],
-        "made_at": "",
-        "made_by": "",
-        "format": 1,
-        "files": 0,
-        "documents": 0,
-        "left_out": {"collections": []},
-        "excluded": {"patterns": {"site": [], "project": []}, "count": 0, "paths": []},
-        "database": "blogs",
-        "project_id_kind": kind,
-        "project_fields": {"blog": "_id"},
-    }
+    header = {**HEADER, "scope": Scope(project_id).as_dict(), "project_id_kind": kind}
+    header["project_fields"] = {"blog": "_id"}
+    expected = "$PROJECT" if kind == "int" else "'$PROJECT'"
+    readme = readme_text(header)
+    assert f"db_.getCollection('blog').deleteMany({{'_id': {expected}}});\n" in readme
+    assert f"    PROJECT={project_id}\n" in readme
 
-    expected = "7" if kind == "int" else "'my-blog'"
-    assert f"    db.getCollection('blog').deleteMany({{'_id': {expected}}})\n" in readme_text(header)
+
+def test_names_of_collections_stand_in_the_commands_so_that_no_shell_takes_them_for_its_own() -> None:
+    names = ["it's", 'a"b', "$HOME", "`id`", "back\\slash", "line\nfeed", "\u202e", "\U0001f600", "a!b", "ü"]
+    header = {**HEADER, "project_id_kind": "string", "project_fields": dict.fromkeys(names, "_id")}
+    readme = readme_text(header)
+    command = readme[readme.index('mongosh "') : readme.index("    mongorestore")].replace("mongosh", "printf %s", 1)
+
+    told = subprocess.run(["bash", "-euc", command], env={"MONGO_URI": "", "DATABASE": "d", "PROJECT": "p"},
+                          capture_output=True, text=True, check=True).stdout  # fmt: skip
+
+    found = re.findall(r"getCollection\('(.*?)'\)\.", told)
+    assert [json.loads(f'"{one}"') for one in found] == names

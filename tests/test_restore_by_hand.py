@@ -14,7 +14,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from keyframe.model import Snapshot
+from keyframe.model import Scope, Snapshot
 from world import EDITION, ONE, PROJECT, SITE, World
 
 DOCUMENT = Path(__file__).parents[1] / "docs/restore-by-hand.md"
@@ -74,6 +74,80 @@ def test_every_block_is_run_by_a_test() -> None:
     source = Path(__file__).read_text(encoding="utf-8")
 
     assert [label for label in BLOCKS if label != "names" and f'"{label}"' not in source] == []
+
+
+# --- README.txt of a snapshot, which says the same in short
+
+
+def of_readme(world: World, snapshot: Snapshot) -> list[str]:
+    """The commands with which it brings back what it is of, a line each."""
+    text = (world.stored(snapshot) / "README.txt").read_text(encoding="utf-8")
+    section = text[text.index("To bring back ") :]
+    return [line[4:] for line in section.splitlines() if line.startswith("    ")]
+
+
+def without_names(lines: list[str]) -> tuple[set[str], list[str]]:
+    """The names that are set, and the other lines."""
+    names = [line for line in lines if re.match(r"(?:export )?[A-Z_]+=", line)]
+    found = {line.removeprefix("export ").partition("=")[0] for line in names}
+    return found, [line for line in lines if line not in names]
+
+
+@pytest.mark.parametrize(
+    ("scope", "labels"),
+    [
+        (SITE, ("keep", "keep-records", "files", "records")),
+        (PROJECT, ("keep", "keep-records", "project-files", "project-records-away", "project-records")),
+    ],
+    ids=["site", "project"],
+)
+def test_the_readme_of_a_snapshot_has_these_commands_in_this_order(
+    world: World, scope: Scope, labels: tuple[str, ...]
+) -> None:
+    named, lines = without_names(of_readme(world, world.make(scope)))
+
+    assert lines == [line for label in labels for line in BLOCKS[label].splitlines()]
+    assert named == set(re.findall(r"\$\{?([A-Z_]+)", "\n".join(lines)))
+    assert named <= set(re.findall(r"^(?:export )?([A-Z_]+)=", BLOCKS["names"], re.MULTILINE))
+
+
+@pytest.mark.parametrize("scope", [SITE, PROJECT], ids=["site", "project"])
+def test_the_files_come_back_by_the_readme_of_a_snapshot_as_it_stands(world: World, scope: Scope) -> None:
+    before = world.files()
+    snapshot = world.make(scope)
+    world.spoil()
+    shutil.rmtree(world.settings.working / ".keyframe", ignore_errors=True)
+    spoilt = world.files()
+    lines = of_readme(world, snapshot)
+    places = {"WORKING=": str(world.settings.working), "KEPT=": str(world.settings.var / "kept")}
+    for start, value in places.items():
+        (one,) = [line for line in lines if line.startswith(start)]
+        lines[lines.index(one)] = f"{start}{value}"
+    program = "\n".join(lines[: lines.index(next(one for one in lines if one.startswith(("mongorestore", "mongosh"))))])
+    if shutil.which("mongodump") is None:  # as it says itself, that one can be left out
+        program = re.sub(r"^mongodump .*$", "", program, flags=re.MULTILINE)
+
+    done = subprocess.run(
+        [
+            "bash",
+            "-eu",
+            "-c",
+            program.replace("mongodb://127.0.0.1:27017/?replicaSet=rs0", world.settings.mongo.uri or ""),
+        ],
+        cwd=world.stored(snapshot),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    require_done(done)
+    assert world.files() == before
+    kept = world.settings.var / "kept"
+    moved = kept / "working" if scope.is_site else kept / "project"
+    assert (moved / f"project/{ONE}" if scope.is_site else moved).joinpath(
+        f"edition/{EDITION[0]}/model.glb"
+    ).read_bytes() == b"spoilt"
+    assert spoilt != before
 
 
 # --- look and check

@@ -53,14 +53,39 @@ for {number}:
 """
 
 _NAMED = 10
+_SPECIAL = "\\'\"$`!"  # to the shell, or in JavaScript
+
+# The commands are those of docs/restore-by-hand.md, line by line: tests hold the one against the other, and run them.
+_NAMES = """\
+Stop the application and Keyframe's worker. Go into this folder, and set these to your own:
+
+    SNAPSHOT=$PWD
+    WORKING=/path/to/working_dir
+    export MONGO_URI="mongodb://127.0.0.1:27017/?replicaSet=rs0"
+    DATABASE={database}
+{project}    KEPT=/path/to/kept    # for what is there now; on a disk with room
+
+Keep what is there now; where the database is gone already, leave the second command out:
+
+    mkdir -p "$KEPT"
+    mongodump --uri "$MONGO_URI" --db "$DATABASE" --out "$KEPT/db"
+
+Then the files:
+
+"""
 
 _SITE = """\
 To bring back the whole site by hand
 ------------------------------------
-Stop the application. Move the present working directory away. Then:
+{names}\
+    cp -a --no-preserve=links "$SNAPSHOT/files" "$WORKING.new"
+    if [ -e "$WORKING" ]; then mv "$WORKING" "$KEPT/working"; fi
+    mv "$WORKING.new" "$WORKING"
 
-    cp -a files/. /path/to/working_dir/
-    mongorestore --uri "$MONGO_URI" --db {database} --drop db/bson
+Then the documents:
+
+    mongorestore --uri "$MONGO_URI" --db "$DATABASE" --drop --bypassDocumentValidation --maintainInsertionOrder \
+"$SNAPSHOT/db/bson"
 
 `--drop` replaces each collection that is in this snapshot, people included; collections that are not in it stay.
 """
@@ -68,19 +93,19 @@ Stop the application. Move the present working directory away. Then:
 _PROJECT = """\
 To bring back this project by hand
 ----------------------------------
-Stop the application. Move the present folder of the project away. Then:
-
-    mkdir -p /path/to/working_dir/project/{project_id}
-    cp -a files/. /path/to/working_dir/project/{project_id}/
+{names}\
+    mkdir -p "$WORKING/project"
+    cp -a --no-preserve=links "$SNAPSHOT/files" "$WORKING/project/$PROJECT.new"
+    if [ -e "$WORKING/project/$PROJECT" ]; then mv "$WORKING/project/$PROJECT" "$KEPT/project"; fi
+    mv "$WORKING/project/$PROJECT.new" "$WORKING/project/$PROJECT"
 
 The collections are shared with other projects: remove this project's documents first, then add those of the snapshot.
-In mongosh, connected to the database {database}:
 
+    mongosh "$MONGO_URI" --quiet --eval "
+      const db_ = db.getSiblingDB('$DATABASE');
 {commands}
-
-Then:
-
-    mongorestore --uri "$MONGO_URI" --db {database} db/bson
+    "
+    mongorestore --uri "$MONGO_URI" --db "$DATABASE" --bypassDocumentValidation "$SNAPSHOT/db/bson"
 
 mongorestore adds documents and leaves those of other projects alone.
 """
@@ -121,13 +146,25 @@ def readme_text(header: Mapping[str, Any], unsummed: Unsummed | None = None) -> 
     if left:
         more = [f"... and {left.number - _NAMED} more; manifest.jsonl has all of them"] if left.number > _NAMED else []
         head += _UNSUMMED.format(number=left.number, longest=LONGEST_PATH, names="\n".join([*left.names, *more]))
+    project = "" if project_id is None else f"    PROJECT={project_id}\n"
+    names = _NAMES.format(database=header["database"], project=project)
     if project_id is None:
-        return head + _SITE.format(database=header["database"])
+        return head + _SITE.format(names=names)
     commands = "\n".join(
-        f"    db.getCollection({name!r}).deleteMany({{{field!r}: {_shell_id(header)}}})"
+        f"      db_.getCollection({_quoted(name)}).deleteMany({{{_quoted(field)}: {_shell_id(header)}}});"
         for name, field in header["project_fields"].items()
     )
-    return head + _PROJECT.format(database=header["database"], project_id=project_id, commands=commands)
+    return head + _PROJECT.format(names=names, commands=commands)
+
+
+def _quoted(text: str) -> str:
+    """A text for JavaScript that stands between the double quotes of a shell."""
+    return f"'{''.join(char if char.isprintable() and char not in _SPECIAL else _escaped(char) for char in text)}'"
+
+
+def _escaped(char: str) -> str:
+    raw = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{raw[at : at + 2].hex()}" for at in range(0, len(raw), 2))
 
 
 def _excluded_text(excluded: Mapping[str, Any], *, is_site: bool) -> str:
@@ -170,11 +207,10 @@ def _printable(text: str) -> str:
 
 
 def _shell_id(header: Mapping[str, Any]) -> str:
-    project_id = header["scope"]["project_id"]
     kind = header["project_id_kind"]
     if kind == "objectid":
-        return f"ObjectId({project_id!r})"
-    return str(project_id) if kind == "int" else repr(str(project_id))
+        return "ObjectId('$PROJECT')"
+    return "$PROJECT" if kind == "int" else "'$PROJECT'"
 
 
 def _problems(count: int) -> str:
