@@ -15,7 +15,7 @@ run: setup
 	@export KEYFRAME_SAMPLE__SIGN_IN="$${KEYFRAME_SAMPLE__SIGN_IN:-true}"; exec $(BIN)/keyframe up
 
 test: lint browser strace
-	$(BIN)/pytest -n 2 --dist loadfile --timeout 180
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --timeout 180
 	@$(BIN)/python tests/real_data.py
 
 # 200 kills at random moments under load, then every pair of a step and an error: each as far as it comes in so many

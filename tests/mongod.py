@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.util
+import os
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +21,9 @@ from pymongo.errors import PyMongoError
 
 _START_SECONDS = 60.0
 _PR_SET_PDEATHSIG = 1
+_MEMORY = Path("/dev/shm")
+_NAME = "keyframe-mongod"
+_ROOM = 6_000_000_000  # bytes that have to be free for a server: no test has much, but each of several may
 
 
 def binary() -> Path:
@@ -30,6 +38,30 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def roomy(folder: Path) -> Iterator[Path]:
+    """A folder in memory for a server that never meets a power cut, where there is room; else `folder`.
+
+    Its journal is flushed with every write that has to be safe, which takes much of a test's time. What lies in files
+    lies on the disk all the same.
+    """
+    for left in _MEMORY.glob(f"{_NAME}-*"):
+        owner = left.name.split("-")[2]
+        if not Path(f"/proc/{owner}").exists():  # its tests were killed
+            shutil.rmtree(left, ignore_errors=True)
+    if not _MEMORY.is_dir() or shutil.disk_usage(_MEMORY).free < _ROOM or _free_memory() < _ROOM:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix=f"{_NAME}-{os.getpid()}-", dir=_MEMORY, ignore_cleanup_errors=True) as made:
+        yield Path(made)
+
+
+def _free_memory() -> int:
+    """Bytes that programs can still have, as the kernel estimates it."""
+    told = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
+    return int(told["MemAvailable"].split()[0]) * 1024
 
 
 class Mongod:

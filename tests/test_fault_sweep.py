@@ -16,7 +16,7 @@ from failing import impatient
 from failing_steps import ERRORS, Failing
 from keyframe.backup import copying
 from keyframe.stores.draft_files import DraftFiles
-from mongod import Mongod
+from mongod import Mongod, roomy
 from steps import STEPS
 from sweep import BEGINNING, COPIES, DECIDING, ENDING, FILES, PASSED, PREPARING, RECOVERING
 from world import PROJECT, SITE, new_world
@@ -39,11 +39,12 @@ STRUCTURE = ("create", "fill collection", "drop", "modify", "drop index", "creat
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mongod]:
     """A server of these tests alone: it is killed."""
-    own = Mongod(tmp_path_factory.mktemp("mongod"))
-    try:
-        yield own.start()
-    finally:
-        own.stop()
+    with roomy(tmp_path_factory.mktemp("mongod")) as folder:
+        own = Mongod(folder)
+        try:
+            yield own.start()
+        finally:
+            own.stop()
 
 
 @pytest.fixture(autouse=True)
