@@ -59,7 +59,7 @@ class Messages(VerdictWords, PlanWords):
         known = self.verdict_badge(snapshot.verified) if snapshot.verified else None
         found += [("damaged", "bad")] if snapshot.is_damaged else [known] if known else []
         found += [("worth a look", "warn")] if snapshot.warnings else []
-        found += [("safety", "note")] if snapshot.reason is Reason.SAFETY else []
+        found += [("safety", "note")] if snapshot.is_safety else []
         found += [("site snapshot", "note")] if snapshot.scope.is_site and not below.is_site else []
         return tuple(found + ([("pinned", "note")] if snapshot.pinned else []))
 
@@ -69,26 +69,32 @@ class Messages(VerdictWords, PlanWords):
 
     def why(self, snapshot: Snapshot, now: datetime, undos: Undos = NO_UNDOS) -> str:
         """Why a snapshot was made, for a sentence or a row of a table; empty where nobody knows."""
+        words = {Reason.MANUAL: "made by hand", Reason.API: "made by a script (REST)"}
+        said = words.get(snapshot.reason, "")
+        marks = sorted(snapshot.restores, key=lambda mark: mark.at)
+        if not marks:
+            return said if snapshot.reason is not Reason.SAFETY else "made before a restore that changed nothing"
+        by = marks[-1].by
+        who = f", by {self.plain(by)}" if by not in ("", snapshot.made_by) else ""
+        last = self._before(marks[-1], now) + who + _since(marks[-1], undos)
         if snapshot.reason is not Reason.SAFETY:
-            words = {Reason.MANUAL: "made by hand", Reason.API: "made by a script (REST)"}
-            return words.get(snapshot.reason, "")
-        mark = _latest(snapshot)
-        if mark is None:
-            return "made before a restore that changed nothing"
+            return f"{said}{'; ' if said else ''}served as safety snapshot before {last}"
+        if len(marks) == 1:
+            return f"made before {last}"
+        return f"made before {self._before(marks[0], now)}; served again before {last}"
+
+    def _before(self, mark: RestoreMark, now: datetime) -> str:
+        """What a snapshot was the safety snapshot of."""
+        if mark.is_undo:
+            return "undoing a restore"
+        if mark.is_redo:
+            return "undoing an undo"
         moment = moment_of(mark.snapshot)
-        what = f"made before bringing back the snapshot of {self.when(moment, now)}" if moment else ""
-        if undos.is_undo(mark.snapshot):
-            what = "made before undoing a restore"
-        elif undos.is_redo(mark.snapshot):
-            what = "made before undoing an undo"
-        what = what or "made before a restore"
-        if mark.state != "undone":
-            return what
-        return f"{what}; that was undone{', and done again' if undos.is_again(snapshot.name) else ' since'}"
+        return f"bringing back the snapshot of {self.when(moment, now)}" if moment else "a restore"
 
     def served(self, snapshot: Snapshot) -> datetime | None:
-        """The moment that `why` speaks of: what was restored when this safety snapshot was made."""
-        mark = _latest(snapshot)
+        """The moment that `why` speaks of: what was restored when this snapshot served last."""
+        mark = snapshot.latest_mark
         return moment_of(mark.snapshot) if mark else None
 
     def is_kept(self, snapshot: Snapshot) -> bool:
@@ -128,13 +134,16 @@ class Messages(VerdictWords, PlanWords):
             return Words("The newest snapshot is partial.", f"Last whole snapshot {ago}.", "warn", moment=good.made_at)
         return Words(f"Last snapshot {ago}.", since, tone, moment=good.made_at)
 
-    def moved(self, name: str, to_trash: bool, now: datetime) -> Words:
-        """That a snapshot went into the trash, or came out of it."""
+    def moved(self, name: str, to_trash: bool, now: datetime, *, undo: bool = False) -> Words:
+        """That a snapshot went into the trash, or came out of it; `undo`: and with it the undo of a restore."""
         moment = moment_of(name)
         called = f"The snapshot of {self.when(moment, now)}" if moment else "The snapshot"
         if to_trash:
-            return Words(f"{called} is in the trash.", "It can be put back.", "note", moment=moment)
-        return Words(f"{called} is back in the list.", "", "good", moment=moment)
+            gone = "With it goes the undo of the restore that it served. Both come back when it is put back."
+            text = gone if undo else "It can be put back."
+            return Words(f"{called} is in the trash.", text, "warn" if undo else "note", moment=moment)
+        text = "The restore that it served can be undone again." if undo else ""
+        return Words(f"{called} is back in the list.", text, "good", moment=moment)
 
     # Jobs
 
@@ -235,10 +244,20 @@ class Messages(VerdictWords, PlanWords):
         did = self.plan_done(plan) if plan else ""
         checked = "" if partial else "; every one was compared with the snapshot afterwards"
         text = f"{did}{checked}." if did else f"Everything was already as in {called}. {NOTHING}" if plan else ""
+        text += self._served_by(job)
         hooks = job.outcome is not None and any(one.code == "hook" for one in job.outcome.warnings)
         if partial:
             text += " What is named here stayed as it was:" if not hooks else " What is named here is worth a look:"
         return Words(title, text.strip(), "good", moment=moment)
+
+    def _served_by(self, job: Job) -> str:
+        """That no safety snapshot had to be made; to follow other sentences, hence with a space before it."""
+        outcome = job.outcome
+        moment = None if outcome is None or outcome.safety_is_new else moment_of(outcome.safety or "")
+        if moment is None or job.ended_at is None:
+            return ""
+        called = f"The snapshot of {self.when(moment, job.ended_at)}"
+        return f" {called} served as safety snapshot, because everything was still as in it."
 
     def _not_done(self, job: Job) -> Words:
         outcome = job.outcome
@@ -256,8 +275,13 @@ class Messages(VerdictWords, PlanWords):
         return Words(f"Not done: {self.reason(first.code)}", text, "warn" if calm else "bad", problems)
 
 
-def _latest(snapshot: Snapshot) -> RestoreMark | None:
-    return max(snapshot.restores, key=lambda mark: mark.at, default=None)
+def _since(mark: RestoreMark, undos: Undos) -> str:
+    """What became of a restore, to follow what it was."""
+    if mark.turned_back:
+        return "; that was turned back"
+    if mark.state != "undone":
+        return ""
+    return f"; that was undone{', and done again' if undos.is_again(mark) else ' since'}"
 
 
 def _report(job: Job) -> Plan | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -75,8 +76,8 @@ def safety(made_at: datetime, *marks: RestoreMark) -> Snapshot:
     return replace(snapshot(made_at), reason=Reason.SAFETY, restores=marks)
 
 
-def mark(state: str, name: str = NAME) -> RestoreMark:
-    return RestoreMark("7", name, PROJECT, Selection(), False, "ab" * 32, NOW, state)
+def mark(state: str, name: str = NAME, job: str = "7", **more: Any) -> RestoreMark:
+    return RestoreMark(job, name, PROJECT, Selection(), False, "ab" * 32, NOW, state, **more)
 
 
 @pytest.mark.parametrize(
@@ -430,8 +431,25 @@ def test_the_verdict_does_not_claim_what_nobody_looked_at(words: Messages) -> No
         (safety(NOW), "made before a restore that changed nothing"),
         (safety(NOW, mark("done")), "made before bringing back the snapshot of today 14:02"),
         (safety(NOW, mark("undone")), "made before bringing back the snapshot of today 14:02; that was undone since"),
-        (safety(NOW, mark("done", UNDONE)), "made before undoing a restore"),
-        (safety(NOW, mark("undone", UNDONE)), "made before undoing a restore; that was undone since"),
+        (safety(NOW, mark("done", UNDONE, act="undo")), "made before undoing a restore"),
+        (
+            safety(NOW, mark("undone", UNDONE, act="undo")),
+            "made before undoing a restore; that was undone since",
+        ),
+        (safety(NOW, mark("done", UNDONE, act="redo")), "made before undoing an undo"),
+        (
+            safety(NOW, mark("undone", turned_back=True)),
+            "made before bringing back the snapshot of today 14:02; that was turned back",
+        ),
+        (safety(NOW, mark("done", by="anna")), "made before bringing back the snapshot of today 14:02"),
+        (
+            safety(NOW, mark("undone"), replace(mark("done", act="undo", by="bram"), at=NOW + timedelta(seconds=1))),
+            "made before bringing back the snapshot of today 14:02; served again before undoing a restore, by bram",
+        ),
+        (
+            replace(snapshot(NOW), restores=(mark("done"),)),
+            "made by hand; served as safety snapshot before bringing back the snapshot of today 14:02",
+        ),
         (snapshot(NOW), "made by hand"),
         (snapshot(NOW, Status.DAMAGED), "made by hand"),
         (replace(snapshot(NOW), reason=Reason.API), "made by a script (REST)"),
@@ -439,35 +457,79 @@ def test_the_verdict_does_not_claim_what_nobody_looked_at(words: Messages) -> No
     ],
 )
 def test_it_is_said_why_a_snapshot_was_made(words: Messages, made: Snapshot, said: str) -> None:
-    undone = replace(safety(NOW - timedelta(hours=1), mark("undone")), name=UNDONE)
+    assert words.why(made, NOW, Undos.of([made, snapshot(NOW)])) == said
 
-    assert words.why(made, NOW, Undos.of([made, undone, snapshot(NOW)])) == said
+
+def chain(*marks: RestoreMark) -> list[Snapshot]:
+    """Restored, undone, restored again, and so on: each mark takes back the one before; on a snapshot of its own."""
+    acts = ["restore", "undo", "redo", "undo"]
+    return [
+        safety(NOW, replace(one, job=str(number), act=acts[number], undoes=str(number - 1) if number else ""))
+        for number, one in enumerate(marks)
+    ]
 
 
 def test_the_undo_of_an_undo_is_told_from_an_undo(words: Messages) -> None:
-    names = [f"2026-11-21T12-0{number}-07Z" for number in range(4)]
-    chain = [
-        replace(safety(NOW, mark(state, before)), name=name)
-        for name, before, state in zip(names, [NAME, *names], ["undone", "undone", "undone", "done"], strict=False)
-    ]
-
     def said(found: list[Snapshot]) -> list[str]:
         undos = Undos.of(found)
         return [words.why(one, NOW, undos).removeprefix("made before ") for one in found]
 
     restored = "bringing back the snapshot of today 14:02"
-    assert said(chain) == [
+    undone, done = mark("undone"), mark("done")
+    assert said(chain(undone, undone, undone, done)) == [
         f"{restored}; that was undone since",  # restored, undone, restored again, undone again
         "undoing a restore; that was undone, and done again",
         "undoing an undo; that was undone since",
         "undoing a restore",
     ]
-    last = replace(chain[2], restores=(mark("done", names[1]),))
-    assert said([*chain[:2], last]) == [
+    assert said(chain(undone, undone, done)) == [
         f"{restored}; that was undone, and done again",
         "undoing a restore; that was undone since",
         "undoing an undo",
     ]
+
+
+def test_an_undo_that_was_turned_back_undid_nothing(words: Messages) -> None:
+    """A restore, an undo of it that was turned back, and one that was completed."""
+    restored, turned = chain(mark("undone"), mark("undone", turned_back=True))
+    undo = safety(NOW, mark("done", job="2", act="undo", undoes="0"))
+    undos = Undos.of([undo, turned, restored])
+
+    assert words.why(restored, NOW, undos).endswith("14:02; that was undone since")
+    assert words.why(turned, NOW, undos) == "made before undoing a restore; that was turned back"
+    assert words.why(undo, NOW, undos) == "made before undoing a restore"
+
+
+def test_marks_that_name_each_other_end(words: Messages) -> None:
+    """Nothing writes such labels; a list does not hang for them."""
+    found = [safety(NOW, mark("undone", job=one, undoes=other)) for one, other in ("ab", "ba")]
+
+    assert all("that was undone" in words.why(one, NOW, Undos.of(found)) for one in found)
+
+
+def test_a_snapshot_that_served_is_marked_as_one_that_was_made_for_it(words: Messages) -> None:
+    made = replace(snapshot(NOW), restores=(mark("done"),))
+
+    assert words.badges(made, PROJECT) == words.badges(safety(NOW), PROJECT) == (("safety", "note"),)
+    assert words.is_kept(made)
+
+
+def test_a_restore_says_which_snapshot_served_it(words: Messages) -> None:
+    ended = job(Action.RESTORE, OutcomeStatus.DONE, report=plan(Counts(1)))
+    assert ended.outcome is not None
+    served = replace(ended, outcome=replace(ended.outcome, safety=NAME, safety_is_new=False))
+    made = replace(ended, outcome=replace(ended.outcome, safety=NAME))
+
+    said = "The snapshot of today 14:02 served as safety snapshot, because everything was still as in it."
+    assert words.outcome(served, NOW).text.endswith(said)
+    assert "safety snapshot" not in words.outcome(made, NOW).text
+    assert Outcome.from_dict(served.outcome.as_dict() if served.outcome else {}) == served.outcome
+
+
+def test_who_deletes_a_safety_snapshot_is_told_what_goes_with_it(words: Messages) -> None:
+    assert "With it goes the undo" in words.moved(NAME, True, NOW, undo=True).text
+    assert words.moved(NAME, True, NOW).text == "It can be put back."
+    assert "can be undone again" in words.moved(NAME, False, NOW, undo=True).text
 
 
 def test_an_undo_of_an_undo_says_that_the_restore_holds_again(words: Messages) -> None:

@@ -156,7 +156,8 @@ class Backup:
         for snapshot in self._stores.repository.snapshots(scope):
             for mark in snapshot.restores:
                 if mark.job == job.id:
-                    return self._outcome_of_mark(job, snapshot, mark.state, mark.digest)
+                    outcome = self._outcome_of_mark(job, snapshot, mark.state, mark.digest)
+                    return outcome and replace(outcome, safety_is_new=snapshot.was_made_for(job.id))
         return None
 
     def _outcome_of_mark(self, job: Job, safety: Snapshot, state: str, digest: str) -> Outcome | None:

@@ -325,6 +325,11 @@ class Copying:
             looking.known.begin(self._draft.rows(self.passes), looking.folder)
             looking.known.end(looking.folder, manifest)
 
+    def as_in(self, folder: str, manifest: str) -> None:
+        """All is as in the older snapshot of this folder, which has that manifest; the draft goes."""
+        self._looking.known.begin(self._draft.rows(self.passes))
+        self._looking.known.end(folder, manifest)
+
     def complete(self) -> None:
         """The draft has all its files; its notes will go."""
         self._looking.known.begin(self._draft.rows(self.passes))

@@ -186,12 +186,14 @@ class Finishing:
 
     def _conclude(self, intent: Intent, turned: Problem | None = None, edited: tuple[Problem, ...] = ()) -> Outcome:
         """The live state is as it shall be: say so in the labels, take the intent away."""
-        stores, order = self._stores, intent.order
+        stores, order, is_new = self._stores, intent.order, True
         with contextlib.suppress(NotFoundError):
-            marks = stores.repository.get(order.scope, intent.safety).restores
-            for mark in (one for one in marks if one.job == intent.job):
+            safety = stores.repository.get(order.scope, intent.safety)
+            is_new = safety.was_made_for(intent.job)
+            for mark in (one for one in safety.restores if one.job == intent.job):
                 state = "done" if turned is None else "undone"
-                stores.repository.mark(order.scope, intent.safety, replace(mark, state=state))
+                ended = replace(mark, state=state, turned_back=turned is not None)
+                stores.repository.mark(order.scope, intent.safety, ended)
         if turned is None and order.mark_job:
             with contextlib.suppress(NotFoundError):
                 self._mark_undone(order)
@@ -202,8 +204,8 @@ class Finishing:
             if turned is _ASKED_BACK:
                 what, status = turned.what, OutcomeStatus.CANCELLED
             back = Problem(turned.code, what, turned.subject, "Nothing is lost. Restore another snapshot.")
-            return Outcome(status, order.snapshot, intent.safety, (back,), intent.report)
-        return carried_out(order.snapshot, intent.safety, intent.report, edited)
+            return Outcome(status, order.snapshot, intent.safety, (back,), intent.report, safety_is_new=is_new)
+        return replace(carried_out(order.snapshot, intent.safety, intent.report, edited), safety_is_new=is_new)
 
     def _mark_undone(self, order: Order) -> None:
         """The restore that this undo takes back can be undone no more."""

@@ -4,6 +4,8 @@ Rules:
 
 - `unchanged` needs a newest snapshot that is whole and as it was written, and a make without problems of its own. It
   must have been made with the same patterns, too: what it leaves open, a restore of it leaves alone.
+- A safety snapshot need not be made where an older snapshot is whole and holds exactly the same, made with the same
+  patterns: that one serves (`alike`).
 - A source that is there but empty, or has lost more than half of its files or records since the scope was last known
   to be good, may be a disk that is not mounted: that is a problem, `shrunk`, until the one who makes the snapshot
   confirms it. Fewer than `LEAST` that are gone are nothing to ask about, unless nothing at all is left.
@@ -16,12 +18,15 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import NotFoundError, Problem
 from ..model import SHRUNK, Patterns, Reason, Scope, Snapshot, Status
 from ..stores.repository import Repository
+from ..stores.searching import with_labels, with_manifest
+from .damage import Damage
 
 LEAST = 10
 
@@ -38,9 +43,26 @@ class Newest:
         """The newest snapshot, where it is whole and holds exactly what `header` says, which has no problems."""
         if self.snapshot is None or not self.is_whole or header["problems"]:
             return None
-        if self.snapshot.excluded.patterns.as_dict() != header["excluded"]["patterns"]:
-            return None
-        return self.snapshot if self.snapshot.manifest_sha256 == header["manifest"]["sha256"] else None
+        is_same = self.snapshot.manifest_sha256 == header["manifest"]["sha256"]
+        return self.snapshot if is_same and _has_same_patterns(self.snapshot, header) else None
+
+
+def alike(repository: Repository, scope: Scope, header: dict[str, Any], damage: Damage) -> Iterator[Snapshot]:
+    """The whole snapshots of a scope that hold exactly what `header` says, newest first; none where that has problems.
+
+    Where stored files are known to be damaged, whichever snapshots share them, there is none.
+    """
+    if header["problems"] or damage.inodes or damage.is_everywhere:
+        return
+    manifest = header["manifest"]
+    for one in with_manifest(repository, scope, manifest["bytes"], manifest["sha256"]):
+        is_good = one.status is Status.DONE and repository.place_of(scope, one.name) not in damage.places
+        if is_good and _has_same_patterns(one, header):
+            yield one
+
+
+def _has_same_patterns(snapshot: Snapshot, header: dict[str, Any]) -> bool:
+    return bool(snapshot.excluded.patterns.as_dict() == header["excluded"]["patterns"])
 
 
 def newest_of(repository: Repository, scope: Scope, damaged: frozenset[str]) -> Newest:
@@ -67,13 +89,12 @@ def last_known(repository: Repository, scope: Scope) -> Snapshot | None:
     A safety snapshot is nobody's statement that all is well; but the restore that it served brought about what
     somebody had looked at and agreed to.
     """
-    for one in repository.newest_first(scope):
-        agreed = None if one.status is Status.DAMAGED else _restored(repository, one)
-        if agreed is not None:
-            return agreed
-        if one.status is Status.DONE and one.reason is not Reason.SAFETY:
-            return one
-    return None
+    whole = (one for one in repository.newest_first(scope) if one.status is Status.DONE)
+    good = next((one for one in whole if one.reason is not Reason.SAFETY), None)
+    marked = (one for one in with_labels(repository, scope) if one.status is not Status.DAMAGED)
+    agreed = (_restored(repository, one) for one in marked)
+    found = [one for one in (good, *agreed) if one is not None]
+    return max(found, key=lambda one: one.made_at, default=None)
 
 
 def _restored(repository: Repository, safety: Snapshot) -> Snapshot | None:

@@ -196,6 +196,9 @@ class Restore:
             plan.digest,
             self._stores.now(),
             "begun",
+            by=order.actor.user,
+            act="redo" if order.redo else order.act.value,
+            undoes=order.mark_job,
         )
         paths = sorted(safety.unknown_in(order.scope) | source.unknown_in(order.scope) | target.spoilt_paths)
         left = {*safety.unknown_collections, *source.unknown_collections, *target.spoilt_collections}

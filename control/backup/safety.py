@@ -2,7 +2,8 @@
 
 Rules:
 
-- One is there before anything live changes; where the newest snapshot of the scope is the live state, that one serves.
+- One is there before anything live changes; where a whole snapshot of the scope is the live state already, that one
+  serves.
 - What it could not keep, it names. Then the restore is refused, with a digest of what is named; it goes on only for
   whoever gives that digest back, while the list is still the same.
 - Where the disk has no room for a whole one, a reduced one keeps what the plan changes (`reducing.py`); the rest is
@@ -80,7 +81,7 @@ class Safety:
                 name = safety.snapshot.name
                 if safety.is_new or error.subject != name or safety.snapshot == self._target.snapshot:
                     raise
-                # The newest snapshot should have served, but its bytes are not what was written: share nothing.
+                # One that was there should have served, but its bytes are not what was written: share nothing.
                 safety = self._make(job, gate_closed=gate_closed, afresh=True)
                 unused.callback(self._discard, safety)
                 target, plan = self._plan(safety.snapshot)

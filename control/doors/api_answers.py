@@ -61,9 +61,19 @@ class ScopesSchema(Schema):
 
 
 class SafetySchema(Schema):
+    """The restore that an undo of this snapshot takes back; where there is none, the latest that it served."""
+
     job = fields.String()
-    snapshot = fields.String()
+    snapshot = fields.String(metadata={"description": "what was brought back"})
     at = fields.String()
+    by = fields.String(allow_none=True, metadata={"description": "who restored; null: not known"})
+    act = fields.String(metadata={"enum": ["restore", "undo", "redo"]})
+    state = fields.String(
+        metadata={
+            "enum": ["begun", "done", "undone", "turned-back"],
+            "description": "only what is done can be undone",
+        }
+    )
 
 
 class VerdictSchema(Schema):
@@ -137,7 +147,10 @@ class OutcomeSchema(Schema):
         metadata={"enum": ["done", "unchanged", "partial", "refused", "cancelled", "failed"]},
     )
     snapshot = fields.String(allow_none=True)
-    safety = fields.String(allow_none=True)
+    safety = fields.String(allow_none=True, metadata={"description": "the safety snapshot, which an undo brings back"})
+    safety_is_new = fields.Boolean(
+        allow_none=True, metadata={"description": "false: it was there already, and everything was as in it"}
+    )
     problems = fields.List(fields.Nested(ProblemSchema))
     report = fields.Dict(allow_none=True)
     warnings = fields.List(fields.Nested(ProblemSchema), metadata={"description": "worth a look, and no problem"})

@@ -90,7 +90,7 @@ def list_snapshots(opener: Opener, scope: Scope, trash: bool, limit: int, cursor
         if not page.items:
             click.echo(_nothing(office, scope, trash))
             return
-        click.echo(table(rows_of(office.messages, page.items, scope, datetime.now(UTC))))
+        click.echo(table(rows_of(office.messages, page.items, scope, datetime.now(UTC), Undos.of(page.items))))
         if page.next:
             click.echo(f"There are more: --cursor {page.next}", err=True)
 
@@ -150,7 +150,8 @@ def _print_moved(office: Office, snapshot: Snapshot, as_json: bool, *, to_trash:
     if as_json:
         print_document(snapshot.as_dict())
         return
-    words = office.messages.moved(snapshot.name, to_trash, datetime.now(UTC))
+    undo = snapshot.undoable is not None
+    words = office.messages.moved(snapshot.name, to_trash, datetime.now(UTC), undo=undo)
     click.echo(" ".join(part for part in (words.title, words.text) if part))
 
 

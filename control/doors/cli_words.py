@@ -17,7 +17,7 @@ _RIGHT = {4, 5, 6}
 
 
 def rows_of(
-    messages: Messages, snapshots: Sequence[Snapshot], below: Scope, now: datetime
+    messages: Messages, snapshots: Sequence[Snapshot], below: Scope, now: datetime, undos: Undos
 ) -> Iterator[tuple[str, ...]]:
     """The head of the list and a row per snapshot."""
     yield _HEAD
@@ -28,7 +28,7 @@ def rows_of(
             one.name,
             messages.when(messages.called(one), now),
             messages.plain(one.made_by),
-            _REASONS[one.reason],
+            messages.why(one, now, undos) if one.is_safety else _REASONS[one.reason],
             *(
                 (messages.size(one.bytes), messages.number(one.files), messages.number(one.documents))
                 if known
@@ -38,7 +38,7 @@ def rows_of(
         )
 
 
-_REASONS = {Reason.MANUAL: "by hand", Reason.API: "by script", Reason.SAFETY: "safety", Reason.UNKNOWN: ""}
+_REASONS = {Reason.MANUAL: "by hand", Reason.API: "by script", Reason.UNKNOWN: ""}
 
 
 def table(rows: Iterator[tuple[str, ...]]) -> str:
@@ -71,7 +71,7 @@ def describe(messages: Messages, snapshot: Snapshot, below: Scope, now: datetime
         ("holds", messages.holds(snapshot) if snapshot.reason is not Reason.UNKNOWN else ""),
         *(("excluded", word) for word in messages.excluded(snapshot.excluded)),
         ("status", ", ".join([status, *marks])),
-        ("undo", "takes back the restore it was made for" if restored else ""),
+        ("undo", f"takes back the {'undo' if restored.is_undo else 'restore'} that it served" if restored else ""),
         (
             "deleted",
             messages.when(snapshot.deleted_at, now) + (f" by {snapshot.deleted_by}" if snapshot.deleted_by else "")

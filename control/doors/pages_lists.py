@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -71,14 +72,14 @@ class ListPages:
         more = self._section(actor, scope, "page", cursor)
         others = self.desk.scopes(actor) if scope.is_site else ()
         projects = [view for view in others if not view.scope.is_site]
-        return self.frame.page("keyframe/list.html", **more, projects=projects, notice=self._notice())
+        return self.frame.page("keyframe/list.html", **more, projects=projects, notice=self._notice(actor, scope))
 
     def section(self, project_id: str) -> Markup:
         """The list for a host's own page of a project; empty for who may not see it. Never raises."""
         try:
             actor = self.frame.actor()
             more = self._section(actor, Scope.project(str(project_id)), "section", "")
-            return self.frame.fragment("keyframe/_host.html", **more, notice=self._notice())
+            return self.frame.fragment("keyframe/_host.html", **more, notice=self._notice(actor, more["view"].scope))
         except (SignInError, NotFoundError, RefusedError, ValueError):
             return Markup("")
         except Exception as error:
@@ -184,10 +185,13 @@ class ListPages:
             later = later and site_restored > shown.ended_at
         return Work(active, shown, jobs, site_restored if later else None)
 
-    def _notice(self) -> Notice | None:
+    def _notice(self, actor: Actor, scope: Scope) -> Notice | None:
         """What the act that led here did, as the address says; the words are ours, the name is checked."""
         name, done = request.args.get("of", ""), request.args.get("done")
         if not is_snapshot_name(name) or done not in ("deleted", "undeleted"):
             return None
-        words = self.frame.office.messages.moved(name, done == "deleted", self.frame.now())
-        return Notice(words, name if done == "deleted" else "")
+        to_trash, undo = done == "deleted", False
+        with suppress(NotFoundError):  # somebody has moved it on since
+            undo = self.desk.snapshot(actor, scope, name, trash=to_trash).undoable is not None
+        words = self.frame.office.messages.moved(name, to_trash, self.frame.now(), undo=undo)
+        return Notice(words, name if to_trash else "")

@@ -20,6 +20,7 @@ from .jobs import (
     Progress,
     found_unchanged,
 )
+from .marks import RestoreMark
 from .plans import ABSENT, Change, Counts, Field, Fields, Plan, PlanChange, PlanChanges, PlanItem
 from .scopes import Action, Actor, Permit, Person, Scope, ScopeView, is_id
 from .selections import (
@@ -44,7 +45,6 @@ from .snapshots import (
     Instant,
     Part,
     Reason,
-    RestoreMark,
     Snapshot,
     Status,
     is_capped,

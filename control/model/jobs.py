@@ -62,7 +62,8 @@ class OutcomeStatus(StrEnum):
 class Outcome:
     """How a job ended. Done and unchanged have no problems; partial, failed, refused and cancelled have some.
 
-    `snapshot` is the one made or restored, `safety` the safety snapshot's name; `report` is the plan that was carried
+    `snapshot` is the one made or restored, `safety` the safety snapshot's name (`safety_is_new`: it was made for this;
+    else it was there already, and the live state was the same as in it); `report` is the plan that was carried
     out (restore, undo), found (preview) or that overtook the agreed one (stale), in the shape of `Plan.as_dict`; of a
     verification it is its verdict, in the shape of `Verdict.as_dict`. `warnings` are worth a look and no problem.
     `confirm` is what has to be given back where a restore was refused because the state before could not be kept as a
@@ -76,6 +77,7 @@ class Outcome:
     report: Mapping[str, Any] | None = None
     warnings: tuple[Problem, ...] = ()
     confirm: str = ""
+    safety_is_new: bool = True
 
     def __post_init__(self) -> None:
         clean = self.status in (OutcomeStatus.DONE, OutcomeStatus.UNCHANGED)
@@ -92,6 +94,7 @@ class Outcome:
             "status": self.status.value,
             "snapshot": self.snapshot,
             "safety": self.safety,
+            "safety_is_new": self.safety_is_new if self.safety else None,
             "problems": [problem.as_dict() for problem in self.problems],
             "report": self.report,
             "warnings": [problem.as_dict() for problem in self.warnings],
@@ -108,6 +111,7 @@ class Outcome:
             doc["report"],
             tuple(Problem.from_dict(problem) for problem in doc.get("warnings", ())),
             doc.get("confirm", ""),
+            doc.get("safety_is_new") is not False,
         )
 
 

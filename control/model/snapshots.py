@@ -12,8 +12,8 @@ from typing import Any
 
 from ..errors import Problem, shown
 from .excluded import Excluded
+from .marks import RestoreMark
 from .scopes import Scope
-from .selections import Selection
 from .stems import LONGEST_STEM, stem_of
 from .times import utc_text
 from .verdicts import Verdict
@@ -166,24 +166,6 @@ class Instant:
 
 
 @dataclass(frozen=True, slots=True)
-class RestoreMark:
-    """That a snapshot was the safety snapshot of a restore: kept in its labels, read by undo."""
-
-    job: str
-    snapshot: str
-    snapshot_scope: Scope
-    selection: Selection
-    people: bool
-    digest: str
-    at: datetime
-    state: str  # begun, done, undone
-
-    def __post_init__(self) -> None:
-        if self.state not in ("begun", "done", "undone"):
-            raise ValueError("unknown state of a restore")
-
-
-@dataclass(frozen=True, slots=True)
 class Snapshot:
     """The header of one stored snapshot, as lists show it. `note`, `pinned` and `restores` come from its labels,
     `verified` from the control database (None: never verified, or the database does not answer).
@@ -286,9 +268,24 @@ class Snapshot:
         open_marks = [mark for mark in self.restores if mark.state == "done"]
         return max(open_marks, key=lambda mark: mark.at) if open_marks else None
 
+    @property
+    def latest_mark(self) -> RestoreMark | None:
+        """The latest restore it was the safety snapshot of, undone or not."""
+        return max(self.restores, key=lambda mark: mark.at, default=None)
+
+    @property
+    def is_safety(self) -> bool:
+        """Whether it was made as a safety snapshot, or has served as one."""
+        return self.reason is Reason.SAFETY or bool(self.restores)
+
+    def was_made_for(self, job: str) -> bool:
+        """Whether it was made as the safety snapshot of this job; else it was there already, and has served it."""
+        first = min(self.restores, key=lambda mark: mark.at, default=None)
+        return self.reason is Reason.SAFETY and (first is None or first.job == job)
+
     def as_dict(self) -> dict[str, Any]:
         """The shape of REST and `--json`."""
-        undoable = self.undoable
+        mark = self.undoable or self.latest_mark
         return {
             "name": self.name,
             "scope": self.scope.as_dict(),
@@ -305,9 +302,7 @@ class Snapshot:
             "warnings": [problem.as_dict() for problem in self.warnings],
             "confirmed": [problem.as_dict() for problem in self.confirmed],
             "excluded": self.excluded.as_shown(),
-            "safety_of": None
-            if undoable is None
-            else {"job": undoable.job, "snapshot": undoable.snapshot, "at": utc_text(undoable.at)},
+            "safety_of": mark.as_shown() if mark else None,
             "deleted_at": utc_text(self.deleted_at) if self.deleted_at else None,
             "deleted_by": self.deleted_by or None,
             "format": self.format,

@@ -158,6 +158,10 @@ _LABELS = {
             "digest": is_text,
             "at": _time,
             "state": is_text,
+            "by": Maybe(is_text),
+            "act": Maybe(is_text),
+            "undoes": Maybe(is_text),
+            "turned_back": Maybe(_flag),
         }
     ],
     "deleted_at": lambda value: value is None or _time(value),

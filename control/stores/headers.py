@@ -251,6 +251,10 @@ def _mark_document(mark: RestoreMark) -> dict[str, Any]:
         "digest": mark.digest,
         "at": utc_text(mark.at),
         "state": mark.state,
+        "by": mark.by,
+        "act": mark.act,
+        "undoes": mark.undoes,
+        "turned_back": mark.turned_back,
     }
 
 
@@ -264,4 +268,8 @@ def _mark(document: Mapping[str, Any]) -> RestoreMark:
         digest=document["digest"],
         at=utc_moment(document["at"]),
         state=document["state"],
+        by=document.get("by", ""),
+        act=document.get("act", "restore"),
+        undoes=document.get("undoes", ""),
+        turned_back=document.get("turned_back", False),
     )
