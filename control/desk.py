@@ -36,6 +36,7 @@ from .model import (
     Scope,
     ScopeView,
     Snapshot,
+    Unfinished,
     Verdict,
 )
 from .stores.tokens import Token
@@ -84,6 +85,19 @@ class Desk(CopyDesk):
             return any(intent is not None and not self._back.jobs.is_held(intent.job) for intent in begun)
         except KeyframeError:  # where nobody knows, nobody is at it
             return True
+
+    def unfinished(self, actor: Actor, scope: Scope) -> tuple[Unfinished, ...]:
+        """The restores inside and around a scope that have begun to change something; needs no database."""
+        permit = self._back.reception.permit(actor, Action.SEE, scope)
+        intents, found = self._back.intents, []
+        for one in intents.touching(permit.scope):
+            job = ""
+            if permit.scope in (Scope.site(), one):
+                with suppress(KeyframeError):  # one that cannot be read is unfinished all the same
+                    intent = intents.read(one)
+                    job = intent.job if intent else ""
+            found.append(Unfinished(one, job))
+        return tuple(found)
 
     def edition_titles(self, actor: Actor, scope: Scope) -> dict[str, str]:
         """The titles of a project's editions as they are now, by id."""

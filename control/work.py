@@ -15,6 +15,8 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import structlog
 
@@ -102,6 +104,7 @@ class Work:
             self._refuse_unfinished(permit)
             return self._backup.make(permit, order, job.id, claim)
         if order.act is Action.PREVIEW:
+            self._refuse_unfinished(permit)  # it would be compared with a mixture
             plan = self._backup.preview(permit, order, claim)
             return Outcome(OutcomeStatus.DONE, order.snapshot, report=plan.as_dict())
         if order.act in (Action.RESTORE, Action.UNDO):
@@ -143,14 +146,18 @@ class Work:
     # --- after a crash
 
     def recover(
-        self, is_ending: Callable[[], bool] = lambda: False, told: Callable[[Progress], None] = lambda _: None
+        self,
+        is_ending: Callable[[], bool] = lambda: False,
+        told: Callable[[Progress], None] = lambda _: None,
+        ended: Callable[[Job], None] = lambda _: None,
     ) -> int:
         """End the jobs whose worker was lost, finish the restores they had begun, and clear away what they left.
 
         Parameters
         ----------
         is_ending: asked while a restore waits for disk or server; True leaves it for the next start. told: how far it
-        is, and what it waits for.
+        is, and what it waits for. ended: given each job that was lost, and each restore that was finished, as it came
+        out.
 
         Returns
         -------
@@ -165,14 +172,15 @@ class Work:
         with contextlib.suppress(CancelledError):
             for job in self._jobs.sweep(recovered):
                 self._note(job)
+                ended(job)
             for scope in self._backup.unfinished():
-                self._finish_ownerless(scope, Until(is_ending, None, told))
+                self._finish_ownerless(scope, Until(is_ending, None, told), ended)
             for job_id in self._backup.begun_copies():
                 self._end_copy(job_id, Until(is_ending, None, told))
             self._sweep()
         return len(self._backup.unfinished())
 
-    def _finish_ownerless(self, scope: Scope, watch: Watch) -> None:
+    def _finish_ownerless(self, scope: Scope, watch: Watch, ended: Callable[[Job], None]) -> None:
         """Finish a restore whose job is not running: it ended too early, or the control database does not know it."""
         intent = self._backup.intent(scope)
         if intent is None:
@@ -189,6 +197,9 @@ class Work:
             self._reception.note(
                 intent.order.actor, intent.order.act.value, scope, outcome.status.value, "finished late"
             )
+            now = datetime.now(UTC)
+            lost = Job(intent.job, intent.order, JobState.ENDED, Progress(), None, now, None, now)
+            ended(replace(job or lost, outcome=outcome))
 
     def _sweep(self) -> None:
         """Clear away what restores left beside the live files whose jobs have ended, or are not known any more."""

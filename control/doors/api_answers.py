@@ -127,9 +127,17 @@ class SnapshotSchema(Schema):
     )
 
 
+class UnfinishedSchema(ScopeSchema):
+    job = fields.String(allow_none=True, metadata={"description": "null: the caller may not see it"})
+
+
 class SnapshotsSchema(Schema):
     snapshots = fields.List(fields.Nested(SnapshotSchema))
     next = fields.String(allow_none=True)
+    unfinished = fields.List(
+        fields.Nested(UnfinishedSchema),
+        metadata={"description": "restores that have begun to change something: nobody can write there until they end"},
+    )
 
 
 class ProgressSchema(Schema):

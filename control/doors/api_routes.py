@@ -130,7 +130,9 @@ class Snapshots(ScopedDoor):
     def get(self, query: dict[str, Any], actor: Actor, scope: Scope) -> Response:
         """The snapshots, newest first."""
         page = office().desk.snapshots(actor, scope, **query)
-        return answer({"snapshots": [snapshot.as_dict() for snapshot in page.items], "next": page.next})
+        unfinished = [one.as_dict() for one in office().desk.unfinished(actor, scope)]
+        shown = [snapshot.as_dict() for snapshot in page.items]
+        return answer({"snapshots": shown, "next": page.next, "unfinished": unfinished})
 
     @may_wait
     @takes_body(MakeSchema)

@@ -24,7 +24,7 @@ from ..version import VERSION
 from . import cli_recover, cli_restore, cli_tokens, cli_verify
 from .cli_frame import Group, Opener, json_option, named, print_document, print_end, scoped
 from .cli_jobs import wait_for
-from .cli_words import describe, rows_of, table
+from .cli_words import describe, option_of, rows_of, table, unfinished_line
 from .office import Office
 from .worker import serve, stop_when_told
 
@@ -84,9 +84,13 @@ def list_snapshots(opener: Opener, scope: Scope, trash: bool, limit: int, cursor
     with opener(database=False) as office:
         actor = office.login.shell_actor()
         page = office.desk.snapshots(actor, scope, trash=trash, cursor=cursor, limit=limit)
+        unfinished = office.desk.unfinished(actor, scope)
         if as_json:
-            print_document({"snapshots": [snapshot.as_dict() for snapshot in page.items], "next": page.next})
+            shown = {"snapshots": [one.as_dict() for one in page.items], "next": page.next}
+            print_document({**shown, "unfinished": [one.as_dict() for one in unfinished]})
             return
+        for one in unfinished:
+            click.echo(unfinished_line(one), err=True)
         if not page.items:
             click.echo(_nothing(office, scope, trash))
             return
@@ -100,8 +104,7 @@ def _nothing(office: Office, scope: Scope, trash: bool) -> str:
     where = office.settings.repository
     if trash:
         return f"The trash is empty (in {where})."
-    which = f"--project {scope.project_id}" if scope.project_id else "--site"
-    return f"No snapshot yet in {where}.\nTo make one: keyframe make {which}"
+    return f"No snapshot yet in {where}.\nTo make one: keyframe make {option_of(scope)}"
 
 
 @cli.command("show")

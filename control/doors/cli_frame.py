@@ -23,7 +23,7 @@ import structlog
 
 from .. import logs
 from ..errors import CancelledError, InvalidError, KeyframeError, NotFoundError, Problem, StaleError, no_such_project
-from ..model import Job, OutcomeStatus, Scope, is_snapshot_name
+from ..model import Job, Outcome, OutcomeStatus, Scope, is_snapshot_name
 from ..settings import Settings
 from .office import Office
 
@@ -206,21 +206,30 @@ def print_end(office: Office, job: Job, as_json: bool, document: Callable[[Job],
     if job.outcome is None:
         raise RuntimeError("the end of a job that has not ended")
     outcome = job.outcome
-    good = outcome.status in (OutcomeStatus.DONE, OutcomeStatus.UNCHANGED, OutcomeStatus.PARTIAL)
-    if as_json and not good:
+    if as_json and not outcome.is_good:
         plan = outcome.report if outcome.problems[0].code in ("stale", "unsafe", "refused") else None
         return tell_problem(outcome.problems[0], True, job=job.as_dict(), plan=plan)
     if as_json:
         print_document(document(job))
     else:
-        words = office.messages.outcome(job)
-        click.echo(f"{words.title}.", err=not good)
-        for line in (words.text, *(office.messages.problem(problem) for problem in words.problems)):
-            if line:
-                click.echo(line, err=not good)
-        if outcome.confirm:
-            click.echo(f"To go on all the same, say it again with --confirm {outcome.confirm}", err=True)
-    if not good:
+        print_outcome(office, job)
+    return end_code(outcome)
+
+
+def print_outcome(office: Office, job: Job) -> None:
+    """How an ended job ended, in words; what was not done goes to standard error."""
+    words, bad = office.messages.outcome(job), job.outcome is not None and not job.outcome.is_good
+    click.echo(f"{words.title}.", err=bad)
+    for line in (words.text, *(office.messages.problem(problem) for problem in words.problems)):
+        if line:
+            click.echo(line, err=bad)
+    if job.outcome is not None and job.outcome.confirm:
+        click.echo(f"To go on all the same, say it again with --confirm {job.outcome.confirm}", err=True)
+
+
+def end_code(outcome: Outcome) -> int:
+    """The exit code of how a job ended."""
+    if not outcome.is_good:
         return exit_code(outcome.problems[0].code)
     return EXIT_PARTIAL if outcome.status is OutcomeStatus.PARTIAL else 0
 

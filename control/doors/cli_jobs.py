@@ -4,6 +4,7 @@ Rules:
 
 - Where a worker is heard of, it does the job and this only looks on. Where none is, the job is done here, under the
   same lease; so nothing needs to be running.
+- What is finished on the way, and what becomes of a job whose worker is gone, is said, with the job's number.
 - Ctrl-C brings a job that is done here to a safe point, and withdraws one that waits; one that a worker does goes on.
 """
 
@@ -12,12 +13,15 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import click
 
-from ..model import Actor, Job, JobState, Progress
+from ..errors import KeyframeError
+from ..model import Actor, Job, JobState, Progress, Unfinished
+from .cli_words import called
 from .office import Office
 
 if TYPE_CHECKING:  # loading them takes time that `keyframe up` does not have
@@ -25,6 +29,7 @@ if TYPE_CHECKING:  # loading them takes time that `keyframe up` does not have
     from ..messages import Messages
 
 _LOOK = 0.25  # seconds between two looks
+_LOOK_FOR_HOLDER = 1.0  # seconds between two looks for whoever does the job
 _SAFE_POINT_SECONDS = 25.0
 
 Show = Callable[[Progress], None]
@@ -38,13 +43,14 @@ def wait_for(office: Office, actor: Actor, job: Job) -> Job:
     KeyboardInterrupt: Ctrl-C; a job done here has come to a safe point then.
     UnavailableError: the control database does not answer.
     """
-    here = _Here(office)
     with progress_of(office.messages) as show:
+        here, holder = _Here(office, show), _Holder(office, actor)
         try:
             while True:
                 job = office.desk.wait(actor, job.id, _LOOK)
                 if job.state is JobState.RUNNING:
                     show(job.progress)
+                    holder.look(job)
                 if job.state is JobState.ENDED:
                     here.join()
                     return job
@@ -54,16 +60,61 @@ def wait_for(office: Office, actor: Actor, job: Job) -> Job:
                 pass
             elif office.work.withdraw(job.id):
                 click.echo("It had not begun, and will not: nothing was changed.", err=True)
+            elif holder.is_gone:
+                click.echo(f"The next worker, or keyframe recover, brings job {job.id} to its end.", err=True)
             else:
                 click.echo(f"The worker goes on with it; the job's number is {job.id}.", err=True)
             raise
 
 
+def begun_restores(office: Office) -> list[Unfinished]:
+    """The restores that have begun to change something and are not finished, as they stand on disk."""
+    found = []
+    for scope in office.intents.open():
+        intent = None
+        with contextlib.suppress(KeyframeError):  # one that cannot be read is unfinished all the same
+            intent = office.intents.read(scope)
+        found.append(Unfinished(scope, intent.job if intent else ""))
+    return found
+
+
+class _Holder:
+    """Whoever does the job that is waited for: says once that he is gone, and what becomes of the job."""
+
+    def __init__(self, office: Office, actor: Actor) -> None:
+        self._office = office
+        self._actor = actor
+        self._fence = 0
+        self._next = 0.0
+        self.is_gone = False
+
+    def look(self, job: Job) -> None:
+        """Look at a job that runs, once a second."""
+        if self.is_gone or time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + _LOOK_FOR_HOLDER
+        self._fence = self._fence or job.fence
+        if job.fence == self._fence and (self._office.jobs.is_held(job.id) or self._has_ended(job)):
+            return
+        self.is_gone = True
+        if any(one.job == job.id for one in begun_restores(self._office)):
+            words = (
+                "The restore had begun to change things and will be finished, by another worker or here, in a moment"
+            )
+            click.echo(f"The worker that did it is gone. {words} (job {job.id}).", err=True)
+        else:
+            click.echo(f"The worker that did it is gone; job {job.id} is brought to its end.", err=True)
+
+    def _has_ended(self, job: Job) -> bool:
+        return self._office.desk.wait(self._actor, job.id, 0).state is JobState.ENDED
+
+
 class _Here:
     """The work that this process does itself, in a thread, so that Ctrl-C is heard."""
 
-    def __init__(self, office: Office) -> None:
+    def __init__(self, office: Office, show: Show) -> None:
         self._office = office
+        self._show = show
         self._claim: Claim | None = None
         self._thread: threading.Thread | None = None
         self._recovered = False
@@ -73,11 +124,27 @@ class _Here:
         if self._thread is not None or self._office.jobs.worker_alive():
             return
         if not self._recovered:  # what a crash left behind comes first, and jobs whose worker was lost end
-            self._recovered = self._office.work.recover() == 0
+            self._recovered = self._recover(job) == 0
         self._claim = self._office.jobs.claim(only=job.id)
         if self._claim is not None:
             self._thread = threading.Thread(target=self._office.work.run, args=(self._claim,), daemon=True)
             self._thread.start()
+
+    def _recover(self, mine: Job) -> int:
+        """Finish what a crash left behind, and say so; how `mine` came out is said by whoever waits for it."""
+        office = self._office
+        for one in begun_restores(office):
+            if one.job != mine.id and not office.jobs.is_held(one.job):
+                click.echo(
+                    f"A restore of {called(one.scope)} was interrupted (job {one.job}): it is finished first.", err=True
+                )
+
+        def ended(job: Job) -> None:
+            if job.id != mine.id:
+                words = office.messages.outcome(job)
+                click.echo(f"Job {job.id}, {called(job.order.changed)}: {words.title}. {words.text}".strip(), err=True)
+
+        return office.work.recover(told=self._show, ended=ended)
 
     def join(self) -> None:
         """Wait until the scope is free again, too."""

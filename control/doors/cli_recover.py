@@ -4,6 +4,7 @@ Rules:
 
 - The worker does the same by itself whenever it starts; this is for when none runs, or to see what it waits for.
 - Nothing is left half-way: a restore that had begun to change something is finished, one that had not is cleared away.
+- It says of each how it came out, and how it is taken back; the exit code is that of the worst.
 - It gives up waiting, not finishing: what is still unfinished then is tried again by the next start.
 
 >>> cli(["recover", "--for", "60"], obj=opener_of)      # doctest: +SKIP
@@ -11,12 +12,16 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import click
 
-from ..model import Progress, Scope
-from .cli_frame import Group, Opener, json_option, print_document
+from ..errors import NotFoundError
+from ..model import Action, Job, OutcomeStatus, Progress, Scope, Unfinished
+from .cli_frame import Group, Opener, end_code, json_option, print_document, print_outcome
+from .cli_jobs import begun_restores
+from .cli_words import called, option_of
 from .office import Office
 
 EXIT_UNFINISHED = 8
@@ -37,29 +42,36 @@ def add_to(cli: Group) -> None:
 def recover(opener: Opener, back: bool, seconds: float, as_json: bool) -> int:
     """Finish all restores that were interrupted, wholly; those that had not begun to change anything are cleared away.
 
-    What cannot be finished within SECONDS stays as it is, and nobody can write there until it is: exit code 8.
+    It says how each came out. What cannot be finished within SECONDS stays as it is, and nobody can write there until
+    it is: exit code 8.
     """
     with opener() as office:
         actor = office.login.shell_actor()
-        begun = office.intents.open()
-        if back:
-            for scope in begun:
-                office.desk.turn_back(actor, scope)
-        left = _wait(office, time.monotonic() + seconds, quiet=as_json)
-        finished = [scope for scope in begun if scope not in left]
+        begun = begun_restores(office)
+        for one in begun if back else ():
+            office.desk.turn_back(actor, one.scope)
+        ended, left = _wait(office, time.monotonic() + seconds, quiet=as_json)
+        for one in begun:  # another process may have been at it
+            if one.scope not in left and one.job not in ended:
+                with contextlib.suppress(NotFoundError):
+                    ended[one.job] = office.desk.job(actor, one.job)
+        finished = [one for one in begun if one.scope not in left]
         if as_json:
             print_document({
-                "finished": [scope.as_dict() for scope in finished],
+                "finished": [one.scope.as_dict() for one in finished],
                 "unfinished": [scope.as_dict() for scope in left],
+                "jobs": [job.as_dict() for job in ended.values()],
             })  # fmt: skip
         else:
-            _print(finished, left)
-        return EXIT_UNFINISHED if left else 0
+            _print(office, finished, ended, left)
+        return EXIT_UNFINISHED if left else max((_code(job, back=back) for job in ended.values()), default=0)
 
 
-def _wait(office: Office, until: float, *, quiet: bool) -> tuple[Scope, ...]:
-    """Recover, and wait for whoever else is at it; the scopes that are unfinished in the end."""
+def _wait(office: Office, until: float, *, quiet: bool) -> tuple[dict[str, Job], tuple[Scope, ...]]:
+    """Recover, and wait for whoever else is at it; the jobs that were ended, by id, and the scopes that are unfinished
+    in the end."""
     said = ""
+    ended: dict[str, Job] = {}
 
     def tell(progress: Progress) -> None:
         nonlocal said
@@ -68,26 +80,40 @@ def _wait(office: Office, until: float, *, quiet: bool) -> tuple[Scope, ...]:
             click.echo(office.messages.plain(words), err=True)
         said = words
 
+    def note(job: Job) -> None:
+        ended[job.id] = job
+
     while True:
-        office.work.recover(lambda: time.monotonic() > until, tell)
+        office.work.recover(lambda: time.monotonic() > until, tell, note)
         left = office.intents.open()
         if not left or time.monotonic() > until:
-            return left
+            return ended, left
         time.sleep(_LOOK_AGAIN)
 
 
-def _print(finished: list[Scope], left: tuple[Scope, ...]) -> None:
-    if not finished and not left:
+def _code(job: Job, *, back: bool) -> int:
+    """The exit code of how a job came out; 0 where it had changed nothing, or the state before was asked for."""
+    outcome = job.outcome
+    if outcome is None or outcome.safety is None or (back and outcome.status is OutcomeStatus.CANCELLED):
+        return 0
+    return end_code(outcome)
+
+
+def _print(office: Office, finished: list[Unfinished], ended: dict[str, Job], left: tuple[Scope, ...]) -> None:
+    if not finished and not ended and not left:
         click.echo("No restore is unfinished.")
-    for scope in finished:
-        click.echo(f"{_called(scope)}: finished. keyframe list shows how it came out.")
+    for job in ended.values():
+        click.echo(f"{called(job.order.changed)}, job {job.id}:")
+        print_outcome(office, job)
+        outcome = job.outcome
+        if job.order.act in (Action.RESTORE, Action.UNDO) and outcome and outcome.safety and outcome.is_good:
+            click.echo(f"To take it back: keyframe undo {option_of(job.order.scope)} {outcome.safety}")
+    for one in finished:
+        if one.job not in ended:
+            click.echo(f"{called(one.scope)}: finished; of job {one.job} nothing more is known.")
     for scope in left:
         click.echo(
-            f"{_called(scope)}: not finished yet, and nobody can write there until it is; nothing is lost. "
+            f"{called(scope)}: not finished yet, and nobody can write there until it is; nothing is lost. "
             "See that disk and database answer, then try again, or bring back the state before with --back.",
             err=True,
         )
-
-
-def _called(scope: Scope) -> str:
-    return "the site" if scope.is_site else f"project {scope.project_id}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from ..model import Change, Plan, PlanItem, Reason, Scope, Selection, Snapshot, Undos
+from ..model import Change, Plan, PlanItem, Reason, Scope, Selection, Snapshot, Undos, Unfinished
 
 if TYPE_CHECKING:  # loading it takes time that `keyframe up` does not have
     from ..messages import Messages
@@ -62,7 +62,7 @@ def describe(messages: Messages, snapshot: Snapshot, below: Scope, now: datetime
     restored = snapshot.undoable
     facts = (
         ("snapshot", snapshot.name),
-        ("of", "the site" if snapshot.scope.is_site else f"project {snapshot.scope.project_id}"),
+        ("of", called(snapshot.scope)),
         ("made", f"{messages.when(snapshot.made_at, now)} ({messages.exact(snapshot.made_at)})"),
         ("by", messages.plain(snapshot.made_by)),
         ("why", messages.why(snapshot, now, undos)),
@@ -92,6 +92,25 @@ def _verified(messages: Messages, snapshot: Snapshot, now: datetime) -> Iterator
         words = messages.verified(snapshot.verified, now)
         yield "verified", f"{words.title} {words.text}".strip()
         yield from (("found", messages.problem(problem)) for problem in words.problems)
+
+
+def called(scope: Scope) -> str:
+    """The scope, for a sentence."""
+    return "the site" if scope.is_site else f"project {scope.project_id}"
+
+
+def option_of(scope: Scope) -> str:
+    """The option that names a scope."""
+    return "--site" if scope.is_site else f"--project {scope.project_id}"
+
+
+def unfinished_line(one: Unfinished) -> str:
+    """That nobody can write somewhere, and what ends that."""
+    job = f" (job {one.job})" if one.job else ""
+    return (
+        f"A restore of {called(one.scope)}{job} has begun to change things and is not finished: nobody can write there "
+        "until it is. A worker finishes it by itself; so does keyframe recover."
+    )
 
 
 def options_of(selection: Selection) -> str:

@@ -18,6 +18,7 @@ from .jobs import (
     OutcomeStatus,
     Page,
     Progress,
+    Unfinished,
     found_unchanged,
 )
 from .marks import RestoreMark
@@ -102,6 +103,7 @@ __all__ = [
     "Snapshot",
     "Status",
     "Undos",
+    "Unfinished",
     "Verdict",
     "Weight",
     "canonical_json",

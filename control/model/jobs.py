@@ -85,6 +85,11 @@ class Outcome:
             raise ValueError(f"an outcome {self.status} {'has no' if clean else 'needs'} problems")
 
     @property
+    def is_good(self) -> bool:
+        """Whether what was asked was done, or needed not to be."""
+        return self.status in (OutcomeStatus.DONE, OutcomeStatus.UNCHANGED, OutcomeStatus.PARTIAL)
+
+    @property
     def shrunk(self) -> tuple[Problem, ...]:
         """What is said to have gone from the source of a snapshot, and nobody has confirmed."""
         return tuple(one for one in self.problems if one.code == SHRUNK)
@@ -242,6 +247,19 @@ class Job:
             "started_at": utc_text(self.started_at) if self.started_at else None,
             "ended_at": utc_text(self.ended_at) if self.ended_at else None,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A restore that has begun to change its scope and is not finished: nobody can write there until it is. `job` is
+    empty where who asks may not know of it."""
+
+    scope: Scope
+    job: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The shape of REST and `--json`."""
+        return {**self.scope.as_dict(), "job": self.job or None}
 
 
 def found_unchanged(jobs: Iterable[Job], snapshot: str) -> datetime | None:
