@@ -25,6 +25,7 @@ from keyframe.stores.intents import Intent, Intents
 from werkzeug.serving import make_server
 
 ROOT = Actor("root", "Root", "root", "cli")
+SITE = Scope.site()
 
 
 class Host:
@@ -199,31 +200,95 @@ def test_more_writers_than_may_wait_write_at_once_while_the_gate_is_open(host: H
         assert [answer.result(60).status_code for answer in answers] == [200] * 6
 
 
-def test_nobody_writes_while_a_restore_is_unfinished(host: Host) -> None:
-    scope = Scope.project("65a1")
-    client = host.app.test_client()
+def begun(host: Host, scope: Scope = SITE) -> None:
+    """A restore has begun to change things."""
     host.intents.write(Intent("0" * 24, Order(Action.RESTORE, scope, ROOT), "s", "d" * 64, (), (), {}))
 
-    refused, read, own = client.post("/"), client.get("/"), client.post("/own")
+
+def test_nobody_writes_while_a_restore_is_unfinished(tmp_path: Path) -> None:
+    host, scope = Host(tmp_path, wait=0.5), Scope.project("65a1")
+    client = host.app.test_client()
+    begun(host, scope)
+
+    began = time.monotonic()
+    refused = client.post("/")
+    waited = time.monotonic() - began
+    read, own = client.get("/"), client.post("/own")
     host.intents.remove(scope)
     allowed = client.post("/")
 
     assert refused.status_code == 503
-    assert "Retry-After" in refused.headers
+    assert waited >= 0.5
+    assert int(refused.headers["Retry-After"]) > 0
     assert "restore" in refused.text
     assert (read.status_code, own.status_code, allowed.status_code) == (200, 200, 200)
     assert host.can_close()
 
 
-def test_a_writer_that_waited_looks_again_for_an_unfinished_restore(host: Host) -> None:
+def test_writers_wait_for_the_end_of_a_restore_without_holding_the_gate(host: Host) -> None:
+    """Over real connections: none is turned away, none writes before the restore is finished."""
+    begun(host)
+    ended = threading.Event()
+
+    def write(port: int) -> tuple[bytes, bool]:
+        answer = sent(port, "PUT /data HTTP/1.1", b"body")
+        return answer, ended.is_set()
+
+    with served(host) as port, ThreadPoolExecutor(2) as pool:
+        writers = [pool.submit(write, port) for _ in range(2)]
+        time.sleep(0.5)
+        assert not any(one.done() for one in writers)
+        for _ in range(5):
+            with host.gate.closed():  # as whoever finishes the restore may have to
+                pass
+        ended.set()
+        host.intents.remove(SITE)
+        answers = [one.result(60) for one in writers]
+
+    assert [(answer.split()[1], after) for answer, after in answers] == [(b"200", True)] * 2
+
+
+def test_at_most_half_of_the_threads_wait_for_the_end_of_a_restore(host: Host) -> None:
+    begun(host)
+
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(host.app.test_client().post, "/") for _ in range(4)]
+        deadline = time.monotonic() + 10
+        while sum(one.done() for one in asked) < 2:
+            assert time.monotonic() < deadline, "more than half of four threads wait"
+            time.sleep(0.01)
+        turned_away = [one.result() for one in asked if one.done()]
+        host.intents.remove(SITE)
+        statuses = sorted(one.result(60).status_code for one in asked)
+
+    assert all("Retry-After" in one.headers for one in turned_away)
+    assert statuses == [200, 200, 503, 503]
+
+
+def test_a_writer_that_waited_looks_again_for_an_unfinished_restore(tmp_path: Path) -> None:
+    host = Host(tmp_path, wait=1.5)
+
     with ThreadPoolExecutor() as pool:
         with host.gate.closed():
             answer = pool.submit(host.app.test_client().post, "/")
             time.sleep(0.4)
-            host.intents.write(Intent("0" * 24, Order(Action.RESTORE, Scope.site(), ROOT), "s", "d" * 64, (), (), {}))
+            begun(host)
 
         assert answer.result(60).status_code == 503
     assert host.can_close()
+
+
+def test_a_writer_that_waited_for_the_gate_waits_for_the_end_of_the_restore_too(host: Host) -> None:
+    with ThreadPoolExecutor() as pool:
+        with host.gate.closed():
+            answer = pool.submit(host.app.test_client().post, "/")
+            time.sleep(0.2)
+            begun(host)
+        time.sleep(0.2)
+        assert not answer.done()
+        host.intents.remove(SITE)
+
+        assert answer.result(60).text == "gated"
 
 
 @pytest.mark.parametrize("path", ["/stream", "/data"])

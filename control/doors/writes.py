@@ -7,7 +7,8 @@ Rules:
 - Keyframe's own routes never take it, nor do the endpoints the host exempts (signing in and out). No request may wait
   for a job while it holds it.
 - At most half of the process's threads wait; the next request is answered 503 at once, so that readers find a thread.
-- While a restore has begun and not finished (an intent lies on disk), nobody writes; nor does anybody read, where
+- While a restore has begun and not finished (an intent lies on disk), the gate counts as closed: who wants to write
+  waits as he would for the gate, `gate.wait` seconds for both together, without holding it; so does who reads, where
   `restore.readers_wait` says so.
 
 >>> gate_requests(app, office, frozenset({"auth.sign_in", "auth.sign_out"}))  # doctest: +SKIP
@@ -19,8 +20,8 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import IO, cast
 
 from flask import Flask, Response, make_response, render_template, request
@@ -65,10 +66,8 @@ def gate_requests(
             return _until_restored(office, waiting) if office.settings.restore.readers_wait else None
         held = request.environ[_HELD] = ExitStack()
         try:
-            _refuse_while_restoring(office)
             _receive_body(held)
-            held.enter_context(_gate_shared(office, waiting))
-            _refuse_while_restoring(office)  # again: a restore may have had the gate, and died, while this one waited
+            held.push(_gate_shared(office, waiting))
         except UnavailableError as error:
             held.close()
             return busy(error)
@@ -113,19 +112,29 @@ def busy(error: UnavailableError) -> Response:
     return response
 
 
-@contextmanager
-def _gate_shared(office: Office, waiting: threading.BoundedSemaphore) -> Iterator[None]:
-    with ExitStack() as held:
-        try:
-            held.enter_context(office.gate.shared(0))
-        except UnavailableError:
-            if not waiting.acquire(blocking=False):
-                raise
-            try:
-                held.enter_context(office.gate.shared(office.settings.gate.wait))
-            finally:
-                waiting.release()
-        yield
+def _gate_shared(office: Office, waiting: threading.BoundedSemaphore) -> ExitStack:
+    """What holds the gate, taken while no restore was unfinished; waited for where not too many wait."""
+    try:
+        return _entered(office, time.monotonic())
+    except UnavailableError:
+        if not waiting.acquire(blocking=False):
+            raise
+    try:
+        return _entered(office, time.monotonic() + office.settings.gate.wait)
+    finally:
+        waiting.release()
+
+
+def _entered(office: Office, deadline: float) -> ExitStack:
+    """The same by a deadline; UnavailableError where it was not had by then."""
+    while True:
+        while office.intents.open() and time.monotonic() < deadline:
+            time.sleep(_LOOK_AGAIN)
+        _refuse_while_restoring(office)
+        with ExitStack() as held:
+            held.enter_context(office.gate.shared(max(0.0, deadline - time.monotonic())))
+            if not office.intents.open():  # a restore may have had the gate, and died, while this one waited for it
+                return held.pop_all()
 
 
 def _refuse_while_restoring(office: Office) -> None:
