@@ -202,7 +202,9 @@ class Work:
             ended(replace(job or lost, outcome=outcome))
 
     def _sweep(self) -> None:
-        """Clear away what restores left beside the live files whose jobs have ended, or are not known any more."""
+        """Clear away what restores left beside the live files whose jobs have ended, or are not known any more; and
+        drafts of plans that nobody writes."""
+        self._backup.sweep_plans()
         for scope, jobs in self._backup.left_behind().items():
             if scope in self._backup.unfinished() or not all(self._has_ended(one) for one in jobs):
                 continue

@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from crash_child import Crasher
 from keyframe.backup.leftovers import kept_folder, left_behind
 from keyframe.doors.office import Office
-from keyframe.model import Action, Job, Order, Scope
+from keyframe.model import Action, Change, Job, Order, Plan, PlanItem, Scope
 from keyframe.stores.disk import scratch_name
 from keyframe.stores.intents import Intent
+from keyframe.stores.plans import Plans, PlanWriter
 from world import PROJECT, SITE, World
 
 RECOVER = """
 import sys
+import threading
 from pathlib import Path
 from keyframe.settings import Settings
 from keyframe.wiring import build
@@ -141,3 +144,75 @@ def test_names_that_are_no_leftovers_are_passed_over(world: World) -> None:
     office: Office = world.office
 
     assert left_behind(office.work._backup._stores) == {PROJECT: frozenset({"6"})}
+
+
+# --- drafts of plans
+
+
+def drafts(world: World) -> list[str]:
+    return sorted(name for name in os.listdir(world.settings.data / ".keyframe/plans") if name.startswith(".draft-"))
+
+
+def test_drafts_of_plans_go_when_their_writer_was_killed(world: World, crasher: Crasher) -> None:
+    snapshot = world.make()
+    world.spoil()
+    preview = world.office.desk.preview(world.ask, PROJECT, snapshot.name)
+    assert crasher.run(world, preview.id, "plan:before:1").killed
+    assert len(drafts(world)) == 3  # the items; records that would be replaced, and their index
+
+    world.office.work.recover()
+
+    assert drafts(world) == []
+
+
+def test_a_draft_that_somebody_writes_stays_and_becomes_a_plan(world: World) -> None:
+    """A worker that starts beside a running job, in a process of its own."""
+    snapshot = world.make()
+    world.spoil()
+    world.preview(snapshot)
+    plans = world.office.work._backup._stores.plans
+    mongo = world.settings.mongo
+    command = [sys.executable, "-c", RECOVER, str(world.settings.var), str(mongo.uri), mongo.database]
+    save, seen = PlanWriter.save, list[list[str]]()
+
+    def slow(self: PlanWriter, plan: Plan, told: str = "") -> Plan:
+        before = drafts(world)
+        assert subprocess.run(command, timeout=60, check=False).returncode == 0
+        plans.sweep_drafts()
+        seen.append(drafts(world))
+        assert seen[-1] == before != []
+        return save(self, plan, told)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PlanWriter, "save", slow)
+        world.write("more.txt")
+        plan = world.preview(snapshot)
+
+    assert len(seen) == 1
+    assert plans.get(plan.digest) == plan
+    assert [item.name for item in plans.items(plan.digest)]
+    assert drafts(world) == []
+
+
+def test_drafts_are_written_and_swept_at_the_same_time(tmp_path: Path) -> None:
+    plans, ended = Plans(tmp_path / "plans"), threading.Event()
+    item = PlanItem(Change.CREATE, "file", "a.txt", 1)
+
+    def sweep() -> None:
+        while not ended.is_set():
+            plans.sweep_drafts()
+
+    sweepers = [threading.Thread(target=sweep) for _ in range(2)]
+    for one in sweepers:
+        one.start()
+    try:
+        for _ in range(300):
+            writer = plans.writer()
+            writer.add(item)
+            assert [one.name for one in writer.items()] == ["a.txt"]
+            writer.drop()
+    finally:
+        ended.set()
+        for one in sweepers:
+            one.join()
+    assert os.listdir(tmp_path / "plans") == []

@@ -122,6 +122,10 @@ class Backup:
         if self.intent(scope) is None:
             sweep_jobs(self._stores, scope, jobs)
 
+    def sweep_plans(self) -> None:
+        """Remove the drafts of plans whose writers were killed; never those that somebody writes."""
+        self._stores.plans.sweep_drafts()
+
     def begun_copies(self) -> tuple[str, ...]:
         """The jobs whose copies have begun, and were neither finished nor cleared away yet."""
         return self._stores.begun.all()

@@ -5,6 +5,7 @@ Rules:
 - The digest covers everything that will be done, item by item with what is there now: a yes to a digest is a yes to
   exactly that. The same difference has the same digest, however much there is beside it that stays as it is.
 - Items are a stream; a plan of a million items is never a list in memory.
+- A draft is locked while somebody writes it. So one that can be locked is nobody's any more: its process was killed.
 - Beside a plan lie the records that it replaces, as they were (`plan_bytes.py`); they are in no digest.
 
 >>> plan = plans.save(target, …)        # doctest: +SKIP
@@ -14,6 +15,7 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import itertools
 import json
@@ -24,18 +26,20 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 
 from ..errors import NotFoundError
 from ..model import Change, Plan, PlanItem
+from .disk import names_in
 from .headers import write_json
 from .pair_index import PairIndex
 from .plan_bytes import BytesWriter, KeptBytes, files_of
 
 KEPT_SECONDS = 24 * 3600
 _FRESH_SECONDS = 3600
+_DRAFT = ".draft-"
 _NOT_BOUND = ("digest", "warnings", "unchanged")
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -47,8 +51,7 @@ class PlanWriter:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / f".draft-{secrets.token_hex(8)}"
-        self._file = open(self.path, "wb", buffering=1 << 18)  # noqa: SIM115  (closed by save or drop)
+        self.path, self._file = _new_draft(folder)  # closed by save or drop
         self._digest = hashlib.sha256()
         self.before = BytesWriter(self.path)
 
@@ -70,20 +73,22 @@ class PlanWriter:
 
     def save(self, plan: Plan, told: str = "") -> Plan:
         """Keep the plan; the result has its digest. `told`: the person for whom its warnings were found."""
-        self._file.close()
+        self._file.flush()
         whole = replace(plan, digest=self.digest_of(plan))
         kept = self._folder / f"{whole.digest}.items"
         self.before.save(kept)
         os.replace(self.path, kept)
+        self._file.close()  # and no longer locked: until here it was a draft
         write_json(self._folder / f"{whole.digest}.json", {**whole.as_dict(), "told": told})
         return whole
 
     def drop(self) -> None:
         """Forget it."""
-        self._file.close()
         self.before.drop()
         with contextlib.suppress(FileNotFoundError):
             self.path.unlink()
+        with contextlib.suppress(OSError):  # a full disk does not take the rest
+            self._file.close()
 
 
 class Plans:
@@ -162,6 +167,15 @@ class Plans:
         """The records that a plan replaces, as they were."""
         return KeptBytes(self._path(digest))
 
+    def sweep_drafts(self) -> None:
+        """Remove what was left by those who were killed while they wrote a plan; on another host, too."""
+        for name in names_in(self._folder):
+            path = self._folder / name
+            if name.startswith(_DRAFT) and not path.suffix:
+                with contextlib.suppress(OSError), _locked(os.open(path, os.O_RDWR | os.O_CLOEXEC)):
+                    for one in (*files_of(path), path):
+                        one.unlink(missing_ok=True)
+
     def _path(self, digest: str) -> Path:
         return self._folder / f"{digest}.items"
 
@@ -170,6 +184,33 @@ class Plans:
             for path in self._folder.iterdir():
                 if time.time() - path.stat().st_mtime > KEPT_SECONDS:
                     path.unlink()
+
+
+def _new_draft(folder: Path) -> tuple[Path, IO[bytes]]:
+    """A new file that is locked, and that nobody has swept away before it was."""
+    while True:
+        path = folder / f"{_DRAFT}{secrets.token_hex(8)}"
+        file = open(path, "wb", buffering=1 << 18)  # noqa: SIM115  (the caller closes it)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                return path, file
+        except (BlockingIOError, FileNotFoundError):  # whoever sweeps was quicker
+            pass
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+
+
+@contextlib.contextmanager
+def _locked(descriptor: int) -> Iterator[None]:
+    """Closes the file in the end; BlockingIOError where somebody else has it locked."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _items_of(path: Path, start: int = 0) -> Iterator[PlanItem]:
