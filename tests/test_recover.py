@@ -58,7 +58,7 @@ def test_an_interrupted_restore_is_finished(world: World, crasher: Crasher) -> N
     code, words = run(world)
 
     assert code == 0, words
-    assert f"project {PROJECT.project_id}, job {job.id}:" in words
+    assert f"project {PROJECT.project_id}: finished (job {job.id}).\n" in words
     assert "Done: the snapshot of today" in words and "is back." in words
     assert world.state() == wanted
     ended = world.office.desk.job(world.ask, job.id)
@@ -112,7 +112,7 @@ def test_a_job_that_had_not_begun_is_named_and_is_no_failure_of_the_command(worl
     code, words = run(world)
 
     assert code == 0
-    assert f"job {job.id}:" in words and "The worker that did this was lost" in words
+    assert f"cleared away (job {job.id})." in words and "The worker that did this was lost" in words
     assert world.state() == before
 
 
@@ -124,7 +124,7 @@ def test_a_restore_whose_job_is_not_known_any_more_is_told_all_the_same(world: W
     code, words = run(world)
 
     assert code == 0, words
-    assert f"job {job.id}:" in words and "is back." in words
+    assert f"finished (job {job.id})." in words and "is back." in words
     assert world.state() == wanted
 
 

@@ -212,13 +212,13 @@ def print_end(office: Office, job: Job, as_json: bool, document: Callable[[Job],
     if as_json:
         print_document(document(job))
     else:
-        print_outcome(office, job)
+        print_outcome(office, job, bad=not outcome.is_good)
     return end_code(outcome)
 
 
-def print_outcome(office: Office, job: Job) -> None:
-    """How an ended job ended, in words; what was not done goes to standard error."""
-    words, bad = office.messages.outcome(job), job.outcome is not None and not job.outcome.is_good
+def print_outcome(office: Office, job: Job, *, bad: bool = False) -> None:
+    """How an ended job ended, in words; `bad`: to standard error, as what was not done."""
+    words = office.messages.outcome(job)
     click.echo(f"{words.title}.", err=bad)
     for line in (words.text, *(office.messages.problem(problem) for problem in words.problems)):
         if line:

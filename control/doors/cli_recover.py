@@ -102,8 +102,10 @@ def _code(job: Job, *, back: bool) -> int:
 def _print(office: Office, finished: list[Unfinished], ended: dict[str, Job], left: tuple[Scope, ...]) -> None:
     if not finished and not ended and not left:
         click.echo("No restore is unfinished.")
+    begun = {one.job for one in finished}
     for job in ended.values():
-        click.echo(f"{called(job.order.changed)}, job {job.id}:")
+        how = "finished" if job.id in begun else "cleared away"
+        click.echo(f"{called(job.order.changed)}: {how} (job {job.id}).")
         print_outcome(office, job)
         outcome = job.outcome
         if job.order.act in (Action.RESTORE, Action.UNDO) and outcome and outcome.safety and outcome.is_good:
