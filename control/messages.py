@@ -95,7 +95,11 @@ class Messages(VerdictWords, PlanWords):
     def served(self, snapshot: Snapshot) -> datetime | None:
         """The moment that `why` speaks of: what was restored when this snapshot served last."""
         mark = snapshot.latest_mark
-        return moment_of(mark.snapshot) if mark else None
+        return self.brought_back(mark) if mark else None
+
+    def brought_back(self, mark: RestoreMark) -> datetime | None:
+        """The moment of what was restored."""
+        return moment_of(mark.snapshot)
 
     def is_kept(self, snapshot: Snapshot) -> bool:
         """Whether somebody wanted this snapshot: no safety snapshot, unless it was given a note."""

@@ -241,7 +241,7 @@ def test_safety_snapshots_are_told_apart_by_what_they_say_and_by_seconds(site: P
     rows = [text_of(one) for one in re.findall(r"<li>.*?</li>", page, re.DOTALL) if "before" in one]
 
     assert re.search(r"made before bringing back the snapshot of today \d\d:\d\d ; that was undone since", rows[0])
-    assert "made by hand; served as safety snapshot before undoing a restore safety" in rows[1]
+    assert "made by hand; served as safety snapshot before undoing a restore, by organiser safety" in rows[1]
     times = [one.removesuffix("Z")[11:].split("-") for one in re.findall(r'id="at-([^"]+)"', page)]
     minutes = [tuple(one[:2]) for one in times]
     clocks = re.findall(r'data-time="(clock|second)"', page)

@@ -103,7 +103,7 @@ def test_the_last_look_is_as_quick_as_after_a_new_one(world: World, monkeypatch:
     assert world.restore(newer).status is OutcomeStatus.DONE
 
 
-@pytest.mark.parametrize("harm", ["gone", "shorter", "found"])
+@pytest.mark.parametrize("harm", ["gone", "shorter", "found", "dump", "metadata"])
 def test_one_that_is_damaged_serves_nobody(world: World, harm: str) -> None:
     older, newer = between(world)
     before = world.state()
@@ -112,6 +112,9 @@ def test_one_that_is_damaged_serves_nobody(world: World, harm: str) -> None:
         stored.unlink()
     elif harm == "shorter":
         stored.write_bytes(b"")
+    elif harm in ("dump", "metadata"):
+        name = "edition.bson" if harm == "dump" else "edition.metadata.json"
+        (world.stored(older) / "db/bson" / name).unlink()
     else:
         stored.write_bytes(b"x" * stored.stat().st_size)
         world.done(world.office.desk.verify(world.ask, PROJECT, older.name))

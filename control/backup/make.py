@@ -20,8 +20,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import structlog
-
 from ..errors import ChangedError, NoRoomError, NotFoundError, Problem
 from ..model import Instant, Progress, Reason, Scope, Snapshot, utc_text
 from ..stores.collection_info import CollectionInfo
@@ -30,19 +28,18 @@ from ..stores.draft import Draft
 from ..stores.reader import Reader
 from .closing import Closing, Limit
 from .copying import Copying
-from .damage import Damage, known_damage
+from .damage import known_damage
 from .dumping import STEPS, Dump, Dumping
 from .freshening import NOTHING, Limits, limits_of
 from .header import Content
 from .helpers import Helpers
-from .judging import Newest, alike, judged, last_known, newest_of, shrunk
+from .judging import Newest, judged, last_known, newest_of, shrunk
 from .reducing import RESERVE, Reduction
 from .room import records_needed
+from .serving import serving
 from .shelf import OlderCopies
 from .stores import Stores
 from .watches import Watch
-
-log = structlog.get_logger(__name__)
 
 _TRIES = 3
 _WORTH_FLUSHING = 64 << 20  # bytes, while the rest is still being written
@@ -132,28 +129,14 @@ class Make:
                     same = stores.repository.note(scope, same.name, note)
                 copying.unchanged(same.manifest_sha256)
                 return Made(same, is_new=False, instant=instant)
-            same = None if copying.damaged or afresh or not is_safety else self._serving(header, damage)
+            may_serve = is_safety and not (afresh or copying.damaged)
+            same = serving(stores, scope, header, damage, copying.rows, self._watch.check) if may_serve else None
             if same is not None:
                 copying.as_in(stores.repository.place_of(scope, same.name), same.manifest_sha256)
                 return Made(same, is_new=False, instant=instant)
             limits = NOTHING if is_safety else limits_of(stores, header["bytes"], draft.folder)
             made = self._commit(draft, copying, header, made_at, limits)
             return Made(made, is_new=True, instant=instant)
-
-    def _serving(self, header: dict[str, Any], damage: Damage) -> Snapshot | None:
-        """An older snapshot that holds what this one would, with all its files of their sizes; None: there is none.
-
-        Its bytes are worth as much as those that a new one would share: nobody reads them.
-        """
-        repository, check = self._stores.repository, self._watch.check
-        for one in alike(repository, self._scope, header, damage):
-            with contextlib.suppress(NotFoundError):
-                now = self._stores.now()
-                verdict = repository.verify(one, self._scope, now, quick=True, told=lambda *_: check())
-                if not verdict.is_bad:
-                    return one
-                log.warning("make.older-damaged", snapshot=one.name, found=verdict.counts)
-        return None
 
     def _write(
         self, draft: Draft, copying: Copying, older: OlderCopies, *, is_safety: bool
