@@ -119,3 +119,6 @@ def test_pages_say_it_where_somebody_might_delete_it(pages: PagesSite) -> None:
     notice = text_of(person.follow(person.post(f"{url}/{name}/delete")))
     assert "With it goes the undo of the restore that it served." in notice
     assert "can be undone again" in text_of(person.follow(person.post(f"{url}/{name}/undelete")))
+    desk.note(root, scope, name, "before the talk")
+    listed = text_of(person.page(url))
+    assert "before the talk safety made by hand; served as safety snapshot before undoing a restore" in listed
