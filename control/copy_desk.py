@@ -16,11 +16,11 @@ from pathlib import Path
 
 from .errors import InvalidError, NotFoundError, RefusedError
 from .model import EVERYTHING, Action, Actor, Job, Order, Permit, Scope, Selection
-from .restore_desk import RestoreDesk
 from .stores.fresh_ids import new_project_id
+from .undo_desk import UndoDesk
 
 
-class CopyDesk(RestoreDesk):
+class CopyDesk(UndoDesk):
     """Every method's first argument is who asks; all raise the errors of `errors.py`."""
 
     def copy(

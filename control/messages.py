@@ -34,6 +34,7 @@ from .model import (
     Undos,
     Verdict,
     found_unchanged,
+    taken_back,
 )
 from .phrases import Words, moment_of
 from .plan_words import PlanWords, left_aside
@@ -157,7 +158,9 @@ class Messages(VerdictWords, PlanWords):
         called = f"the snapshot of {self.when(moment, now)}" if moment else "a snapshot"
         what = {
             Action.MAKE: "Making a snapshot",
-            Action.PREVIEW: f"Comparing with {called}",
+            Action.PREVIEW: f"Looking what undoing the {_taken(job)} would do"
+            if _taken(job)
+            else f"Comparing with {called}",
             Action.RESTORE: f"Bringing back {called}",
             Action.UNDO: "Undoing an undo" if job.order.redo else "Undoing a restore",
             Action.VERIFY: f"Verifying {called}",
@@ -237,7 +240,7 @@ class Messages(VerdictWords, PlanWords):
         plan = _report(job)
         partial = job.outcome is not None and job.outcome.status is OutcomeStatus.PARTIAL
         if job.order.act is Action.PREVIEW:
-            would = self.plan_verdict(plan) if plan else Words("")
+            would = self.plan_verdict(plan, _taken(job)) if plan else Words("")
             return Words("The plan is ready", f"{would.title} Nothing is changed by looking.", "good", moment=moment)
         if partial and plan and plan.is_empty and job.outcome:
             return self._only_left(job.outcome.problems)
@@ -291,6 +294,11 @@ def _since(mark: RestoreMark, undos: Undos) -> str:
 def _report(job: Job) -> Plan | None:
     report = job.outcome.report if job.outcome else None
     return Plan.from_dict(report) if report else None
+
+
+def _taken(job: Job) -> str:
+    """What an undo, or its preview, takes back; empty for every other job."""
+    return taken_back(is_redo=job.order.redo) if job.order.mark_job else ""
 
 
 def _untouched(job: Job) -> bool:

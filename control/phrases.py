@@ -12,14 +12,13 @@ Rules:
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from .errors import Problem
-from .model import Change, Counts, Excluded, PlanItem, Progress, Selection, is_snapshot_name
+from .model import Counts, Excluded, Progress, Selection, is_snapshot_name
 
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _MONTHS = (
@@ -165,26 +164,13 @@ class Phrases:
         """What people call a kind of item: `folder`, `setting`, `index`."""
         return _NOUNS.get(kind, kind)
 
-    def tally(self, counts: Counts, change: Change | None = None, items: Iterable[PlanItem] = ()) -> tuple[str, ...]:
-        """`("3 files", "1 record", "2 folders")`.
-
-        What is neither file nor record is named by its kind if `items` holds all of it, else as `other things`.
-        """
+    def tally(self, counts: Counts) -> tuple[str, ...]:
+        """`("3 files", "1 record", "2 folders")`; what a plan of an older version does not name is `other things`."""
         found = [self.count(counts.files, "file")] if counts.files else []
         found += [self.count(counts.records, "record")] if counts.records else []
-        if counts.other:
-            kinds = Counter(
-                self.kind(item.kind)
-                for item in items
-                if item.change is change and item.kind not in ("file", "link", "record")
-            )
-            known = sum(kinds.values()) == counts.other
-            found += (
-                [self.count(n, kind) for kind, n in kinds.items()]
-                if known
-                else [self.count(counts.other, "other thing")]
-            )
-        return tuple(found)
+        found += [self.count(number, self.kind(kind)) for kind, number in counts.kinds]
+        unnamed = counts.other - sum(number for _, number in counts.kinds)
+        return (*found, self.count(unnamed, "other thing")) if unnamed > 0 else tuple(found)
 
     def chosen(self, selection: Selection, is_site: bool) -> str:
         """`2 editions of this project`, `edition/1/a.txt and 3 records of the site`, `the whole site, files only`."""

@@ -22,6 +22,7 @@ from .model import Change, Counts, FileEntry, PlanItem
 from .slices import Slice, Way
 
 PathKey = Callable[[str], bytes]
+_COUNTED = ("file", "link", "record")  # kinds that have a number of their own
 
 
 @dataclass(slots=True)
@@ -50,8 +51,14 @@ class Tally:
 
 
 def _with(counts: Counts, item: PlanItem) -> Counts:
+    kinds = counts.kinds if item.kind in _COUNTED else _one_more(counts.kinds, item.kind)
     counts = _plus(counts, item.kind, item.bytes)
-    return replace(counts, records=counts.records + int(item.detail.get("records", 0)))  # of a collection as a whole
+    records = counts.records + int(item.detail.get("records", 0))  # of a collection as a whole
+    return replace(counts, records=records, kinds=kinds)
+
+
+def _one_more(kinds: tuple[tuple[str, int], ...], kind: str) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted({**dict(kinds), kind: dict(kinds).get(kind, 0) + 1}.items()))
 
 
 def _plus(counts: Counts, kind: str, size: int) -> Counts:
@@ -59,7 +66,7 @@ def _plus(counts: Counts, kind: str, size: int) -> Counts:
         files=counts.files + (kind in ("file", "link")),
         records=counts.records + (kind == "record"),
         bytes=counts.bytes + size,
-        other=counts.other + (kind not in ("file", "link", "record")),
+        other=counts.other + (kind not in _COUNTED),
     )
 
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from .errors import Problem
-from .model import ABSENT, Change, Counts, Plan, PlanChanges, PlanItem
-from .phrases import Phrases, Words, listed
+from .model import ABSENT, Change, Counts, Plan, PlanChanges, Undoing
+from .phrases import Phrases, Words, listed, moment_of
 
 _LEFT = ("conflict", "left")  # what a restore leaves as it is, though the snapshot has it otherwise
 _NUMBERS = ("$numberInt", "$numberLong", "$numberDouble", "$numberDecimal")
@@ -31,44 +30,52 @@ class PlanWords(Phrases):
             Change.DELETE: ("removed", "warn"),
         }[change]
 
-    def plan_button(self, plan: Plan, items: Sequence[PlanItem] = ()) -> str:
-        """What the button of a plan does: `Bring back 4 files and 1 record, remove 2`.
+    def plan_button(self, plan: Plan, taken: str = "") -> str:
+        """What the button of a plan does: `Bring back 4 files and 1 index, remove 2`; folders are named only where
+        nothing else is.
 
-        Folders and indexes are named only where nothing else is; `items`, the known part of the plan, tells their kind.
+        Parameters
+        ----------
+        taken: what the plan takes back, if it is that of an undo: `Undo the restore: bring back 1 file`.
         """
-        back = _sum(plan.creates, plan.replaces)
-        # What is replaced comes back too: its kinds are counted with those of what is created.
-        known = [replace(item, change=Change.CREATE) if item.change is Change.REPLACE else item for item in items]
+        back = plan.creates.added_to(plan.replaces)  # what is replaced comes back, too
         parts = []
         if back.items:
-            parts.append(f"bring back {listed(self._main(back, Change.CREATE, known))}")
+            parts.append(f"bring back {listed(self.tally(_main(back)))}")
         if plan.deletes.items:
-            only_files = back.files and plan.deletes.files and not plan.deletes.records
-            gone = f"{plan.deletes.files}" if only_files else listed(self._main(plan.deletes, Change.DELETE, known))
-            parts.append(f"remove {gone}")
-        sentence = ", ".join(parts)
-        return f"{sentence[0].upper()}{sentence[1:]}" if parts else "Nothing to do"
+            gone = _main(plan.deletes)
+            only_files = back.files and gone.files and gone.items == gone.files
+            parts.append(f"remove {self.number(gone.files) if only_files else listed(self.tally(gone))}")
+        if not parts:
+            return "Nothing to do"
+        sentence = f"{f'undo the {taken}: ' if taken else ''}{', '.join(parts)}"
+        return f"{sentence[0].upper()}{sentence[1:]}"
 
     def plan_done(self, plan: Plan) -> str:
         """`1 file came back, 3 files and 1 record were replaced, 2 files were removed`; empty if nothing was."""
         parts = []
         for counts, verb in ((plan.creates, ""), (plan.replaces, "replaced"), (plan.deletes, "removed")):
             if counts.items:
-                main = self._main(counts, Change.CREATE, ())
-                number = counts.files + counts.records or counts.other
-                parts.append(
-                    f"{listed(main)} " + (f"{'was' if number == 1 else 'were'} {verb}" if verb else "came back")
-                )
+                main = _main(counts)
+                did = f"{'was' if main.items == 1 else 'were'} {verb}" if verb else "came back"
+                parts.append(f"{listed(self.tally(main))} {did}")
         return ", ".join(parts)
 
-    def plan_verdict(self, plan: Plan) -> Words:
-        """The sentence above a plan."""
+    def plan_verdict(self, plan: Plan, taken: str = "") -> Words:
+        """The sentence above a plan; `taken` is what it takes back, if it is that of an undo."""
         left = left_aside(plan.warnings)
         if plan.is_empty and left:
             text = f"{'It is' if len(left) == 1 else 'They are'} named below."
             return Words(f"Nothing else differs, but {self.left_words(left)}.", text, "warn")
         if plan.is_empty:
-            return Words("Nothing to do.", "Everything is as in this snapshot.", "good")
+            text = f"Everything is as it was before the {taken}." if taken else "Everything is as in this snapshot."
+            return Words("Nothing to do.", text, "good")
+        if taken and (plan.replaces.items or plan.deletes.items):
+            return Words(
+                f"All that the {taken} was about will be as it was before.",
+                "What was changed there since goes with it. It stays in the safety snapshot that is made first.",
+                "warn",
+            )
         if plan.replaces.items or plan.deletes.items:
             return Words(
                 "Work done since then will be replaced or removed.",
@@ -77,10 +84,14 @@ class PlanWords(Phrases):
             )
         return Words("Only what is missing comes back.", "What is there now stays as it is.", "note")
 
-    def _main(self, counts: Counts, change: Change, items: Sequence[PlanItem]) -> tuple[str, ...]:
-        if counts.files or counts.records:
-            counts = Counts(counts.files, counts.records)
-        return self.tally(counts, change, items)
+    def taken_back(self, undoing: Undoing, now: datetime) -> str:
+        """What an undo takes back: `the restore of the snapshot of today 14:02, 5 minutes ago, by anna`."""
+        moment = moment_of(undoing.mark.snapshot)
+        what = "the undo of a restore" if undoing.is_redo else "the restore"
+        if not undoing.is_redo and moment is not None:
+            what += f" of the snapshot of {self.when(moment, now)}"
+        by = f", by {self.plain(undoing.job.order.actor.user)}" if undoing.job is not None else ""
+        return f"{what}, {self.ago(undoing.mark.at, now)}{by}"
 
     def left_words(self, left: Sequence[Problem]) -> str:
         """`1 thing is left as it is`, `3 things are left as they are`."""
@@ -129,10 +140,12 @@ class PlanWords(Phrases):
         return tuple(found)
 
 
-def _sum(one: Counts, other: Counts) -> Counts:
-    return Counts(
-        one.files + other.files, one.records + other.records, one.bytes + other.bytes, one.other + other.other
-    )
+def _main(counts: Counts) -> Counts:
+    """Without the folders, unless there is nothing else."""
+    kinds = tuple((kind, number) for kind, number in counts.kinds if kind != "directory")
+    other = counts.other - (sum(dict(counts.kinds).values()) - sum(dict(kinds).values()))
+    main = Counts(counts.files, counts.records, counts.bytes, other, kinds)
+    return main if main.items else counts
 
 
 def left_aside(problems: Iterable[Problem]) -> tuple[Problem, ...]:

@@ -1,10 +1,9 @@
-"""The part of the desk where restores are asked for: preview, restore and undo.
+"""The part of the desk where restores are asked for: preview and restore.
 
 Rules:
 
 - A plan that was agreed to is carried out for what it was computed for, and for nothing else.
 - One project out of a snapshot of the site is that project's matter, whichever route it was asked on.
-- An undo brings back exactly what the restore was about.
 
 >>> desk.restore(actor, scope, "latest", plan=plan.digest).state       # doctest: +SKIP
 <JobState.QUEUED: 'queued'>
@@ -14,7 +13,6 @@ from __future__ import annotations
 
 import itertools
 import re
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from .backroom import Backroom
@@ -26,32 +24,41 @@ from .model import (
     Actor,
     Job,
     Order,
-    OutcomeStatus,
     Page,
     Permit,
     Plan,
     PlanItem,
-    RestoreMark,
     Scope,
     Selection,
     Snapshot,
 )
 from .stores.idents import ident_of
 
+_DIGEST = re.compile(r"(?:[0-9a-f]{64})?\Z")
+
 
 @dataclass(frozen=True, slots=True)
-class _Consent:
-    """What whoever orders a restore has said yes to: a plan, what is newer than it, gaps of the safety snapshot, that
-    what is damaged does not come back."""
+class Consent:
+    """What whoever orders a restore or an undo has said yes to: a plan, what is newer than it, gaps of the safety
+    snapshot, that what is damaged does not come back.
+
+    Raises
+    ------
+    InvalidError: there is no plan that anything could be newer than, or `gaps` is no digest.
+    """
 
     plan: str = ""
     newer: bool = False
     gaps: str = ""
     only_intact: bool = False
 
-
-_NONE = _Consent()
-_DIGEST = re.compile(r"(?:[0-9a-f]{64})?\Z")
+    def __post_init__(self) -> None:
+        if not _DIGEST.match(self.gaps):
+            what = "This confirms nothing: it is not the digest that the refusal named."
+            raise InvalidError(what, subject="confirm", hint="Copy it from there; nothing was changed.")
+        if self.newer and not self.plan:
+            what = "Nothing was agreed to, so nothing can be newer than it."
+            raise InvalidError(what, subject="accept", hint="Give a plan, or leave it out; nothing was changed.")
 
 
 class RestoreDesk:
@@ -72,7 +79,7 @@ class RestoreDesk:
     ) -> Job:
         """Order a plan; the job's `outcome.report` is it. `only_intact`: without what is damaged in the snapshot."""
         permit, wish = self._wish(actor, Action.PREVIEW, scope, name, selection)
-        return self._submit(permit, wish, self._people(permit, wish, people), _Consent(only_intact=only_intact))
+        return self._submit(permit, wish, self._people(permit, wish, people), Consent(only_intact=only_intact))
 
     def plan(self, actor: Actor, digest: str) -> Plan:
         """A plan that was computed within the last day.
@@ -110,6 +117,7 @@ class RestoreDesk:
                 "selection": order.selection.as_dict(),
                 "people": order.people,
                 "only_intact": order.only_intact,
+                "undo_of": order.mark_job or None,
             },
         )
 
@@ -155,11 +163,8 @@ class RestoreDesk:
         ------
         NotFoundError: no such snapshot or plan. InvalidError: plan and the rest do not fit each other.
         """
-        consent = _Consent(plan, newer, _digest(confirm), only_intact)
+        consent = Consent(plan, newer, confirm, only_intact)
         if not plan:
-            if newer:
-                what = "Nothing was agreed to, so nothing can be newer than it."
-                raise InvalidError(what, subject="accept", hint="Give a plan, or leave it out; nothing was changed.")
             permit, wish = self._wish(actor, Action.RESTORE, scope, name, everything(selection))
             return self._submit(permit, wish, self._people(permit, wish, people), consent)
         agreed = self.plan(actor, plan)
@@ -171,67 +176,9 @@ class RestoreDesk:
         if asked != (agreed.target, agreed.source, agreed.snapshot, agreed.selection) or (
             (people is not None and people != agreed.people) or (only_intact and not agreed.only_intact)
         ):
-            raise InvalidError(
-                "The plan is for something else than what is asked for.",
-                subject=f"plan {plan[:12]}",
-                hint="Preview what you want to restore, and give the digest of that plan; nothing was changed.",
-            )
+            raise other_plan(plan, "restore")
         consent = replace(consent, only_intact=agreed.only_intact)
         return self._submit(permit, wish, self._people(permit, wish, agreed.people), consent)
-
-    def undo(self, actor: Actor, scope: Scope, name: str = "", *, confirm: str = "") -> Job:
-        """Order the undo of the restore that the snapshot `name` was made for; no name: of the scope's latest one.
-
-        `confirm` as for a restore.
-        """
-        consent = _Consent(gaps=_digest(confirm))
-        permit = self._back.reception.permit(actor, Action.UNDO, scope)
-        if not name:
-            snapshot, mark = self._back.catalogue.latest_mark(permit.scope)
-            return self._submit_undo(permit, snapshot, mark, consent)
-        snapshot = self._own(permit, name)
-        if snapshot.undoable is None:
-            raise InvalidError(
-                "No restore that could be undone was made with this safety snapshot.",
-                subject=snapshot.name,
-                hint="Restore it instead, if its state is wanted.",
-            )
-        return self._submit_undo(permit, snapshot, snapshot.undoable, consent)
-
-    def undo_job(self, actor: Actor, job_id: str, *, confirm: str = "") -> Job:
-        """Order the undo of the restore that a job carried out; `confirm` as for a restore."""
-        job = self.job(actor, job_id)
-        permit = self._back.reception.permit(actor, Action.UNDO, job.order.scope)
-        outcome = job.outcome
-        undoable = (OutcomeStatus.DONE, OutcomeStatus.PARTIAL)
-        if job.order.act not in (Action.RESTORE, Action.UNDO) or outcome is None or outcome.status not in undoable:
-            raise InvalidError("This job restored nothing that could be undone.", subject=f"job {job_id}")
-        snapshot, mark = self._back.catalogue.mark_of(permit.scope, job.id, outcome.safety or "")
-        if mark.state != "done":
-            raise InvalidError("This restore is undone already.", subject=f"job {job_id}", hint="Nothing was changed.")
-        return self._submit_undo(permit, snapshot, mark, _Consent(gaps=_digest(confirm)))
-
-    def turn_back(self, actor: Actor, scope: Scope) -> None:
-        """Ask for the state before, where a restore has begun and cannot be finished; its job ends with it.
-
-        Raises
-        ------
-        NotFoundError: no restore of this scope is unfinished.
-        """
-        permit = self._back.reception.permit(actor, Action.RESTORE, scope)
-        if permit.scope not in self._back.intents.open():
-            raise NotFoundError("No restore is unfinished here.", subject="restore", hint="Nothing was changed.")
-        self._back.intents.turn_back(permit.scope)
-        self._back.reception.note(actor, "turn back", permit.scope, "done")
-
-    def turn_job_back(self, actor: Actor, job_id: str) -> Job:
-        """The same for the restore that a job is at."""
-        job = self.job(actor, job_id)
-        intent = self._back.intents.read(job.order.scope)
-        if intent is None or intent.job != job.id:
-            raise NotFoundError("This job has no restore to be finished.", subject="job", hint="Nothing was changed.")
-        self.turn_back(actor, job.order.scope)
-        return job
 
     def job(self, actor: Actor, job_id: str) -> Job:
         """A job of a scope that the actor may see; the same NotFoundError where there is none."""
@@ -300,7 +247,7 @@ class RestoreDesk:
             self._back.reception.permit(permit.actor, Action.PEOPLE, permit.scope)
         return people
 
-    def _submit(self, permit: Permit, wish: Wish, people: bool, consent: _Consent = _NONE) -> Job:
+    def _submit(self, permit: Permit, wish: Wish, people: bool, consent: Consent) -> Job:
         return self._back.jobs.submit(
             Order(
                 permit.action,
@@ -317,33 +264,11 @@ class RestoreDesk:
             )
         )
 
-    def _submit_undo(self, permit: Permit, snapshot: Snapshot, mark: RestoreMark, consent: _Consent) -> Job:
-        """An undo brings back exactly what the restore was about, nothing beside it."""
-        redo = False
-        with suppress(NotFoundError):  # the history of jobs may be lost; it only serves the words here
-            undone = self._back.jobs.get(mark.job).order
-            redo = undone.act is Action.UNDO and not undone.redo
-        if mark.people:
-            self._back.reception.permit(permit.actor, Action.PEOPLE, permit.scope)
-        return self._back.jobs.submit(
-            Order(
-                Action.UNDO,
-                permit.scope,
-                permit.actor,
-                source=snapshot.scope,
-                snapshot=snapshot.name,
-                selection=mark.selection,
-                people=mark.people,
-                mark_job=mark.job,
-                redo=redo,
-                accepted=consent.gaps,
-            )
-        )
 
-
-def _digest(text: str) -> str:
-    """What confirms gaps; empty: nothing does."""
-    if not _DIGEST.match(text):
-        what = "This confirms nothing: it is not the digest that the refusal named."
-        raise InvalidError(what, subject="confirm", hint="Copy it from there; nothing was changed.")
-    return text
+def other_plan(plan: str, what: str) -> InvalidError:
+    """What is raised where a plan that was agreed to is that of something else."""
+    return InvalidError(
+        "The plan is for something else than what is asked for.",
+        subject=f"plan {plan[:12]}",
+        hint=f"Preview what you want to {what}, and give the digest of that plan; nothing was changed.",
+    )

@@ -150,7 +150,11 @@ def test_an_organiser_makes_a_snapshot_restores_it_undoes_that_deletes_and_undel
 
     # undo: the edits are there again
     page.goto(job)
-    page.get_by_role("button", name="Undo this restore").click()
+    page.get_by_role("button", name="Undo this restore…").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Undo the restore")
+    expect(page.locator(".kf-lead").first).to_contain_text("was brought back by organiser, just now")
+    expect(plan).to_contain_text(ARTICLE)
+    page.get_by_role("button", name="Undo the restore: bring back 1 record, remove 1 file", exact=True).click()
     reader.ends("Done: the restore is undone")
     reader.open_edition("The New Mill")
     expect(page.get_by_role("link", name=ARTICLE, exact=True)).to_have_count(0)

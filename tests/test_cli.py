@@ -259,7 +259,7 @@ def test_what_was_lost_comes_back_and_the_restore_is_undone(site: Site) -> None:
     assert touched.read_text() == kept
     assert not (site.folder / "new.txt").exists()
 
-    undone = site.kf("undo", *scope)
+    undone = site.kf("undo", *scope, "--yes")
     assert undone.exit_code == 0, undone.stderr
     assert not touched.exists()
     assert (site.folder / "new.txt").read_text() == "new"
@@ -336,7 +336,8 @@ def test_on_a_terminal_an_undo_shows_its_plan_and_asks(site: Site, answer: str) 
 
     assert code == 0, said
     assert "touched.txt" in said
-    assert "Bring back 1 file?" in said
+    assert "undo of the restore of the snapshot of today" in said
+    assert "Undo the restore: bring back 1 file?" in said
     assert (site.folder / "touched.txt").read_text() == (changed if answer == "y" else kept)
 
 
@@ -436,7 +437,7 @@ def test_paths_and_records_are_selected_by_options(site: Site) -> None:
     words = site.kf("preview", *where, "--path", "new folder").stdout
     done = site.json("restore", *where, "--path", "new folder", "--yes")
 
-    assert files["deletes"] == {"files": 1, "records": 0, "bytes": 3, "other": 1}
+    assert files["deletes"] == {"files": 1, "records": 0, "bytes": 3, "other": 1, "kinds": {"directory": 1}}
     assert one["digest"] == same["digest"]
     assert (one["replaces"]["records"], one["replaces"]["files"]) == (1, 0)
     assert whole["replaces"] == one["replaces"]
@@ -570,7 +571,8 @@ def test_tokens_are_made_listed_and_revoked(site: Site) -> None:
         (("show", "--project", "0" * 24, "latest"), 4),
         (("list", "--project", "x" * 10_000), 4),
         (("restore", "--site", "2020-01-01T00-00-00Z", "--yes"), 4),
-        (("undo", "--project", "0" * 24), 4),
+        (("undo", "--project", "0" * 24, "--yes"), 4),
+        (("undo", "--site"), 2),
     ],
 )
 def test_what_is_wrong_is_said_in_words_or_in_a_document_with_its_exit_code(
@@ -598,6 +600,7 @@ def test_what_is_wrong_is_said_in_words_or_in_a_document_with_its_exit_code(
         (("show", "--site", "2020-01-01T00-00-00Z"), "There is no such snapshot (2020-01-01T00-00-00Z)."),
         (("show", "--site", "nonsense"), "There is no such snapshot (nonsense)."),
         (("restore", "--site", "latest"), "Keyframe restore asks before it restores, and nobody can be asked here."),
+        (("undo", "--site"), "Keyframe undo asks before it undoes, and nobody can be asked here."),
     ],
 )
 def test_what_is_not_there_or_does_not_fit_is_one_good_sentence(site: Site, words: tuple[str, ...], said: str) -> None:

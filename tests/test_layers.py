@@ -20,7 +20,7 @@ FLOORS: list[list[set[str]]] = [
     [{"sample"}, {"editions"}, {"embedded"}, {"run"}],
     [{"wiring"}],
     [{"doors"}],
-    [{"desk", "copy_desk", "restore_desk", "backroom"}, {"work"}],
+    [{"desk", "copy_desk", "restore_desk", "undo_desk", "backroom"}, {"work"}],
     [{"catalogue"}, {"reception"}],
     [
         {"auth"},

@@ -15,7 +15,6 @@ from keyframe.model import (
     ABSENT,
     Action,
     Actor,
-    Change,
     Counts,
     Job,
     JobState,
@@ -23,7 +22,6 @@ from keyframe.model import (
     Outcome,
     OutcomeStatus,
     Plan,
-    PlanItem,
     Progress,
     Reason,
     RestoreMark,
@@ -39,6 +37,8 @@ NOW = datetime(2026, 11, 21, 13, 30, tzinfo=UTC)  # 14:30 in Amsterdam
 NAME = "2026-11-21T13-02-07Z"
 PROJECT = Scope.project("65a1b2c3d4e5f60718293a4b")
 NONE = Counts()
+FOLDER, INDEXES = (("directory", 1),), (("index", 3),)
+MANY = (("collection", 1), ("directory", 1), ("index", 2))
 UNDONE = "2026-11-21T12-02-07Z"
 CONFLICT = Problem("conflict", "now belongs to another project; it is left there.", "edition The Oil Mill")
 
@@ -176,8 +176,10 @@ def test_names_that_cannot_be_shown_are_made_showable(words: Messages) -> None:
         (Counts(0, 1), NONE, Counts(2), "Bring back 1 record, remove 2 files"),
         (Counts(1), NONE, Counts(0, 2), "Bring back 1 file, remove 2 records"),
         (Counts(1), NONE, Counts(2, 2), "Bring back 1 file, remove 2 files and 2 records"),
-        (Counts(2, other=1), NONE, Counts(other=3), "Bring back 2 files, remove 3 other things"),
-        (Counts(other=1), NONE, NONE, "Bring back 1 other thing"),
+        (Counts(2, other=1, kinds=FOLDER), NONE, Counts(other=1, kinds=FOLDER), "Bring back 2 files, remove 1 folder"),
+        (Counts(1, 2, other=4, kinds=MANY), NONE, NONE, "Bring back 1 file, 2 records, 1 collection and 2 indexes"),
+        (Counts(other=2), NONE, NONE, "Bring back 2 other things"),
+        (Counts(1), NONE, Counts(2, other=3, kinds=INDEXES), "Bring back 1 file, remove 2 files and 3 indexes"),
         (NONE, NONE, NONE, "Nothing to do"),
     ],
 )
@@ -187,26 +189,38 @@ def test_the_button_of_a_plan_says_what_it_does(
     assert words.plan_button(plan(creates, replaces, deletes)) == button
 
 
-def test_the_button_names_folders_and_indexes_by_kind_where_they_are_all_there_is(words: Messages) -> None:
-    items = (
-        PlanItem(Change.CREATE, "index", "edition/title_1", 0),
-        PlanItem(Change.REPLACE, "options", "edition", 0),
-        PlanItem(Change.DELETE, "directory", "media", 0),
-    )
+def test_what_is_replaced_and_what_is_made_anew_are_counted_together(words: Messages) -> None:
+    index, setting, folder = (Counts(other=1, kinds=((kind, 1),)) for kind in ("index", "options", "directory"))
 
-    assert words.plan_button(plan(Counts(other=1)), items[:1]) == "Bring back 1 index"
-    whole = plan(Counts(other=1), Counts(other=1), Counts(other=1))
-    assert words.plan_button(whole, items) == "Bring back 1 index and 1 setting, remove 1 folder"
-    # Only a part of the items is known: no kind is claimed for the rest.
-    assert words.plan_button(plan(Counts(other=2)), items[:1]) == "Bring back 2 other things"
+    assert words.plan_button(plan(index, setting, folder)) == "Bring back 1 index and 1 setting, remove 1 folder"
+    assert words.plan_button(plan(index, index, NONE)) == "Bring back 2 indexes"
+
+
+def test_the_button_of_an_undo_says_what_it_takes_back(words: Messages) -> None:
+    made = plan(Counts(1), NONE, Counts(2))
+
+    assert words.plan_button(made, "restore") == "Undo the restore: bring back 1 file, remove 2"
+    assert words.plan_button(made, "undo") == "Undo the undo: bring back 1 file, remove 2"
+    assert words.plan_button(plan(), "restore") == "Nothing to do"
+    assert words.plan_verdict(plan(), "restore").text == "Everything is as it was before the restore."
+    assert words.plan_verdict(made, "undo").title == "All that the undo was about will be as it was before."
 
 
 def test_every_plan_has_words_with_correct_numbers(words: Messages) -> None:
     numbers = (0, 1, 2)
     for files, records, other, gone in itertools.product(numbers, repeat=4):
-        made = plan(Counts(files, records, 0, other), NONE, Counts(gone))
+        made = plan(Counts(files, records, 0, other, (("index", other),) if other else ()), NONE, Counts(gone))
         said = words.plan_button(made) + words.plan_done(made)
-        for wrong in ("1 files", "1 records", "1 other things", "2 file ", "2 record ", "2 files was", "1 file were"):
+        for wrong in (
+            "1 files",
+            "1 records",
+            "1 indexes",
+            "2 file ",
+            "2 record ",
+            "2 index ",
+            "2 files was",
+            "1 file were",
+        ):
             assert wrong not in said
 
 

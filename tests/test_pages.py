@@ -190,7 +190,10 @@ def test_preview_restore_and_undo_by_buttons(site: PagesSite) -> None:
     assert re.search(r"<title>Done: the snapshot of today \d\d:\d\d is back · The Drowned Mills", done)
     assert site.files(project) == before
 
-    undone = ended_page(site, person, person.press(done, "Undo this restore").headers["Location"])
+    undo = person.follow(person.press(done, "Undo this restore…"))
+    assert site.files(project) == before
+    pressed = person.press(undo, "Undo the restore: bring back 1 file, remove 1")
+    undone = ended_page(site, person, pressed.headers["Location"])
     assert "Done: the restore is undone" in text_of(undone)
     assert site.files(project) == changed
     assert gone.exists() is False and new.exists()
@@ -221,7 +224,8 @@ def test_a_safety_snapshot_leads_to_a_page_that_undoes_its_restore(site: PagesSi
 
     link = re.search(r'href="([^"]+)#undo"[^>]*>Undo that restore…', person.page(url))
     assert link is not None
-    answer = person.press(person.page(link.group(1)), "Undo that restore")
+    undo = person.follow(person.press(person.page(link.group(1)), "Undo that restore…"))
+    answer = person.press(undo, "Undo the restore: bring back 1 file, remove 1")
     ended_page(site, person, answer.headers["Location"])
 
     assert new.exists()
@@ -235,7 +239,9 @@ def test_safety_snapshots_are_told_apart_by_what_they_say_and_by_seconds(site: P
     change(site, site.project())
     plan = person.follow(person.press(person.page(url), "Restore…"))
     done = ended_page(site, person, person.press(plan, "Bring back 1 file, remove 1").headers["Location"])
-    ended_page(site, person, person.press(done, "Undo this restore").headers["Location"])
+    undo = person.follow(person.press(done, "Undo this restore…"))
+    pressed = person.press(undo, "Undo the restore: bring back 1 file, remove 1")
+    ended_page(site, person, pressed.headers["Location"])
 
     page = person.page(url)
     rows = [text_of(one) for one in re.findall(r"<li>.*?</li>", page, re.DOTALL) if "before" in one]
@@ -386,7 +392,9 @@ def test_a_plan_can_be_narrowed_to_paths_and_records(site: PagesSite) -> None:
     assert "2 paths of this project" in text_of(files)
     assert "Bring back 1 file, remove 1" in text_of(files)
     assert f">\n{path}\nnew.txt</textarea>" in files
-    assert f"--path {path} --path new.txt --yes" in text_of(files)
+    digest = re.search(r'name="plan" value="([0-9a-f]{64})"', files)
+    assert digest is not None
+    assert f"--path {path} --path new.txt --plan {digest.group(1)} --yes" in text_of(files)
     assert f'record edition/{{"$oid": "{edition["_id"]}"}} of this project' in text_of(record)
     assert "Bring back 1 record" in text_of(record)
     assert "collection edition of this project, records only" in text_of(only)
@@ -605,7 +613,7 @@ def test_a_restore_whose_safety_snapshot_lies_in_the_trash_has_its_undo_disabled
     page = person.page(job)
 
     assert "Its safety snapshot is in the trash : put it back, then undo." in text_of(page)
-    assert "disabled>Undo this restore</button>" in page and "The state before is kept" not in page
+    assert "disabled>Undo this restore…</button>" in page and "The state before is kept" not in page
     person.post(f"{url}/{found.group(1)}/undelete")
     assert "disabled>" not in person.page(job)
 
@@ -765,7 +773,7 @@ def test_an_organiser_cannot_change_the_labels_of_a_site_snapshot_below_his_proj
     name = still.office.desk.snapshots(still.office.login._actor("root", "page"), Scope.site()).items[0].name
 
     for act in ("note", "delete", "undelete", "undo"):
-        answer = person.post(f"/snapshots/project/{project}/{name}/{act}", note="mine")
+        answer = person.post(f"/snapshots/project/{project}/{name}/{act}", note="mine", plan="ab" * 32)
         assert (answer.status_code, "Nothing was changed." in text_of(answer)) == (403, True), act
 
 

@@ -119,7 +119,8 @@ def test_by_page_there_is_a_box_and_a_button_to_go_on(mongo_uri: str, disk: Path
         done = ended(person.press(refused, "Restore all the same", confirm=confirm).headers["Location"])
         assert "Done: the snapshot" in text_of(done)
         assert spoilt.read_bytes() != b"spoilt"
-        undo = ended(person.press(done, "Undo this restore").headers["Location"])
+        plan = person.follow(person.press(done, "Undo this restore…"))
+        undo = ended(person.press(plan, "Undo the restore: bring back 1 file").headers["Location"])
         confirm = undo.split('name="confirm" value="')[1].split('"')[0]
         undone = ended(person.press(undo, "Undo all the same", confirm=confirm).headers["Location"])
         assert "the restore is undone" in text_of(undone)

@@ -340,7 +340,7 @@ def test_root_may_restore_people_and_is_told_who(world: World) -> None:
     outcome = world.restore(snapshot, SITE, plan=plan.digest)
 
     warning = next(one for one in plan.warnings if one.code == "people")
-    assert "1 come back, 1 are removed, 1 become" in warning.what
+    assert "1 comes back, 1 is removed, 1 becomes as it was" in warning.what
     assert outcome.status is DONE
     assert world.records()["user"] == before
 

@@ -60,6 +60,19 @@ def test_look_restore_and_undo(world: World) -> None:
     assert world.state() == spoilt
 
 
+def test_an_undo_is_looked_at_first_and_does_just_that(world: World) -> None:
+    snapshot = world.make(SITE)
+    world.spoil()
+    spoilt = world.state()
+    world.restore(snapshot, SITE)
+
+    done = run(world, "undo")
+
+    assert done.returncode == 0, done.stderr
+    assert "the restore is undone" in done.stdout
+    assert world.state() == spoilt
+
+
 def test_what_changes_until_then(world: World) -> None:
     wanted = world.state()
     world.make(SITE)

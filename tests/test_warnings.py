@@ -121,7 +121,7 @@ def test_people_who_appear_vanish_or_change_their_role_are_named(world: World) -
     plan = world.preview(snapshot, SITE, people=True)
 
     assert the_one(plan, "people").what == (
-        "People and roles change: 1 come back, 1 are removed, 2 become as they were. Come back: Bram. "
+        "People and roles change: 1 comes back, 1 is removed, 2 become as they were. Come back: Bram. "
         "Removed: Carla. Other roles: Anna."
     )
     assert told(plan, "yourself") == []

@@ -81,7 +81,9 @@ class Newcomers:
                 for what, names in (("Come back", self._come), ("Removed", self._go), ("Other roles", self._roles))
                 if names
             ]
-            what = f"People and roles change: {come} come back, {go} are removed, {change} become as they were."
+            said = (f"{come} {'comes' if come == 1 else 'come'} back", f"{go} {'is' if go == 1 else 'are'} removed")
+            became = f"{change} {'becomes as it was' if change == 1 else 'become as they were'}"
+            what = f"People and roles change: {', '.join(said)}, {became}."
             yield Problem("people", " ".join([what, *parts]), "people", "The list names each of them.")
         if self._own and self._actor is not None:
             what = f"{self._actor.name}, who asks for this, {' and '.join(self._own)}."

@@ -194,6 +194,7 @@ class CountsSchema(Schema):
     records = fields.Integer()
     bytes = fields.Integer()
     other = fields.Integer(metadata={"description": "folders, collections, indexes"})
+    kinds = fields.Dict(metadata={"description": "how many of each kind the others are; empty of what is unchanged"})
 
 
 class PlanSchema(Schema):

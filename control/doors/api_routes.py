@@ -39,7 +39,7 @@ from .api_door import (
     takes_query,
 )
 from .api_schemas import (
-    ConfirmSchema,
+    AgreedSchema,
     CopySchema,
     DuplicateSchema,
     MakeSchema,
@@ -105,6 +105,35 @@ def orders(schema: type[Schema], more: str = "") -> Callable[[View], View]:
         return may_wait(takes_body(schema)(accepted(done(view))))
 
     return documented
+
+
+def _looked_at(actor: Actor, job: Job) -> Response:
+    """What a preview answers: the plan, or 202 where it takes longer than one waits for it."""
+    waited = state().waits.wait(office().desk, actor, job, PREVIEW_WAIT)
+    if not waited.ended:
+        return _accepted(waited)
+    bad = _bad_end(waited)
+    if bad is not None:
+        return bad
+    if waited.job.outcome is None or waited.job.outcome.report is None:
+        raise RuntimeError(f"preview {waited.job.id} ended without a plan")
+    return answer(waited.job.outcome.report, 200, waited.headers)
+
+
+def looks(schema: type[Schema]) -> Callable[[View], View]:
+    """The view orders a plan; its first argument is the body, as `schema` let it through."""
+
+    def documented(view: View) -> View:
+        accepted = answers(202, JobAnswer, "Not found in time")
+        done = answers(200, PlanSchema, "Found in time; Prefer: wait says how long, 10 seconds otherwise")
+        return may_wait(takes_body(schema)(done(accepted(view))))
+
+    return documented
+
+
+def _agreement(body: dict[str, Any]) -> dict[str, Any]:
+    """What a body says yes to, as the desk takes it."""
+    return {"plan": body["plan"] or "", "newer": body["accept"] == "newer", "confirm": body["confirm"] or ""}
 
 
 class Scopes(Door):
@@ -175,24 +204,12 @@ class OneSnapshot(ScopedDoor):
 
 
 class Preview(ScopedDoor):
-    @may_wait
-    @takes_body(PreviewSchema)
-    @answers(200, PlanSchema, "Found in time; Prefer: wait says how long, 10 seconds otherwise")
-    @answers(202, JobAnswer, "Not found in time")
+    @looks(PreviewSchema)
     def post(self, body: dict[str, Any], actor: Actor, scope: Scope, name: str) -> Response:
         """What a restore would create, replace and delete; nothing is changed."""
-        desk = office().desk
         selection = selection_of(body["selection"] or {})
-        job = desk.preview(actor, scope, name, selection, body["people"], only_intact=body["only_intact"])
-        waited = state().waits.wait(desk, actor, job, PREVIEW_WAIT)
-        if not waited.ended:
-            return _accepted(waited)
-        bad = _bad_end(waited)
-        if bad is not None:
-            return bad
-        if waited.job.outcome is None or waited.job.outcome.report is None:
-            raise RuntimeError(f"preview {waited.job.id} ended without a plan")
-        return answer(waited.job.outcome.report, 200, waited.headers)
+        people, only_intact = body["people"], body["only_intact"]
+        return _looked_at(actor, office().desk.preview(actor, scope, name, selection, people, only_intact=only_intact))
 
 
 class Restore(ScopedDoor):
@@ -200,17 +217,8 @@ class Restore(ScopedDoor):
     def post(self, body: dict[str, Any], actor: Actor, scope: Scope, name: str) -> Response:
         """Bring the snapshot back, as the plan that was agreed to says."""
         selection: Selection | None = None if body["selection"] is None else selection_of(body["selection"])
-        job = office().desk.restore(
-            actor,
-            scope,
-            name,
-            selection,
-            body["people"],
-            body["plan"] or "",
-            newer=body["accept"] == "newer",
-            confirm=body["confirm"] or "",
-            only_intact=body["only_intact"],
-        )
+        people, only_intact = body["people"], body["only_intact"]
+        job = office().desk.restore(actor, scope, name, selection, people, only_intact=only_intact, **_agreement(body))
         return _carried_out(actor, job)
 
 
@@ -231,11 +239,18 @@ class Duplicate(ScopedDoor):
         return _carried_out(actor, office().desk.duplicate(actor, scope, name, selection, body["new_id"]))
 
 
+class PreviewUndo(ScopedDoor):
+    @looks(NothingSchema)
+    def post(self, _body: dict[str, Any], actor: Actor, scope: Scope, name: str) -> Response:
+        """What an undo of the latest restore that this safety snapshot served would do; nothing is changed."""
+        return _looked_at(actor, office().desk.preview_undo(actor, scope, name))
+
+
 class Undo(ScopedDoor):
-    @orders(ConfirmSchema)
+    @orders(AgreedSchema)
     def post(self, body: dict[str, Any], actor: Actor, scope: Scope, name: str) -> Response:
         """Undo the latest restore that this safety snapshot served and that is not undone yet."""
-        return _carried_out(actor, office().desk.undo(actor, scope, name, confirm=body["confirm"] or ""))
+        return _carried_out(actor, office().desk.undo(actor, scope, name, **_agreement(body)))
 
 
 class Verify(ScopedDoor):
@@ -274,11 +289,18 @@ class OneJob(Door):
         return answer(office().desk.job(actor, _job_id(job_id)).as_dict())
 
 
+class PreviewUndoJob(Door):
+    @looks(NothingSchema)
+    def post(self, _body: dict[str, Any], actor: Actor, job_id: str) -> Response:
+        """What an undo of that restore would do; nothing is changed."""
+        return _looked_at(actor, office().desk.preview_undo_job(actor, _job_id(job_id)))
+
+
 class UndoJob(Door):
-    @orders(ConfirmSchema)
+    @orders(AgreedSchema)
     def post(self, body: dict[str, Any], actor: Actor, job_id: str) -> Response:
         """Undo that restore."""
-        return _carried_out(actor, office().desk.undo_job(actor, _job_id(job_id), confirm=body["confirm"] or ""))
+        return _carried_out(actor, office().desk.undo_job(actor, _job_id(job_id), **_agreement(body)))
 
 
 class TurnBack(Door):
@@ -303,6 +325,7 @@ def _route(path: str, view: type[Door], endpoint: str, tag: str) -> None:
 _route("/scopes", Scopes, "scopes", "scopes")
 _route("/jobs/<job_id>", OneJob, "job", "jobs")
 _route("/jobs/<job_id>/undo", UndoJob, "undo_job", "jobs")
+_route("/jobs/<job_id>/undo/preview", PreviewUndoJob, "preview_undo_job", "jobs")
 _route("/jobs/<job_id>/back", TurnBack, "turn_back", "jobs")
 _route("/plans/<digest>", PlanItems, "plan", "plans")
 for _scope, _path in (("site", "/site/snapshots"), ("project", "/projects/<project_id>/snapshots")):
@@ -313,5 +336,6 @@ for _scope, _path in (("site", "/site/snapshots"), ("project", "/projects/<proje
     _route(f"{_path}/<name>/copy", Copy, f"{_scope}_copy", _scope)
     _route(f"{_path}/<name>/duplicate", Duplicate, f"{_scope}_duplicate", _scope)
     _route(f"{_path}/<name>/undo", Undo, f"{_scope}_undo", _scope)
+    _route(f"{_path}/<name>/undo/preview", PreviewUndo, f"{_scope}_preview_undo", _scope)
     _route(f"{_path}/<name>/verify", Verify, f"{_scope}_verify", _scope)
     _route(f"{_path}/<name>/undelete", Undelete, f"{_scope}_undelete", _scope)

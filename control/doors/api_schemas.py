@@ -72,23 +72,25 @@ class PreviewSchema(Strict):
     only_intact = Truth(load_default=False)
 
 
-class ConfirmSchema(Strict):
-    """`confirm` gives back what a refused restore named: the gaps of its safety snapshot do not matter."""
+class AgreedSchema(Strict):
+    """What an undo may be given: the plan that was agreed to, and more. Without a plan, whatever it comes to is.
 
-    confirm = Text(load_default="", allow_none=True, validate=validate.Length(max=NOTE_LENGTH))
+    `confirm` gives back what a refused one named: the gaps of its safety snapshot do not matter.
+    """
 
-
-class RestoreSchema(ConfirmSchema):
-    """Without `selection` and `people` those of the plan count; without a plan, as in a preview."""
-
+    plan = Text(load_default="", allow_none=True, validate=validate.Length(max=NOTE_LENGTH))
     accept = fields.String(
         load_default=None,
         allow_none=True,
         validate=validate.OneOf(("newer",)),
-        metadata={"description": "newer: what changes until the restore begins is agreed to as well"},
+        metadata={"description": "newer: what changes until it begins is agreed to as well"},
     )
+    confirm = Text(load_default="", allow_none=True, validate=validate.Length(max=NOTE_LENGTH))
 
-    plan = Text(load_default="", allow_none=True, validate=validate.Length(max=NOTE_LENGTH))
+
+class RestoreSchema(AgreedSchema):
+    """Without `selection` and `people` those of the plan count; without a plan, as in a preview."""
+
     selection = fields.Nested(SelectionSchema, load_default=None, allow_none=True)
     people = Truth(load_default=None, allow_none=True)
     only_intact = Truth(load_default=False)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import click
 
 from ..catalogue import LATEST
 from ..errors import InvalidError
-from ..model import Actor, Job, JobState, OutcomeStatus, Plan, Scope, Selection, Snapshot
+from ..model import Actor, Job, JobState, OutcomeStatus, Plan, Scope, Selection, Undoing
 from .cli_copies import Beside, beside_options, copy_beside, require_alone
 from .cli_frame import Group, Opener, json_option, maybe_named, named, print_end, scoped
 from .cli_jobs import wait_for
@@ -31,10 +31,34 @@ def add_to(cli: Group) -> None:
         cli.add_command(command)
 
 
-def _confirming(command: _Command) -> _Command:
-    """Gives a command `confirm`."""
+def _listing(command: _Command) -> _Command:
+    """Gives a command `whole` and `fields`: how much of a plan is shown."""
+    words = "Of what is replaced, name the fields that differ, with old and new value."
+    for option in (
+        click.option("--fields", is_flag=True, help=words),
+        click.option("--all", "whole", is_flag=True, help=f"Name every item, not the first {_ITEMS} only."),
+    ):
+        command = option(command)
+    return command
+
+
+def _agreeing(command: _Command) -> _Command:
+    """Gives a command `digest`, `newer` and `confirm`: what is agreed to."""
     words = "What a refused call named: what its safety snapshot cannot keep does not matter."
-    option = click.option("--confirm", default="", metavar="DIGEST", help=words)
+    for option in (
+        click.option("--confirm", default="", metavar="DIGEST", help=words),
+        click.option("--newer", is_flag=True, help="With --plan: what changes until it begins is agreed to as well."),
+        click.option(
+            "--plan", "digest", default="", metavar="DIGEST", help="Only if the plan is still the one of a preview."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _asking(command: _Command) -> _Command:
+    """Gives a command `yes`."""
+    option = click.option("--yes", is_flag=True, help="Do not ask. Needed where nobody can be asked.")
     return option(command)
 
 
@@ -42,10 +66,7 @@ def _confirming(command: _Command) -> _Command:
 @scoped
 @named
 @selecting
-@click.option("--all", "whole", is_flag=True, help=f"Name every item, not the first {_ITEMS} only.")
-@click.option(
-    "--fields", is_flag=True, help="Of what is replaced, name the fields that differ, with old and new value."
-)
+@_listing
 @json_option
 @click.pass_obj
 def preview(
@@ -75,11 +96,9 @@ def preview(
 @scoped
 @named
 @selecting
-@click.option("--plan", "digest", default="", metavar="DIGEST", help="Only if the plan is still the one of a preview.")
-@click.option("--newer", is_flag=True, help="With --plan: what changes until it begins is agreed to as well.")
-@_confirming
+@_agreeing
 @beside_options
-@click.option("--yes", is_flag=True, help="Do not ask. Needed where nobody can be asked.")
+@_asking
 @json_option
 @click.pass_obj
 def restore(
@@ -105,12 +124,7 @@ def restore(
     if beside:
         require_alone(beside, people, digest)
         return copy_beside(opener, scope, name, selection, beside, as_json=as_json)
-    if not yes and (as_json or not sys.stdin.isatty()):
-        raise InvalidError(
-            "asks before it restores, and nobody can be asked here.",
-            subject="keyframe restore",
-            hint="Look with keyframe preview, then add --yes; nothing was changed.",
-        )
+    _require_answer(yes, as_json, "restore", "restores", "keyframe preview")
     with opener() as office:
         actor = office.login.shell_actor()
         if not yes:
@@ -135,49 +149,73 @@ def restore(
 @click.command("undo", short_help="Take a restore back.")
 @scoped
 @maybe_named
-@_confirming
-@click.option("--yes", is_flag=True, help="Do not ask. Where nobody can be asked, it does not ask anyway.")
+@click.option("--preview", "only_looks", is_flag=True, help="Show what it would do; nothing is changed.")
+@_listing
+@_agreeing
+@_asking
 @json_option
 @click.pass_obj
-def undo(opener: Opener, scope: Scope, name: str | None, confirm: str, yes: bool, as_json: bool) -> int:
+def undo(
+    opener: Opener,
+    scope: Scope,
+    name: str | None,
+    only_looks: bool,
+    whole: bool,
+    fields: bool,
+    digest: str,
+    newer: bool,
+    confirm: str,
+    yes: bool,
+    as_json: bool,
+) -> int:
     """Take a restore back: the latest one, or that of the safety snapshot NAME. An undo can be undone, too.
 
-    On a terminal it shows what it would do, and asks.
+    Without --yes it shows what it would do, and asks. With --preview it only shows it.
     """
+    if not only_looks:
+        _require_answer(yes, as_json, "undo", "undoes", "keyframe undo --preview")
     with opener() as office:
         actor = office.login.shell_actor()
-        served = None if yes or as_json or not sys.stdin.isatty() else _to_undo(office, actor, scope, name)
-        if served is not None and served.undoable is not None:
-            mark = served.undoable
-            order = office.desk.preview(actor, scope, served.name, mark.selection, mark.people or None)
-            looked = wait_for(office, actor, order)
+        if only_looks or not yes:
+            looked = wait_for(office, actor, office.desk.preview_undo(actor, scope, name or ""))
             plan = _plan_of(looked)
-            if plan is None:
-                return print_end(office, looked, as_json, _job_of)
-            if not _agreed(office, actor, plan):
+            if plan is None or (only_looks and as_json):
+                return print_end(office, looked, as_json, _report_of)
+            most = None if whole else _ITEMS
+            undoing = office.desk.undoing(actor, plan, looked.order.mark_job)
+            if only_looks:
+                _print_plan(office, actor, plan, most, undoing, fields=fields)
                 return 0
-            name = served.name
-        job = office.desk.undo(actor, scope, name or "", confirm=confirm)
+            if not _agreed(office, actor, plan, most, undoing, fields=fields):
+                return 0
+            name, digest = looked.order.snapshot, digest or plan.digest
+        job = office.desk.undo(actor, scope, name or "", digest, newer=newer, confirm=confirm)
         return print_end(office, wait_for(office, actor, job), as_json, _job_of)
 
 
-def _to_undo(office: Office, actor: Actor, scope: Scope, name: str | None) -> Snapshot | None:
-    """The snapshot that the undo would bring back; None: there is none, and the undo itself says so."""
-    if name is not None:
-        return office.desk.snapshot(actor, scope, name)
-    found: list[tuple[datetime, Snapshot]] = []
-    cursor: str | None = ""
-    while cursor is not None:
-        page = office.desk.snapshots(actor, scope, cursor=cursor, limit=_PAGE)
-        found += [(one.undoable.at, one) for one in page.items if one.undoable is not None and one.scope == scope]
-        cursor = page.next
-    return max(found, key=lambda pair: pair[0])[1] if found else None
+def _require_answer(yes: bool, as_json: bool, command: str, does: str, look: str) -> None:
+    """Refuse to act where nobody has said yes, and nobody can be asked."""
+    if not yes and (as_json or not sys.stdin.isatty()):
+        raise InvalidError(
+            f"asks before it {does}, and nobody can be asked here.",
+            subject=f"keyframe {command}",
+            hint=f"Look with {look}, then add --yes; nothing was changed.",
+        )
 
 
-def _agreed(office: Office, actor: Actor, plan: Plan) -> bool:
+def _agreed(
+    office: Office,
+    actor: Actor,
+    plan: Plan,
+    most: int | None = _ITEMS,
+    undoing: Undoing | None = None,
+    *,
+    fields: bool = False,
+) -> bool:
     """Shows a plan and asks; whether it is wanted."""
-    _print_plan(office, actor, plan, _ITEMS)
-    if not plan.is_empty and click.confirm(f"{office.messages.plan_button(plan)}?", err=True):
+    _print_plan(office, actor, plan, most, undoing, fields=fields)
+    taken = undoing.taken if undoing is not None else ""
+    if not plan.is_empty and click.confirm(f"{office.messages.plan_button(plan, taken)}?", err=True):
         return True
     click.echo("Nothing was changed.")
     return False
@@ -200,9 +238,17 @@ def _job_of(job: Job) -> Mapping[str, Any]:
     return {"job": job.as_dict()}
 
 
-def _print_plan(office: Office, actor: Actor, plan: Plan, most: int | None, *, fields: bool = False) -> None:
+def _print_plan(
+    office: Office,
+    actor: Actor,
+    plan: Plan,
+    most: int | None,
+    undoing: Undoing | None = None,
+    *,
+    fields: bool = False,
+) -> None:
     """What it amounts to, then its items by name, at most so many."""
-    for line in plan_lines(office.messages, plan):
+    for line in plan_lines(office.messages, plan, undoing, datetime.now(UTC)):
         click.echo(line)
     everything = plan.creates.items + plan.replaces.items + plan.deletes.items
     count = 0
@@ -220,4 +266,5 @@ def _print_plan(office: Office, actor: Actor, plan: Plan, most: int | None, *, f
         cursor = page.next
     if everything > count:
         left = office.messages.number(everything - count)
-        click.echo(f"  … and {left} more; keyframe preview --all names them")
+        command = "preview" if undoing is None else "undo --preview"
+        click.echo(f"  … and {left} more; keyframe {command} --all names them")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from ..model import Change, Plan, PlanItem, Reason, Scope, Selection, Snapshot, Undos, Unfinished
+from ..model import Change, Plan, PlanItem, Reason, Scope, Selection, Snapshot, Undoing, Undos, Unfinished
 
 if TYPE_CHECKING:  # loading it takes time that `keyframe up` does not have
     from ..messages import Messages
@@ -124,12 +124,14 @@ def options_of(selection: Selection) -> str:
     return " ".join(words + ([f"--{selection.only}-only"] if selection.only else []))
 
 
-def plan_lines(messages: Messages, plan: Plan) -> Iterator[str]:
-    """What a plan amounts to, and of which snapshot it is."""
+def plan_lines(messages: Messages, plan: Plan, undoing: Undoing | None, now: datetime) -> Iterator[str]:
+    """What a plan amounts to, and of which snapshot it is; what it takes back, if it is that of an undo."""
+    if undoing is not None:
+        yield f"undo of {messages.taken_back(undoing, now)}"
     yield f"snapshot {plan.snapshot}"
     if not plan.selection.is_empty:
         yield f"  only {messages.chosen(plan.selection, plan.target.is_site)}"
-    words = messages.plan_verdict(plan)
+    words = messages.plan_verdict(plan, undoing.taken if undoing is not None else "")
     yield f"{words.title} {words.text}".strip()
     for change, counts in (
         (Change.CREATE, plan.creates),
@@ -137,7 +139,7 @@ def plan_lines(messages: Messages, plan: Plan) -> Iterator[str]:
         (Change.DELETE, plan.deletes),
     ):
         if counts.items:
-            tally = ", ".join(messages.tally(counts, change))
+            tally = ", ".join(messages.tally(counts))
             yield f"  {messages.change(change)[0]}: {tally} ({messages.size(counts.bytes)})"
     for warning in plan.warnings:
         yield f"  note: {messages.problem(warning)}"

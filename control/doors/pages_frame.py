@@ -243,6 +243,7 @@ def _again(error: ExpiredError) -> dict[str, Any]:
         "chosen": Selection.from_dict(was["selection"]),
         "people": was["people"],
         "only_intact": was["only_intact"],
+        "undo_of": was["undo_of"],
     }
 
 

@@ -16,7 +16,6 @@ from ..errors import InvalidError, NotFoundError, UnavailableError
 from ..model import (
     Action,
     Actor,
-    Change,
     Job,
     JobState,
     OutcomeStatus,
@@ -24,6 +23,7 @@ from ..model import (
     PlanItem,
     RestoreMark,
     ScopeView,
+    Undoing,
 )
 from ..stores.raw import id_text
 from .cli_words import options_of
@@ -69,26 +69,21 @@ class JobPages:
         actor = self.frame.actor()
         only_intact = request.form.get("only_intact") == "yes"
         job = self.desk.preview(actor, scope, name, selection_of_form(request.form), _people(), only_intact=only_intact)
-        job = self._wait(actor, job, PREVIEW_WAIT)
-        done = job.outcome is not None and job.outcome.status is OutcomeStatus.DONE
-        if done and job.outcome is not None and job.outcome.report:
-            return self.frame.go(url_for(f"{NAME}.plan", digest=job.outcome.report["digest"]))
-        return self._to_job(job)
+        return self._to_plan(actor, job)
+
+    def preview_undo(self, name: str, project_id: str | None = None) -> AnyResponse:
+        """Find out what an undo would do, then show the plan; nothing is changed."""
+        scope, name, actor = self.frame.scope(project_id), self.frame.snapshot_name(name), self.frame.actor()
+        return self._to_plan(actor, self.desk.preview_undo(actor, scope, name))
+
+    def preview_undo_job(self, job_id: str) -> AnyResponse:
+        """The same for the restore that a job carried out."""
+        actor = self.frame.actor()
+        return self._to_plan(actor, self.desk.preview_undo_job(actor, self.frame.identifier(job_id)))
 
     def restore(self, name: str, project_id: str | None = None) -> AnyResponse:
         scope, name = self.frame.scope(project_id), self.frame.snapshot_name(name)
-        digest = request.form.get("plan", "")
-        if not digest:
-            raise InvalidError("The form names no plan.", hint="Look at what the restore would do first.")
-        job = self.desk.restore(
-            self.frame.actor(),
-            scope,
-            name,
-            plan=self.frame.identifier(digest),
-            newer=request.form.get("accept") == "newer",
-            confirm=_confirmed(),
-        )
-        return self._to_job(job)
+        return self._to_job(self.desk.restore(self.frame.actor(), scope, name, **self._agreement()))
 
     def copy(self, name: str, project_id: str | None = None) -> AnyResponse:
         """Put a snapshot beside the live site."""
@@ -106,7 +101,7 @@ class JobPages:
 
     def undo(self, name: str, project_id: str | None = None) -> AnyResponse:
         scope, name = self.frame.scope(project_id), self.frame.snapshot_name(name)
-        return self._to_job(self.desk.undo(self.frame.actor(), scope, name, confirm=_confirmed()))
+        return self._to_job(self.desk.undo(self.frame.actor(), scope, name, **self._agreement()))
 
     def verify(self, name: str, project_id: str | None = None) -> AnyResponse:
         """Compare a snapshot with what was written; its page tells what that came to."""
@@ -115,7 +110,8 @@ class JobPages:
         return self._to_job(job)
 
     def undo_job(self, job_id: str) -> AnyResponse:
-        return self._to_job(self.desk.undo_job(self.frame.actor(), self.frame.identifier(job_id), confirm=_confirmed()))
+        job_id = self.frame.identifier(job_id)
+        return self._to_job(self.desk.undo_job(self.frame.actor(), job_id, **self._agreement()))
 
     def turn_back(self, job_id: str) -> AnyResponse:
         return self._to_job(self.desk.turn_job_back(self.frame.actor(), self.frame.identifier(job_id)))
@@ -123,26 +119,25 @@ class JobPages:
     # What they show
 
     def plan(self, digest: str) -> str:
-        """What a restore would do, or, with `?job=`, what it did."""
+        """What a restore would do, or, with `?undo=`, the undo of one; with `?job=`, what was done."""
         actor, digest = self.frame.actor(), self.frame.identifier(digest)
         plan = self.desk.plan(actor, digest)
         cursor = request.args.get("cursor", "")
         page = self.desk.plan_items(actor, digest, cursor=cursor, limit=_PAGE, fields=True)
-        whole = page.items if not cursor and page.next is None else ()
         job = self._job_of(actor, plan)
+        undoing = self._undoing(actor, plan) if job is None else None
         titles, changes = self._editions(actor, plan)
-        choosable = plan.target.project_id is not None and job is None
+        choosable = plan.target.project_id is not None and job is None and undoing is None
         return self.frame.page(
             "keyframe/plan.html",
             plan=plan,
             page=page,
             cursor=cursor,
-            whole=whole,
+            undoing=undoing,
             view=self.desk.scope(actor, plan.target),
             snapshot=self._snapshot(actor, plan),
             job=job,
             refused=bool(plan.conflicts) and not actor.is_admin,
-            kinds=(Change.CREATE, Change.REPLACE, Change.DELETE),
             titles=titles,
             edition_of=self._edition_of(plan),
             parts_of=[(one, titles.get(one, ""), number) for one, number in sorted(changes.items())]
@@ -215,6 +210,11 @@ class JobPages:
         same = outcome is not None and outcome.status in _CARRIED_OUT and outcome.report is not None
         return job if same and outcome and outcome.report and outcome.report["digest"] == plan.digest else None
 
+    def _undoing(self, actor: Actor, plan: Plan) -> Undoing | None:
+        """The restore that `?undo=` names by its job, if this plan takes it back."""
+        named = request.args.get("undo", "")
+        return self.desk.undoing(actor, plan, self.frame.identifier(named)) if named else None
+
     def _snapshot(self, actor: Actor, plan: Plan) -> Any:
         try:
             return self.desk.snapshot(actor, plan.target, plan.snapshot)
@@ -263,13 +263,25 @@ class JobPages:
         finally:
             self._places.release()
 
+    def _agreement(self) -> dict[str, Any]:
+        """What a form says yes to, as the desk takes it."""
+        digest = request.form.get("plan", "")
+        if not digest:
+            raise InvalidError("The form names no plan.", hint="Look at what it would do first.")
+        newer, confirm = request.form.get("accept") == "newer", request.form.get("confirm", "")
+        return {"plan": self.frame.identifier(digest), "newer": newer, "confirm": confirm}
+
+    def _to_plan(self, actor: Actor, job: Job) -> AnyResponse:
+        """To the plan of a preview, where that comes soon; else to its job."""
+        job = self._wait(actor, job, PREVIEW_WAIT)
+        done = job.outcome is not None and job.outcome.status is OutcomeStatus.DONE
+        if done and job.outcome is not None and job.outcome.report:
+            undo = job.order.mark_job or None
+            return self.frame.go(url_for(f"{NAME}.plan", digest=job.outcome.report["digest"], undo=undo))
+        return self._to_job(job)
+
     def _to_job(self, job: Job) -> AnyResponse:
         return self.frame.go(url_for(f"{NAME}.job", job_id=job.id))
-
-
-def _confirmed() -> str:
-    """What a refused restore named, and the person says does not matter."""
-    return request.form.get("confirm", "")
 
 
 def _people() -> bool | None:

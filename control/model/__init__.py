@@ -53,6 +53,7 @@ from .snapshots import (
 )
 from .stems import stem_of
 from .times import utc_moment, utc_text
+from .undoing import Undoing, taken_back
 from .undos import NO_UNDOS, Undos
 from .verdicts import Verdict, Weight, decisive
 
@@ -102,6 +103,7 @@ __all__ = [
     "Selection",
     "Snapshot",
     "Status",
+    "Undoing",
     "Undos",
     "Unfinished",
     "Verdict",
@@ -116,6 +118,7 @@ __all__ = [
     "require_collection",
     "require_path",
     "stem_of",
+    "taken_back",
     "tidy_path",
     "utc_moment",
     "utc_text",

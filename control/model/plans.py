@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
@@ -22,24 +23,40 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many items one kind of change has: files (and links), records; `other`: folders, collections, indexes."""
+    """How many items one kind of change has: files (and links), records; `other`: folders, collections, indexes.
+
+    `kinds` says what the others are: kind and number, sorted; of what is unchanged nothing is said.
+    """
 
     files: int = 0
     records: int = 0
     bytes: int = 0
     other: int = 0
+    kinds: tuple[tuple[str, int], ...] = ()
 
     def added_to(self, other: Counts) -> Counts:
+        kinds = Counter(dict(self.kinds)) + Counter(dict(other.kinds))
         return Counts(
-            self.files + other.files, self.records + other.records, self.bytes + other.bytes, self.other + other.other
+            self.files + other.files,
+            self.records + other.records,
+            self.bytes + other.bytes,
+            self.other + other.other,
+            tuple(sorted(kinds.items())),
         )
 
-    def as_dict(self) -> dict[str, int]:
-        return {"files": self.files, "records": self.records, "bytes": self.bytes, "other": self.other}
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "files": self.files,
+            "records": self.records,
+            "bytes": self.bytes,
+            "other": self.other,
+            "kinds": dict(self.kinds),
+        }
 
     @classmethod
-    def from_dict(cls, doc: Mapping[str, int]) -> Counts:
-        return cls(doc["files"], doc["records"], doc["bytes"], doc["other"])
+    def from_dict(cls, doc: Mapping[str, Any]) -> Counts:
+        kinds = tuple(sorted(doc.get("kinds", {}).items()))
+        return cls(doc["files"], doc["records"], doc["bytes"], doc["other"], kinds)
 
     @property
     def items(self) -> int:
