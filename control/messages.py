@@ -12,6 +12,7 @@ Rules:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -42,6 +43,7 @@ from .verdict_words import VerdictWords
 
 _FRESH = timedelta(days=7)  # a last snapshot older than this is no good news
 NOTHING = "Nothing was changed."
+_SAID = re.compile(r"(?:[;,](?: and)? nothing was changed(?=\.)| ?\bNothing was changed\.)")
 
 
 class Messages(VerdictWords, PlanWords):
@@ -272,14 +274,24 @@ class Messages(VerdictWords, PlanWords):
             raise RuntimeError("an outcome without problems was not done")
         first = outcome.problems[0]
         text = self.problem(first)
-        if _untouched(job) and "othing was" not in text:
+        if _untouched(job) and "othing was" not in text and "changed nothing" not in text:
             text += f" {NOTHING}"
         calm = outcome.status in (OutcomeStatus.REFUSED, OutcomeStatus.CANCELLED) or first.code in ("stale", "busy")
         changed = (
             self.changed(PlanChanges.from_dict(outcome.report)) if first.code == "stale" and outcome.report else ()
         )
-        problems = (*outcome.problems[1:], *changed)
-        return Words(f"Not done: {self.reason(first.code)}", text, "warn" if calm else "bad", problems)
+        more = tuple(_unsaid(one) for one in outcome.problems[1:])
+        return Words(f"Not done: {self.reason(first.code)}", text, "warn" if calm else "bad", (*more, *changed))
+
+    def may_leave_damage(self, job: Job) -> bool:
+        """Whether a restore, or its preview, that was refused for damage may be asked for again without what is
+        damaged: not where nothing can be told of the snapshot any more."""
+        order, outcome = job.order, job.outcome
+        if outcome is None or not outcome.problems or order.act not in (Action.RESTORE, Action.PREVIEW):
+            return False
+        code, _, damage = outcome.problems[0].code.partition(".")
+        known = not damage.startswith(("header", "format", "manifest"))
+        return code == "damaged" and known and not order.only_intact and not order.mark_job
 
 
 def _since(mark: RestoreMark, undos: Undos) -> str:
@@ -294,6 +306,11 @@ def _since(mark: RestoreMark, undos: Undos) -> str:
 def _report(job: Job) -> Plan | None:
     report = job.outcome.report if job.outcome else None
     return Plan.from_dict(report) if report else None
+
+
+def _unsaid(problem: Problem) -> Problem:
+    """A problem that follows another one: that nothing was changed is said already."""
+    return replace(problem, hint=_SAID.sub("", problem.hint).strip())
 
 
 def _taken(job: Job) -> str:

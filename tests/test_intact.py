@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from keyframe.errors import InvalidError
+from keyframe.main import cli
 from keyframe.model import OutcomeStatus, Snapshot
 from world import EDITION, PROJECT, SITE, World
 
@@ -96,6 +101,21 @@ def test_a_collection_whose_dump_is_damaged_is_left_as_it_is(world: World) -> No
     assert [one.subject for one in outcome.problems] == ["collection site"]
     assert world.db.site.find_one({})["title"] == "other"  # type: ignore[index]
     assert world.db.edition.find_one({"_id": EDITION[0]})["title"] == "Edition 0"  # type: ignore[index]
+
+
+def test_the_command_line_says_how_the_rest_comes_back(world: World, snapshot: Snapshot) -> None:
+    @contextmanager
+    def opener() -> Iterator[Any]:
+        yield world.office
+
+    words = [snapshot.name, "--project", str(PROJECT.project_id)]
+    refused = CliRunner().invoke(cli, ["restore", *words, "--yes"], obj=lambda _: opener)
+    rest = CliRunner().invoke(cli, ["restore", *words, "--only-intact", "--yes"], obj=lambda _: opener)
+
+    assert refused.exit_code == 6
+    assert "bring back the rest, add --only-intact" in refused.output
+    assert refused.output.lower().count("nothing was changed") == 1
+    assert (rest.exit_code, "add --only-intact" in rest.output) == (11, False)
 
 
 def test_of_a_whole_snapshot_only_what_is_intact_is_all_of_it(world: World) -> None:

@@ -312,6 +312,54 @@ def test_a_hook_that_failed_is_named_and_not_as_something_that_stayed(words: Mes
     assert said.title.startswith("Done") == (status is OutcomeStatus.DONE)
 
 
+def test_that_nothing_was_changed_is_said_once(words: Messages) -> None:
+    hints = (
+        "Restore another; nothing was changed.",
+        "Mend it. Nothing was changed.",
+        "Keep it, and nothing was changed.",
+    )
+    problems = tuple(Problem("damaged.file-bytes", "is damaged.", "a.txt", one) for one in hints)
+    ended = job(Action.RESTORE, OutcomeStatus.FAILED, "x")
+    assert ended.outcome is not None
+
+    said = words.outcome(replace(ended, outcome=replace(ended.outcome, problems=problems)), NOW)
+
+    whole = " ".join([said.title, said.text, *(words.problem(one) for one in said.problems)])
+    assert whole.lower().count("othing was changed") == 1
+    assert [one.hint for one in said.problems] == ["Mend it.", "Keep it."]
+
+
+def test_a_look_that_changed_nothing_does_not_say_so_twice(words: Messages) -> None:
+    looked = Problem("unavailable", "cannot be read.", "the comparison", "Look at the disk; looking changed nothing.")
+    ended = job(Action.PREVIEW, OutcomeStatus.FAILED, "x")
+    assert ended.outcome is not None
+
+    said = words.outcome(replace(ended, outcome=replace(ended.outcome, problems=(looked,))), NOW)
+
+    assert NOTHING not in said.text
+
+
+@pytest.mark.parametrize(
+    ("act", "code", "more", "offered"),
+    [
+        (Action.RESTORE, "damaged.file-bytes", {}, True),
+        (Action.PREVIEW, "damaged.collection-cut", {}, True),
+        (Action.RESTORE, "damaged.file-bytes", {"only_intact": True}, False),
+        (Action.PREVIEW, "damaged.collection-cut", {"mark_job": "1"}, False),
+        (Action.RESTORE, "damaged.manifest-bytes", {}, False),
+        (Action.RESTORE, "damaged.header-missing", {}, False),
+        (Action.VERIFY, "damaged.file-bytes", {}, False),
+        (Action.RESTORE, "no-room", {}, False),
+    ],
+)
+def test_what_is_intact_is_offered_where_there_is_anything_to_be_told_of_it(
+    words: Messages, act: Action, code: str, more: dict[str, Any], offered: bool
+) -> None:
+    ended = job(act, OutcomeStatus.FAILED, code)
+
+    assert words.may_leave_damage(replace(ended, order=replace(ended.order, **more))) is offered
+
+
 def test_a_make_without_change_names_the_snapshot_that_holds_everything(words: Messages) -> None:
     said = words.outcome(job(Action.MAKE, OutcomeStatus.UNCHANGED), NOW)
 

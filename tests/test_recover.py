@@ -286,6 +286,9 @@ def test_a_restore_that_waits_tells_its_job_and_can_be_turned_back(
 
     assert not worker.is_alive()
     assert world.state() == before
+    outcome = world.office.desk.job(world.ask, job.id).outcome
+    assert outcome is not None and outcome.status is OutcomeStatus.CANCELLED
+    assert outcome.problems[0].hint.startswith("Nothing is lost. If it is still wanted, order it again")
 
 
 def test_a_wish_that_was_left_behind_is_not_one_about_the_next_restore(world: World, crasher: Crasher) -> None:

@@ -200,10 +200,11 @@ class Finishing:
         stores.intents.remove(order.scope)
         if turned is not None:
             what = f"The restore could not be completed ({turned.what.rstrip('.')}); the state before it is live again."
-            status = OutcomeStatus.FAILED
+            status, hint = OutcomeStatus.FAILED, "Nothing is lost. Restore another snapshot."
             if turned is _ASKED_BACK:
                 what, status = turned.what, OutcomeStatus.CANCELLED
-            back = Problem(turned.code, what, turned.subject, "Nothing is lost. Restore another snapshot.")
+                hint = "Nothing is lost. If it is still wanted, order it again when disk and database answer."
+            back = Problem(turned.code, what, turned.subject, hint)
             return Outcome(status, order.snapshot, intent.safety, (back,), intent.report, safety_is_new=is_new)
         return replace(carried_out(order.snapshot, intent.safety, intent.report, edited), safety_is_new=is_new)
 

@@ -223,6 +223,8 @@ def print_outcome(office: Office, job: Job, *, bad: bool = False) -> None:
     for line in (words.text, *(office.messages.problem(problem) for problem in words.problems)):
         if line:
             click.echo(line, err=bad)
+    if office.messages.may_leave_damage(job):
+        click.echo("To leave what is damaged as it is, and bring back the rest, add --only-intact.", err=True)
     if job.outcome is not None and job.outcome.confirm:
         click.echo(f"To go on all the same, say it again with --confirm {job.outcome.confirm}", err=True)
 
