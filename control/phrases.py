@@ -93,7 +93,9 @@ class Phrases:
         return self.size(number) if unit == "bytes" else f"{self.number(number)} {_unit_of(number, unit)}"
 
     def share(self, done: int, total: int, unit: str) -> str:
-        """`26 of 41 files`, `1 of 1 file`, `131 of 212 MB`; `unit` is given in the plural."""
+        """`26 of 41 files`, `1 of 1 file`, `131 of 212 MB`, `61 %`; `unit` is given in the plural."""
+        if unit == "%":
+            return f"{100 * done // total} %"
         if unit != "bytes":
             return f"{self.number(done)} of {self.number(total)} {_unit_of(total, unit)}".rstrip()
         shown = _unit(total)

@@ -426,6 +426,7 @@ def test_a_state_that_the_problem_says_itself_is_not_said_twice(words: Messages)
         (Progress("copying files", 1, 4, 26, 0, "files"), "Step 1 of 4: copying files · 26 files", 0),
         (Progress("copying files", 1, 4, 1, 0, "files"), "Step 1 of 4: copying files · 1 file", 0),
         (Progress("comparing", 2, 5, 1, 0, "differences"), "Step 2 of 5: comparing · 1 difference", 20),
+        (Progress("comparing", 2, 5, 61, 100, "%", "edition"), "Step 2 of 5: comparing · 61 %", 32),
         (Progress("trying", 1, 5, 1, 1, "tries"), "Step 1 of 5: trying · 1 of 1 try", 20),
         (Progress("reading", 1, 4, 131_000_000, 0, "bytes"), "Step 1 of 4: reading · 131 MB", 0),
         (Progress("committing", 4, 4, 1, 1, ""), "Step 4 of 4: committing · 1 of 1", 99),

@@ -16,7 +16,7 @@ from dataclasses import replace
 import structlog
 
 from ..errors import Problem
-from ..model import Change, Plan, PlanItem, Progress
+from ..model import Change, Plan, PlanItem
 from ..plan import file_items
 from ..stores.disk import translate
 from ..stores.files import path_key
@@ -35,7 +35,7 @@ from .sparing import Sparing
 from .stores import Stores
 from .target import PlanDraft, Target
 from .tearing import Tearing
-from .watches import Watch
+from .watches import Comparing, Watch
 
 log = structlog.get_logger(__name__)
 
@@ -90,17 +90,18 @@ class Compare:
         unordered: frozenset[str],
     ) -> Plan:
         draft, is_told = self._draft(want, have, leave[0]), self._target.actor is not None
+        comparing = Comparing(self._watch, step, want.snapshot.files if self._target.selection.has_files else 0)
         tearing = Tearing(self._stores, self._target, draft) if is_told and self._target.selection.is_divided else None
         writer = self._stores.plans.writer()
         try:
-            for number, item in enumerate(self._items(want, have, set(leave[1]), draft, unordered), 1):
+            for item in self._items(want, have, set(leave[1]), draft, comparing, unordered):
                 draft.add(item)
                 self._note_return(item, draft)
                 if tearing is not None:
                     tearing.note(item)
                 writer.add(item)
                 self._watch.check()
-                self._watch.progress(Progress("comparing", *step, number, 0, "differences", item.name))
+                comparing.tell(item.name)
             if is_told and not self._target.takes_back:  # what a restore was about may be gone when it is taken back
                 draft.sought.require(draft.part.paths)
             if tearing is not None:
@@ -148,13 +149,14 @@ class Compare:
         have: Inventory,
         leave_collections: set[str],
         draft: PlanDraft,
+        comparing: Comparing,
         unordered: frozenset[str],
     ) -> Iterator[PlanItem]:
         with Helpers() as helpers:
             if self._target.selection.has_files:
                 helpers.begin(want.snapshot.files)
             if self._target.selection.has_records:
-                yield from self._record_items(want, have, leave_collections, draft, unordered)
+                yield from self._record_items(want, have, leave_collections, draft, comparing, unordered)
             if self._target.selection.has_files:
                 yield from self._file_items(want, have, draft, Sifting(self._stores, helpers, self._watch))
 
@@ -178,10 +180,11 @@ class Compare:
         have: Inventory,
         leave_collections: set[str],
         draft: PlanDraft,
+        comparing: Comparing,
         unordered: frozenset[str],
     ) -> Iterator[PlanItem]:
         target = self._target
-        pairing = Pairing(self._stores, target, self._watch, draft, unordered)
+        pairing = Pairing(self._stores, target, self._watch, draft, comparing, unordered)
         wanted, there = draft.wanted, draft.there = want.collections(draft.part), have.collections(draft.part)
         unknown = want.unknown_collections | have.unknown_collections | leave_collections | target.spoilt_collections
         if target.owners:
@@ -194,12 +197,16 @@ class Compare:
         for name in names:
             if target.has_structure(name):
                 yield from pairing.structure(name, want, have, wanted.get(name), there.get(name))
+        entries = want.entries()
+        comparing.expect({name: entries[name].bytes for name in names if name in entries and name not in draft.whole})
         for name in names:
             if name in draft.whole:
                 continue
+            comparing.begin(name)
             items = pairing.single if target.scope.is_site and name in draft.part.ids else pairing.records
             items = pairing.shared if target.owners else items
             yield from items(name, want, have, wanted.get(name), there.get(name))
+        comparing.end()
 
     def _note_return(self, item: PlanItem, draft: PlanDraft) -> None:
         """Remember projects and editions that come back: somebody may have to be coupled to them."""

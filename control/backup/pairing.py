@@ -8,7 +8,8 @@ Rules:
 - What is the same on both sides is counted, not looked at, unless only some of it is meant.
 - The live documents, or those of the second snapshot, are read by a thread of their own.
 
->>> list(Pairing(stores, target, watch, draft).records("edition", want, have, wanted, there))      # doctest: +SKIP
+>>> pairing = Pairing(stores, target, watch, draft, comparing)      # doctest: +SKIP
+>>> list(pairing.records("edition", want, have, wanted, there))      # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from .shared import rest_of, shared_items
 from .stores import Stores
 from .structure import Content, is_whole, structure_items, whole_items
 from .target import PlanDraft, Target
-from .watches import Watch
+from .watches import Comparing, Watch
 
 MANY = 1_000  # records from which on a collection that is not there comes back as a whole
 _LOOKUP, _LOOKUP_BYTES = 500, 4_000_000  # ids looked up at once
@@ -42,9 +43,16 @@ class Pairing:
     """Compares the collections of one plan; what has to be told goes into the draft."""
 
     def __init__(
-        self, stores: Stores, target: Target, watch: Watch, draft: PlanDraft, unordered: frozenset[str] = frozenset()
+        self,
+        stores: Stores,
+        target: Target,
+        watch: Watch,
+        draft: PlanDraft,
+        comparing: Comparing,
+        unordered: frozenset[str] = frozenset(),
     ) -> None:
         """`unordered` are collections whose documents do not come in the order of `_id` on both sides."""
+        self._comparing = comparing
         self._stores = stores
         self._target = target
         self._watch = watch
@@ -175,11 +183,14 @@ class Pairing:
             for found in Matching(name, *sides, self._stores.plans.index, is_ordered=is_ordered).run():
                 self._watch.check()
                 if not isinstance(found, Run):
+                    if found[0] is not None:
+                        self._comparing.passed(found[0].size)
                     if found != (None, None):
                         yield found
                 elif is_plain:
                     self._count(found)
                 else:
+                    self._comparing.passed(found.size)
                     for offset, raw in found.documents():
                         if (record := self._record(name, want, raw, offset)) is not None:
                             yield record, replace(record, offset=-1)
@@ -187,6 +198,7 @@ class Pairing:
     def _count(self, run: Run) -> None:
         self._watch.check()
         self._draft.tally.same_records(run.count, run.size)
+        self._comparing.passed(run.size)
 
     def _documents(
         self, name: str, inventory: Inventory, shape: Shape | None, ahead: ExitStack | None = None

@@ -9,12 +9,14 @@ Rules:
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
 from ..errors import CancelledError, KeyframeError
 from ..model import Fence, Progress
+
+_FILE = 4096  # bytes of records are compared in about the time that looking at a file takes
 
 
 class Watch(Protocol):
@@ -72,6 +74,50 @@ class Within:
     @property
     def fence(self) -> Fence | None:
         return self._watch.fence
+
+
+class Comparing:
+    """Tells how far a comparison is, in percent of what there is to compare: records by their bytes in the snapshot.
+
+    >>> comparing.expect({"edition": 4_000_000})        # doctest: +SKIP
+    >>> comparing.begin("edition")                      # doctest: +SKIP
+    >>> comparing.passed(1_000_000)                     # doctest: +SKIP
+    """
+
+    def __init__(self, watch: Watch, step: tuple[int, int], files: int) -> None:
+        self._watch = watch
+        self._step = step
+        self._rest = self._total = files * _FILE
+        self._starts: dict[str, tuple[int, int]] = {}  # of each collection: where it begins, and where it ends
+        self._name, self._done = "", 0
+
+    def expect(self, sizes: Mapping[str, int]) -> None:
+        """The collections, in the order in which they will begin."""
+        self._total = self._rest
+        at = 0
+        for name, size in sizes.items():
+            self._starts[name] = (at, at + size)
+            at += size
+        self._total += at
+
+    def begin(self, name: str) -> None:
+        """All of those before it are through, also what was not passed of them."""
+        self._name, self._done = name, self._starts.get(name, (self._done, 0))[0]
+        self.tell(name)
+
+    def passed(self, size: int) -> None:
+        """So many bytes of this collection were compared."""
+        self._done = min(self._done + size, self._starts.get(self._name, (0, self._done))[1])
+        self.tell(self._name)
+
+    def end(self) -> None:
+        """All records are through."""
+        self._done = self._total - self._rest
+
+    def tell(self, item: str) -> None:
+        """Tell it, with what is looked at now."""
+        percent = 100 * self._done // self._total if self._total else 0
+        self._watch.progress(Progress("comparing", *self._step, percent, 100, "%", item))
 
 
 class Unstoppable:
