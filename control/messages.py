@@ -24,6 +24,7 @@ from .model import (
     Action,
     Job,
     JobState,
+    Outcome,
     OutcomeStatus,
     Plan,
     PlanChanges,
@@ -192,24 +193,30 @@ class Messages(VerdictWords, PlanWords):
         """
         if job.outcome is None:
             raise RuntimeError("outcome of a job that has not ended")
+        said = self._ended(job, job.outcome, now)
+        if not job.outcome.interrupted:
+            return said
+        return replace(said, text=f"It was interrupted, and brought to its end afterwards. {said.text}".strip())
+
+    def _ended(self, job: Job, outcome: Outcome, now: datetime | None) -> Words:
         moment = moment_of(job.order.snapshot)
         called = "the snapshot"
         called += f" of {self.when(moment, now or job.ended_at or job.created_at)}" if moment else ""
-        status = job.outcome.status
-        if job.order.act is Action.VERIFY and job.outcome.report:
-            return self.checked(Verdict.from_dict(job.outcome.report), called, moment)
+        status = outcome.status
+        if job.order.act is Action.VERIFY and outcome.report:
+            return self.checked(Verdict.from_dict(outcome.report), called, moment)
         if status is OutcomeStatus.UNCHANGED:
             return self._unchanged(job, called, moment, now)
         if status not in (OutcomeStatus.DONE, OutcomeStatus.PARTIAL):
             done = self._not_done(job)
-            return replace(done, problems=(*done.problems, *job.outcome.warnings))
+            return replace(done, problems=(*done.problems, *outcome.warnings))
         if job.order.act is Action.COPY:
             done = copied(self, job, called, moment)
         elif job.order.act is Action.DUPLICATE:
             done = duplicated(self, job, moment)
         else:
             done = self._made(job) if job.order.act is Action.MAKE else self._restored(job, called, moment)
-        found = (*job.outcome.problems, *job.outcome.warnings)
+        found = (*outcome.problems, *outcome.warnings)
         return replace(done, tone="warn", problems=found) if found else done
 
     def _unchanged(self, job: Job, called: str, restored: datetime | None, now: datetime | None) -> Words:

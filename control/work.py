@@ -167,7 +167,9 @@ class Work:
         def recovered(claim: Claim) -> Outcome | None:
             outcome = self._backup.outcome_of(claim.job, Until(is_ending, claim, told))
             # The end of the job is the record that the hooks were called: whoever ends it for a lost worker does so.
-            return outcome and self._hooks.after_restore(claim.job.id, claim.job.order, outcome)
+            if outcome is None:
+                return None
+            return self._hooks.after_restore(claim.job.id, claim.job.order, replace(outcome, interrupted=True))
 
         with contextlib.suppress(CancelledError):
             for job in self._jobs.sweep(recovered):

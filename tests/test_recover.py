@@ -64,6 +64,10 @@ def test_an_interrupted_restore_is_finished(world: World, crasher: Crasher) -> N
     ended = world.office.desk.job(world.ask, job.id)
     assert ended.outcome is not None
     assert (ended.outcome.status, ended.outcome.snapshot) == (OutcomeStatus.DONE, snapshot.name)
+    assert ended.outcome.interrupted and ended.as_dict()["outcome"]["interrupted"]
+    said = world.office.messages.outcome(ended)
+    assert said.title.startswith("Done: the snapshot of")
+    assert said.text.startswith("It was interrupted, and brought to its end afterwards. 1 file ")
     undo = f"keyframe undo --project {PROJECT.project_id} {ended.outcome.safety}"
     assert f"To take it back: {undo}\n" in words
     assert command(world, *undo.split()[1:], "--yes")[0] == 0
@@ -213,6 +217,17 @@ def test_who_waits_is_told_that_the_worker_is_gone_and_what_becomes_of_the_job(
     is_finished = point.startswith("rename")
     assert code == (0 if is_finished else 8)
     assert world.state() == (wanted if is_finished else spoilt)
+
+
+def test_a_restore_that_ended_by_itself_does_not_say_that_it_was_interrupted(world: World) -> None:
+    snapshot = world.make(PROJECT)
+    world.spoil()
+    job = world.office.desk.restore(world.ask, PROJECT, snapshot.name)
+
+    outcome = world.done(job)
+
+    assert not outcome.interrupted
+    assert "interrupted" not in world.office.messages.outcome(world.office.desk.job(world.ask, job.id)).text
 
 
 def test_the_state_before_is_brought_back_instead(world: World, crasher: Crasher) -> None:

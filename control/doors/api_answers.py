@@ -165,6 +165,9 @@ class OutcomeSchema(Schema):
     confirm = fields.String(
         metadata={"description": "of a job refused as unsafe: given back, it says that what was named does not matter"}
     )
+    interrupted = fields.Boolean(
+        metadata={"description": "the worker that had begun it was lost; another one brought it to this end"}
+    )
 
 
 class JobSchema(Schema):

@@ -67,7 +67,8 @@ class Outcome:
     out (restore, undo), found (preview) or that overtook the agreed one (stale), in the shape of `Plan.as_dict`; of a
     verification it is its verdict, in the shape of `Verdict.as_dict`. `warnings` are worth a look and no problem.
     `confirm` is what has to be given back where a restore was refused because the state before could not be kept as a
-    whole, and its gaps do not matter.
+    whole, and its gaps do not matter. `interrupted`: whoever had begun it was lost, and another one brought
+    it to its end.
     """
 
     status: OutcomeStatus
@@ -78,6 +79,7 @@ class Outcome:
     warnings: tuple[Problem, ...] = ()
     confirm: str = ""
     safety_is_new: bool = True
+    interrupted: bool = False
 
     def __post_init__(self) -> None:
         clean = self.status in (OutcomeStatus.DONE, OutcomeStatus.UNCHANGED)
@@ -104,6 +106,7 @@ class Outcome:
             "report": self.report,
             "warnings": [problem.as_dict() for problem in self.warnings],
             "confirm": self.confirm,
+            "interrupted": self.interrupted,
         }
 
     @classmethod
@@ -117,6 +120,7 @@ class Outcome:
             tuple(Problem.from_dict(problem) for problem in doc.get("warnings", ())),
             doc.get("confirm", ""),
             doc.get("safety_is_new") is not False,
+            doc.get("interrupted", False),
         )
 
 
