@@ -29,7 +29,7 @@ PREFIX = "/snapshots"
 
 
 def pages(office: Office, layout: str = OWN_LAYOUT, project_page: Callable[[str], str] | None = None) -> Blueprint:
-    """The blueprint `keyframe`, with the Jinja global `keyframe_section(project_id)`.
+    """The blueprint `keyframe`, with the Jinja globals `keyframe_section(project_id)` and `keyframe_notice(…)`.
 
     Parameters
     ----------
@@ -52,7 +52,8 @@ def pages(office: Office, layout: str = OWN_LAYOUT, project_page: Callable[[str]
     blueprint.before_request(bounded_view(seconds, frame.guard))
     blueprint.after_request(secure)
     blueprint.register_error_handler(Exception, frame.failed)
-    blueprint.record(lambda state: state.app.jinja_env.globals.update(keyframe_section=section))
+    more = {"keyframe_section": section, "keyframe_notice": lists.mixture}
+    blueprint.record(lambda state: state.app.jinja_env.globals.update(more))
     return blueprint
 
 

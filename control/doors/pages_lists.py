@@ -20,6 +20,7 @@ from ..errors import NotFoundError, RefusedError, SignInError, UnavailableError
 from ..model import Action, Actor, Job, JobState, Page, Reason, Scope, ScopeView, Snapshot, Undos, is_snapshot_name
 from ..phrases import Words
 from .pages_frame import NAME, Frame
+from .writes import is_own
 
 log = structlog.get_logger(__name__)
 LONGEST_NOTE = 500
@@ -86,6 +87,18 @@ class ListPages:
             if not isinstance(error, UnavailableError):
                 log.error("section.failed", project_id=str(project_id), exc_info=error)
             return self.frame.fragment("keyframe/_away.html")
+
+    def mixture(self, project_id: str | None = None) -> Markup:
+        """For a host's own pages: that a restore is changing what they show; empty where none is. Never raises."""
+        if request.endpoint is None or is_own(request.endpoint):  # ours say it themselves, with more
+            return Markup("")
+        try:
+            scope = Scope(str(project_id) if project_id is not None else None)
+            is_changing = bool(self.frame.office.intents.touching(scope))
+            return self.frame.fragment("keyframe/_mixture.html") if is_changing else Markup("")
+        except Exception as error:
+            log.error("mixture.failed", project_id=str(project_id), exc_info=error)
+            return Markup("")
 
     def snapshot(self, name: str, project_id: str | None = None) -> str | AnyResponse:
         """One snapshot; `latest` leads to the one that it means now."""
