@@ -217,6 +217,36 @@ def test_the_section_of_a_project_is_fetched_anew_as_a_whole_when_its_job_ends(
     assert reader.complaints == []
 
 
+@pytest.mark.parametrize("height", [800, 480])
+def test_the_bar_of_a_plan_covers_nothing_that_is_gone_to(
+    browser: Browser, mongo_uri: str, tmp_path: Path, height: int
+) -> None:
+    context = browser.new_context(viewport={"width": 1100, "height": height})
+    with pages_site(mongo_uri, tmp_path, sample={"sign_in": True}) as site, served(site.app) as address:
+        reader, scope = Reader(context, address), Scope.project(site.project())
+        page = reader.page
+        site.make(scope)
+        for number in range(40):
+            (site.folder(site.project()) / f"{number}.txt").write_text("new since")
+        reader.sign_in("organiser")
+        page.goto(f"{address}/snapshots/project/{scope.project_id}")
+        page.get_by_role("button", name="Restore…").click()
+        expect(page.get_by_role("button", name="Remove 40 files")).to_be_visible()
+
+        covered = page.evaluate(
+            """() => [...document.querySelectorAll(".kf-plan tbody tr, .keyframe summary")].filter(one => {
+                 one.scrollIntoView({block: "nearest"});
+                 const row = one.getBoundingClientRect(), bar = document.querySelector(".kf-confirm");
+                 return row.bottom > bar.getBoundingClientRect().top + 1;
+               }).map(one => one.textContent.trim())"""
+        )
+
+        assert page.locator(".kf-plan tbody tr").count() == 40
+        assert covered == []
+        context.close()
+    assert reader.complaints == []
+
+
 def test_a_person_makes_and_revokes_a_token(reader: Reader) -> None:
     page = reader.page
     reader.sign_in("organiser2")
