@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .jobs import Job
+from .marks import RestoreMark
 from .plans import Plan
 from .scopes import Action
-from .snapshots import RestoreMark, Snapshot
+from .snapshots import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
