@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from pymongo.errors import PyMongoError
 
 _START_SECONDS = 60.0
 _PR_SET_PDEATHSIG = 1
+_STARTER = ThreadPoolExecutor(1)  # lives as long as the tests do
 _MEMORY = Path("/dev/shm")
 _NAME = "keyframe-mongod"
 _ROOM = 6_000_000_000  # bytes that have to be free for a server: no test has much, but each of several may
@@ -143,14 +145,16 @@ class Mongod:
         }
         command = [str(binary()), "--nounixsocket", *(word for pair in options.items() for word in pair)]
         libc = ctypes.CDLL(None, use_errno=True)
-        self._process = subprocess.Popen(
+        # It dies with the thread that started it, which may be one of a pool that is about to end.
+        self._process = _STARTER.submit(
+            subprocess.Popen[bytes],
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
             preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),  # tests that are killed leave no orphan
-        )
+        ).result()
 
     # A client of its own for each question: one that saw the member before it was a primary waits needlessly long.
 
