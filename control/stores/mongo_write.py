@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -116,18 +117,18 @@ class MongoWriter:
 
     def fill(self, name: str, documents: Iterable[bytes]) -> None:
         """Put documents into a collection that was just made, in this order."""
-        with translated(f"collection {name}"):
+        with (
+            translated(f"collection {name}"),
+            ThreadPoolExecutor(1) as pool,
+        ):  # while the server takes one, the next is read
             target = self._mongo.database.get_collection(name, codec_options=RAW, write_concern=DURABLE)
-            batch: list[bytes] = []
-            size = 0
-            for raw in documents:
-                if batch and size + len(raw) > _FILL_BYTES:
-                    self._put(target, batch)
-                    batch, size = [], 0
-                batch.append(raw)
-                size += len(raw)
-            if batch:
-                self._put(target, batch)
+            taken: Future[None] | None = None
+            for batch in _stretches(documents):
+                if taken is not None:
+                    taken.result()
+                taken = pool.submit(self._put, target, batch)
+            if taken is not None:
+                taken.result()
 
     @staticmethod
     def _put(target: Collection[RawBSONDocument], raws: list[bytes], session: ClientSession | None = None) -> None:
@@ -241,3 +242,16 @@ class MongoWriter:
             new = [change.raw for change in mine if change.raw is not None]
             if new:
                 self._put(target, new, session)
+
+
+def _stretches(documents: Iterable[bytes]) -> Iterator[list[bytes]]:
+    batch: list[bytes] = []
+    size = 0
+    for raw in documents:
+        if batch and size + len(raw) > _FILL_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(raw)
+        size += len(raw)
+    if batch:
+        yield batch
