@@ -82,11 +82,11 @@ class Finishing:
         Parameters
         ----------
         other: the state before, as the safety snapshot holds it. since: up to when nothing had changed since then.
-        ready: the changes of records, as `prepared` has them.
+        ready: the changes of records, as `prepared` has them. None: they are too many for one transaction.
         """
         try:
             watch = Unstoppable(self._watch)
-            known = self._change(target, plan, staging, watch, since, ready)
+            known = self._change(target, plan, staging, watch, since, ready, in_batches=ready is None)
             watch.progress(Progress("checking", 5, STEPS))
             is_as_planned = Touched(self._stores, target, plan, watch, known).is_as_planned(since)
             return self._conclude(intent, edited=() if is_as_planned else self._verify(target, other, intent))
