@@ -12,7 +12,7 @@ import pytest
 from crash_child import Crasher
 from keyframe.backup.leftovers import kept_folder, left_behind
 from keyframe.doors.office import Office
-from keyframe.model import Action, Change, Job, Order, Plan, PlanItem, Scope
+from keyframe.model import Action, Change, Job, Order, OutcomeStatus, Plan, PlanItem, Scope
 from keyframe.stores.disk import scratch_name
 from keyframe.stores.intents import Intent
 from keyframe.stores.plans import Plans, PlanWriter
@@ -151,6 +151,27 @@ def test_names_that_are_no_leftovers_are_passed_over(world: World) -> None:
 
 def drafts(world: World) -> list[str]:
     return sorted(name for name in os.listdir(world.settings.data / ".keyframe/plans") if name.startswith(".draft-"))
+
+
+def test_the_draft_of_an_intent_goes_whose_writer_was_killed(world: World, crasher: Crasher) -> None:
+    folder = world.settings.data / ".keyframe/intents"
+    snapshot = world.make(PROJECT)
+    world.spoil()
+    job = world.office.desk.restore(world.ask, PROJECT, snapshot.name)
+    assert crasher.run(world, job.id, "intent:after:1").killed
+    unfinished = folder / f".project.{PROJECT.project_id}.json.4711"
+    left, foreign = folder / ".site.json.4711", folder / ".other.json.4711"
+    for path in (unfinished, left, foreign):
+        path.write_text("{")
+
+    world.office.work.recover()
+    assert [path.name for path in folder.iterdir()] == [foreign.name]
+
+    left.write_text("{")
+    assert world.restore(snapshot).status is OutcomeStatus.UNCHANGED
+    assert left.exists()  # of another scope
+    world.restore(world.make(SITE), SITE)
+    assert not left.exists()
 
 
 def test_drafts_of_plans_go_when_their_writer_was_killed(world: World, crasher: Crasher) -> None:

@@ -1,4 +1,4 @@
-"""What restores leave beside the live files: staged files, and those that they replaced.
+"""What restores leave beside the live files: staged files, and those that they replaced; and drafts of intents.
 
 Rules:
 
@@ -23,12 +23,13 @@ _KEPT = ".kept"
 
 def sweep_staged(stores: Stores, scope: Scope) -> None:
     """Remove what an interrupted restore of this scope staged; call it with the scope's lock held."""
+    stores.intents.sweep(scope)
     sweep_scratch(stores.settings.working / RESERVED, scope)
 
 
 def left_behind(stores: Stores) -> dict[Scope, frozenset[str]]:
     """The scopes of which something lies there, and the jobs that it is of."""
-    found: dict[Scope, set[str]] = {}
+    found: dict[Scope, set[str]] = {scope: set() for scope in stores.intents.drafts()}
     for name in names_in(stores.settings.working / RESERVED):
         text, _, key = name.removesuffix(_KEPT).rpartition("-")
         try:
@@ -41,7 +42,8 @@ def left_behind(stores: Stores) -> dict[Scope, frozenset[str]]:
 
 
 def sweep_jobs(stores: Stores, scope: Scope, jobs: frozenset[str]) -> None:
-    """Remove what these jobs left there."""
+    """Remove what these jobs left there; call it with the scope's lock held."""
+    stores.intents.sweep(scope)
     for job in jobs:
         remove_tree(stores.settings.working / RESERVED / scratch_name(scope, job))
         remove_tree(kept_folder(stores, scope, job))

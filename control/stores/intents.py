@@ -17,14 +17,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import KeyframeError
 from ..model import Order, Scope
-from .disk import sync_folder, translate
+from .disk import names_in, sync_folder, translate
 from .headers import write_json
+
+_DRAFT = re.compile(r"\.((?:site|project\..+)\.json)\.\d+\Z")  # as `write_json` names it
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ class Intents:
             names = sorted(name for name in os.listdir(self._folder) if not name.startswith("."))
         except FileNotFoundError:
             return ()
-        return tuple(Scope.from_key(name.removesuffix(".json").replace("project.", "project:", 1)) for name in names)
+        return tuple(_scope_of(name) for name in names)
 
     def touching(self, scope: Scope) -> tuple[Scope, ...]:
         """Those of them that lie inside or around `scope`."""
@@ -122,6 +126,24 @@ class Intents:
         except OSError as error:
             raise translate(error, "the record of the restore", "the restore is complete but for this") from error
 
+    def drafts(self) -> tuple[Scope, ...]:
+        """The scopes whose intents somebody writes, or was killed while writing."""
+        return tuple({scope for scope, _ in self._drafts()})
+
+    def sweep(self, scope: Scope) -> None:
+        """Remove what writers of the scope's intent left that were killed; needs the scope's lock."""
+        for one, name in self._drafts():
+            if one == scope:
+                with contextlib.suppress(OSError):
+                    (self._folder / name).unlink()
+
+    def _drafts(self) -> Iterator[tuple[Scope, str]]:
+        for name in names_in(self._folder):
+            found = _DRAFT.match(name)
+            if found is not None:
+                with contextlib.suppress(ValueError):
+                    yield _scope_of(found[1]), name
+
     def _forget_wish(self, scope: Scope) -> None:
         """Nobody asks for the state before any more."""
         with contextlib.suppress(FileNotFoundError):
@@ -132,3 +154,7 @@ class Intents:
 
     def _path(self, scope: Scope) -> Path:
         return self._folder / f"{scope.key.replace(':', '.')}.json"
+
+
+def _scope_of(name: str) -> Scope:
+    return Scope.from_key(name.removesuffix(".json").replace("project.", "project:", 1))
