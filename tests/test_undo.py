@@ -6,6 +6,7 @@ import os
 import time
 
 import pytest
+from crash_child import Crasher
 from keyframe.errors import ExpiredError, InvalidError, NotFoundError, RefusedError
 from keyframe.model import Actor, Job, Outcome, OutcomeStatus, Plan, Selection
 from world import EDITION, OTHER, PROJECT, SITE, World
@@ -227,3 +228,39 @@ def test_a_preview_of_an_undo_that_has_expired_says_what_it_was_of(world: World)
         desk.undo_job(world.ask, job.id, plan.digest)
 
     assert gone.value.again["undo_of"] == job.id
+
+
+def test_what_was_undone_while_the_undo_waited_is_not_undone_twice(world: World) -> None:
+    desk = world.office.desk
+    job, _ = restored(world)
+    plan = plan_of(world, desk.preview_undo_job(world.ask, job.id))
+    first, second = desk.undo(world.ask, PROJECT), desk.undo(world.ask, PROJECT)
+    bound = desk.undo_job(world.ask, job.id, plan=plan.digest)
+
+    assert world.done(first).status is DONE
+    world.write("work.txt", "made since")
+    worked = world.state()
+
+    for waiting in (second, bound):
+        outcome = world.done(waiting)
+        assert outcome.status is OutcomeStatus.FAILED
+        assert (outcome.problems[0].code, outcome.problems[0].what) == ("invalid", "This restore is undone already.")
+        assert world.state() == worked
+    assert world.done(desk.undo(world.ask, PROJECT)).status is DONE  # of the undo
+
+
+def test_an_undo_that_is_turned_back_at_its_very_end_can_be_ordered_again(world: World, crasher: Crasher) -> None:
+    desk = world.office.desk
+    job, _ = restored(world)
+    kept = world.state()
+    undo = desk.undo(world.ask, PROJECT)
+    assert crasher.run(world, undo.id, "unlock:before:1").killed  # it is marked as undone by then
+    spoilt = world.state()
+
+    desk.turn_back(world.ask, PROJECT)
+    world.office.work.recover()
+
+    assert world.state() == kept
+    assert desk.job(world.ask, undo.id).outcome.status is OutcomeStatus.CANCELLED  # type: ignore[union-attr]
+    assert world.done(desk.undo_job(world.ask, job.id)).status is DONE
+    assert world.state() == spoilt

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..errors import NotFoundError, Problem
+from ..errors import InvalidError, NotFoundError, Problem
 from ..model import Action, Job, Order, Outcome, OutcomeStatus, Permit, Plan, Reason, Scope, Snapshot, Status
 from ..stores.disk import LEAST, require_room
 from ..stores.intents import Intent
@@ -65,9 +65,23 @@ class Backup:
         return live_plan(stores, target, watch)
 
     def restore(self, permit: Permit, order: Order, job: str, watch: Watch) -> Outcome:
-        """Restore, or undo a restore; see `restore.py` for what is promised."""
+        """Restore, or undo a restore; see `restore.py` for what is promised.
+
+        Raises
+        ------
+        InvalidError: what this undo should take back was taken back while it waited.
+        """
         _require_same(permit, order)
+        self._require_undoable(order)
         return Restore(self._stores, watch).run(replace(order, actor=permit.actor), job)  # with the role of now
+
+    def _require_undoable(self, order: Order) -> None:
+        if order.mark_job and order.source is not None:
+            snapshot = self._stores.repository.get(order.source, order.snapshot)
+            if any(mark.job == order.mark_job and mark.state == "undone" for mark in snapshot.restores):
+                raise InvalidError(
+                    "This restore is undone already.", subject=f"job {order.mark_job}", hint="Nothing was changed."
+                )
 
     def verify(self, permit: Permit, order: Order, watch: Watch) -> Outcome:
         """Compare all of a stored snapshot with its manifest; the verdict is the outcome's report."""

@@ -194,9 +194,9 @@ class Finishing:
                 state = "done" if turned is None else "undone"
                 ended = replace(mark, state=state, turned_back=turned is not None)
                 stores.repository.mark(order.scope, intent.safety, ended)
-        if turned is None and order.mark_job:
+        if order.mark_job:
             with contextlib.suppress(NotFoundError):
-                self._mark_undone(order)
+                self._mark_undone(order, turned is None)
         stores.intents.remove(order.scope)
         if turned is not None:
             what = f"The restore could not be completed ({turned.what.rstrip('.')}); the state before it is live again."
@@ -208,14 +208,14 @@ class Finishing:
             return Outcome(status, order.snapshot, intent.safety, (back,), intent.report, safety_is_new=is_new)
         return replace(carried_out(order.snapshot, intent.safety, intent.report, edited), safety_is_new=is_new)
 
-    def _mark_undone(self, order: Order) -> None:
-        """The restore that this undo takes back can be undone no more."""
+    def _mark_undone(self, order: Order, is_undone: bool) -> None:
+        """The restore that this undo takes back can be undone no more; or can be again, where the undo was turned back."""
         repository = self._stores.repository
         if order.source is None:
             return
         for mark in repository.get(order.source, order.snapshot).restores:
             if mark.job == order.mark_job:
-                repository.mark(order.source, order.snapshot, replace(mark, state="undone"))
+                repository.mark(order.source, order.snapshot, replace(mark, state="undone" if is_undone else "done"))
 
     def _change(
         self,

@@ -123,6 +123,7 @@ class Restore:
                     require_server_room(self._stores, plan)
                     staging.fill(plan, self._watch, (3, STEPS))
                     self._ready = prepared(self._stores, target, plan)
+                    self._stores.plans.renew(plan.digest)
                     outcome = self._change_over(order, job, target, safety, plan, staging, helpers, closed, last)
                     closed.close()  # whoever waits to write need not wait until all is cleared away
                     return None if outcome is None else self._concluded(self._timed(outcome), order, job, target, plan)

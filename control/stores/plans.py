@@ -118,9 +118,7 @@ class Plans:
                 raise FileNotFoundError
             return Plan.from_dict(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
-            raise NotFoundError(
-                "There is no such plan, or it is older than a day.", subject="plan", hint="Preview the restore again."
-            ) from error
+            raise _gone() from error
 
     def earlier(self, digest: str, told: str) -> Plan | None:
         """The plan of that digest, if it was found for this person within the last hour; then it is kept anew."""
@@ -129,12 +127,16 @@ class Plans:
             document = json.loads(path.read_text(encoding="utf-8"))
             if document["told"] != told or time.time() - path.stat().st_mtime > _FRESH_SECONDS:
                 return None
-            for kept in files_of(self._path(digest)):
-                with contextlib.suppress(FileNotFoundError):
-                    os.utime(kept)
+            self.renew(digest)
             return Plan.from_dict(document)
         except (OSError, ValueError, KeyError):
             return None
+
+    def renew(self, digest: str) -> None:
+        """Keep a plan for another day: it is about to be carried out."""
+        for kept in (*files_of(self._path(digest)), self._path(digest)):
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(kept)
 
     def items(self, digest: str, start: int = 0, limit: int | None = None) -> Iterator[PlanItem]:
         """The items of a plan, from the `start`-th on."""
@@ -147,7 +149,7 @@ class Plans:
     def numbered(self, digest: str, *kinds: str) -> Iterator[tuple[int, PlanItem]]:
         """The same, with the number of each item in the plan."""
         mark = re.compile(b'"kind":"(?:%s)"' % "|".join(kinds).encode())
-        with contextlib.suppress(FileNotFoundError), open(self._path(digest), "rb") as file:
+        with _opened(self._path(digest)) as file:
             for number, line in enumerate(file):
                 if mark.search(line):
                     item = item_of(line)
@@ -213,9 +215,22 @@ def _locked(descriptor: int) -> Iterator[None]:
         os.close(descriptor)
 
 
+def _opened(path: Path) -> IO[bytes]:
+    """The items of a plan; one that does nothing has an empty file, so that a lost one is never taken for it."""
+    try:
+        return open(path, "rb")
+    except FileNotFoundError as error:
+        raise _gone() from error
+
+
+def _gone() -> NotFoundError:
+    what = "There is no such plan, or it is older than a day."
+    return NotFoundError(what, subject="plan", hint="Preview the restore again.")
+
+
 def _items_of(path: Path, start: int = 0) -> Iterator[PlanItem]:
     """The items of a file, from the `start`-th on."""
-    with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+    with _opened(path) as file:
         for line in itertools.islice(file, start, None):
             yield item_of(line)
 
