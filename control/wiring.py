@@ -39,6 +39,7 @@ from .stores.jobs import JobStore
 from .stores.locks import ScopeLocks
 from .stores.mongo import Mongo, connect
 from .stores.mongo_write import MongoWriter
+from .stores.open_transactions import OpenTransactions
 from .stores.people import People, StoredPeople
 from .stores.plans import Plans
 from .stores.repository import Repository
@@ -85,7 +86,8 @@ def build(
     plans, intents, gate = Plans(own / "plans"), Intents(own / "intents"), Gate(own, settings.gate)
     verdicts = Verdicts(control, settings.run_mode)
     seen = Seen(own / "seen.sqlite")
-    writer, scope_files, begun = MongoWriter(mongo), ScopeFiles(own / "scopes"), BegunCopies(own / "copies")
+    writer = MongoWriter(mongo, OpenTransactions(own / "transactions"))
+    scope_files, begun = ScopeFiles(own / "scopes"), BegunCopies(own / "copies")
     stores = Stores(
         settings, repository, mongo, writer, plans, intents, gate, seen, people, verdicts, scope_files, begun, now
     )

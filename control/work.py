@@ -171,6 +171,7 @@ class Work:
                 return None
             return self._hooks.after_restore(claim.job.id, claim.job.order, replace(outcome, interrupted=True))
 
+        self._backup.end_lost_transactions()  # which hold the jobs' own documents
         with contextlib.suppress(CancelledError):
             for job in self._jobs.sweep(recovered):
                 self._note(job)

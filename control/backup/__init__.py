@@ -126,6 +126,10 @@ class Backup:
                 return Duplicating(self._stores, watch).finish(intent, has_failed=has_failed)
             return None if intent is None else Finishing(self._stores, watch).finish(intent)
 
+    def end_lost_transactions(self) -> None:
+        """What processes that were killed have left open in the database stands in nobody's way any more."""
+        self._stores.writer.end_lost()
+
     def left_behind(self) -> dict[Scope, frozenset[str]]:
         """The scopes of which restores have left something beside the live files, and the jobs that it is of."""
         return left_behind(self._stores)

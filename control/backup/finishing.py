@@ -209,7 +209,7 @@ class Finishing:
         return replace(carried_out(order.snapshot, intent.safety, intent.report, edited), safety_is_new=is_new)
 
     def _mark_undone(self, order: Order, is_undone: bool) -> None:
-        """The restore that this undo takes back can be undone no more; or can be again, where the undo was turned back."""
+        """What this undo takes back can be undone no more; or can be again, where the undo was turned back."""
         repository = self._stores.repository
         if order.source is None:
             return

@@ -17,6 +17,7 @@ import hashlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,6 +34,7 @@ from .json_lines import document_of_line
 from .lookups import batches
 from .mongo import DURABLE, Mongo
 from .mongo_errors import translated
+from .open_transactions import OpenTransactions
 from .raw import document_of, fields, has_zero_timestamp, id_bytes, is_in, is_one
 from .reader import RAW, SIMPLE
 
@@ -86,8 +88,14 @@ class Tries:
 class MongoWriter:
     """Changes the application's database; what is read stays with `Mongo`."""
 
-    def __init__(self, mongo: Mongo) -> None:
+    def __init__(self, mongo: Mongo, open_transactions: OpenTransactions | None = None) -> None:
         self._mongo = mongo
+        self._open = open_transactions
+
+    def end_lost(self) -> None:
+        """End the transactions of processes that were killed: what they have written is locked until then."""
+        if self._open is not None:
+            self._open.end_lost(self._mongo)
 
     def create(self, name: str, options: str, *, is_new: bool = False) -> None:
         """Create a collection or view with these options; one that is there already is left.
@@ -210,7 +218,7 @@ class MongoWriter:
                 )
             self._write(changes, owners, session)
 
-        with translated("records"), self._mongo.client.start_session() as session:
+        with translated("records"), self._mongo.client.start_session() as session, self._noted(session):
             try:
                 session.with_transaction(within, write_concern=DURABLE, max_commit_time_ms=60_000)
             except OperationFailure as error:
@@ -218,6 +226,9 @@ class MongoWriter:
                     raise TooMuchError() from error
                 raise
             return bytes(session.session_id["id"])
+
+    def _noted(self, session: ClientSession) -> AbstractContextManager[None]:
+        return nullcontext() if self._open is None else self._open.noted(bytes(session.session_id["id"]))
 
     @staticmethod
     def _as_planned(changes: list[RecordChange], target: Collection[Any], session: ClientSession) -> list[RecordChange]:
