@@ -18,7 +18,6 @@ from world import EDITION, ONE, PROJECT, SITE, TWO, World
 DONE, PARTIAL, REFUSED = OutcomeStatus.DONE, OutcomeStatus.PARTIAL, OutcomeStatus.REFUSED
 ANNA = Actor("anna", "Anna", "user", "page")
 NOCASE = {"locale": "en", "strength": 2}
-SEVEN = '{"$numberInt": "7"}'
 
 
 def codes(world: World, snapshot: Any, scope: Scope = PROJECT) -> list[str]:
@@ -190,7 +189,6 @@ def test_an_id_that_the_server_takes_for_that_of_another_project_is_a_conflict(
     [
         (5, 5.0, Selection(editions=("5", "7"))),
         (Int64(5), Decimal128("5.0"), Selection(editions=("5", "7"))),
-        ({"a": 1}, {"a": 1.0}, Selection(records=(("edition", '{"a": {"$numberInt": "1"}}'), ("edition", SEVEN)))),
     ],
 )
 def test_an_id_that_the_server_takes_for_that_of_what_the_selection_leaves_out_is_a_conflict(

@@ -5,7 +5,8 @@ Rules:
 - What travels is canonical extended JSON: any type has a form of its own there. Of what JSON has no exact form it is
   `{"$bson": "<base64>"}`, with the bytes of the document `{_id: ...}`: no id can have such a field.
 - What is shown is short, and what somebody pastes back is that very id: 5, "5" and {"$numberLong": "5"} are three.
-- Numbers that MongoDB takes for the same id are the same here, whatever their type.
+- What MongoDB takes for the same id is the same here (`key_of`), also deep inside: numbers by their value, whatever
+  their type, a symbol like a text, fields in their order.
 
 >>> canonical_of("65a1b2c3d4e5f60718293a4b")
 '{"$oid": "65a1b2c3d4e5f60718293a4b"}'
@@ -30,7 +31,6 @@ from .json_lines import document_of_line, lines_of
 from .raw import id_bytes, is_whole
 
 _OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}\Z")
-_NUMBER_CLASS = 3
 NO_ID = (0x04, 0x06, 0x0B)  # array, undefined, regular expression: MongoDB lets no record have such an `_id`
 _TOO_LARGE = 2**63  # for any number of MongoDB's; so many digits are a text
 _EXACT = "$bson"
@@ -136,9 +136,9 @@ def _exact(text: str) -> bytes:
 
 
 def key_of(ident: bytes) -> Hashable:
-    """The same for ids that MongoDB takes for the same: 5 and 5.0 cannot both be in a collection."""
+    """The same for ids that MongoDB takes for the same: of 5 and 5.0, {a: 5} and {a: 5.0} no collection has both."""
     order = id_order(ident)
-    return order if order is not None and order[0] == _NUMBER_CLASS else ident
+    return order if order is not None else ident
 
 
 def _no_constant(text: str) -> NoReturn:

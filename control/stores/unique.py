@@ -38,7 +38,8 @@ _MOST_COMBINATIONS = 4  # of values, for each record that is asked for
 _DUPLICATE = 11000
 _RULES = ("key", "unique", "prepareUnique", "sparse", "partialFilterExpression", "collation")
 _ID = "_id_"
-_NUMBERS = (0x01, 0x10, 0x12, 0x13)
+# Numbers; strings and symbols; documents, and code that has one.
+_WITH_EQUALS = (0x01, 0x10, 0x12, 0x13, 0x02, 0x0E, _DOCUMENT, 0x0F)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,8 @@ ID_INDEX = UniqueIndex(_ID, json.dumps({"key": {"_id": {"$numberInt": "1"}}, "na
 
 def may_have_equals(ident: bytes) -> bool:
     """Whether an `_id` of other bytes (as `id_bytes`) may be the same one to the server: 5 and 5.0, {a: 5} and
-    {a: 5.0}."""
-    return ident[4] in (*_NUMBERS, _DOCUMENT)
+    {a: 5.0}, a text and a symbol."""
+    return ident[4] in _WITH_EQUALS
 
 
 def unique_indexes(descriptions: str) -> tuple[UniqueIndex, ...]:
