@@ -181,7 +181,7 @@ class Phrases:
         for names, noun in (
             (tuple(map(self.path, selection.paths)), "path"),
             (tuple(f"collection {one}" for one in selection.collections), "collection"),
-            (tuple(f"record {name}/{ident}" for name, ident in selection.records), "record"),
+            (tuple(f"record {one}" for one in selection.record_names), "record"),
         ):
             if names:
                 found.append(cut(self.plain(names[0])) if len(names) == 1 else self.count(len(names), noun))

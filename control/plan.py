@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .model import Change, Counts, FileEntry, PlanItem
+from .model import Change, Counts, FileEntry, PlanItem, record_name
 from .slices import Slice, Way
 
 PathKey = Callable[[str], bytes]
@@ -227,7 +227,7 @@ def record_item(collection: str, want: Record | None, have: Record | None, shown
     return PlanItem(
         change=Change.DELETE if want is None else Change.CREATE if have is None else Change.REPLACE,
         kind="record",
-        name=f"{collection}/{shown}",
+        name=record_name(collection, shown),
         bytes=record.size,
         title=record.title,
         detail={

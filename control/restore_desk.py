@@ -31,6 +31,7 @@ from .model import (
     Scope,
     Selection,
     Snapshot,
+    record_name,
 )
 from .stores.idents import ident_of
 
@@ -232,7 +233,7 @@ class RestoreDesk:
             except ValueError as error:
                 raise InvalidError(
                     "is not the id of a record.",
-                    subject=f"{name}/{text[:100]}",
+                    subject=record_name(name, text[:100]),
                     hint='Give it as extended JSON, like {"$oid": "65a1b2c3d4e5f60718293a4b"} or "a text".',
                 ) from error
 

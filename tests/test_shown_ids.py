@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from keyframe.doors.api_selection import SelectionSchema, selection_of
 from keyframe.doors.cli_selection import _record
 from keyframe.doors.pages_selection import selection_of_form
-from keyframe.model import OutcomeStatus, Page, PlanItem, Selection
+from keyframe.errors import InvalidError
+from keyframe.model import OutcomeStatus, Page, PlanItem, Selection, record_name, record_of_name
 from keyframe.stores.idents import canonical_of, canonical_text, ident_of, shown_id
 from keyframe.stores.raw import document_of, id_bytes
 from test_any_document import IDS
@@ -128,6 +129,66 @@ def test_an_id_is_shown_as_short_as_can_be(ident: Any, shown: str) -> None:
 def test_bytes_that_are_no_id_are_refused(inside: str) -> None:
     with pytest.raises(ValueError):
         canonical_of(json.dumps({"$bson": inside}))
+
+
+# --- with their collection
+
+COLLECTIONS = st.one_of(
+    st.text("a/%25Ff", min_size=1, max_size=6),
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8),
+)
+
+
+@FREE
+@given(collection=COLLECTIONS, ident=st.one_of(TEXTS, st.text("a/%25", max_size=4)))
+def test_collection_and_id_can_be_had_again_from_their_name(collection: str, ident: str) -> None:
+    name = record_name(collection, ident)
+
+    assert record_of_name(name) == (collection, ident)
+    assert name.isprintable() or not (collection + ident).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("line", "collection", "ident"),
+    [
+        ("a/b/5", "a", '"b/5"'),
+        ("a%2Fb/5", "a/b", '{"$numberInt": "5"}'),
+        ("a%2fb/5", "a/b", '{"$numberInt": "5"}'),
+        ("a%252Fb/5", "a%2Fb", '{"$numberInt": "5"}'),
+        ("50%25/a%2Fb", "50%", '"a%2Fb"'),
+    ],
+)
+def test_the_first_slash_ends_the_collection(line: str, collection: str, ident: str) -> None:
+    assert _record(line) == (collection, ident)
+    assert selection_of_form(MultiDict({"records": line})).records == ((collection, ident),)
+
+
+@pytest.mark.parametrize("line", ["a", "50%/a", "a%2/5", "a%20b/5", "%%25/5", "%/%", "/5"])
+def test_what_no_record_is_named_like_is_refused_by_each_door(line: str) -> None:
+    with pytest.raises(InvalidError, match="--record"):
+        _record(line)
+    with pytest.raises(InvalidError, match="What was chosen cannot be"):
+        selection_of_form(MultiDict({"records": line}))
+
+
+def test_what_is_shown_of_one_record_never_selects_another(world: World) -> None:
+    both = (("a", "b/5"), ("a/b", 5), ("a%2Fb", 5), ("50%", "x"))
+    for name, ident in both:
+        world.db[name].insert_one({"_id": ident, "v": "was"})
+    snapshot = world.make(SITE)
+    for name, _ in both:
+        world.db[name].update_one({}, {"$set": {"v": "now"}})
+    shown = [one.name for one in items_of(world, world.preview(snapshot, SITE).digest).items if one.kind == "record"]
+
+    assert sorted(shown) == sorted(["a/b/5", "a%2Fb/5", "a%252Fb/5", "50%25/x"])
+    for number, name in enumerate(shown):
+        (by_page,) = selection_of_form(MultiDict({"records": name})).records
+        assert by_page == _record(name)
+        chosen = Selection(records=(by_page,))
+        plan = world.preview(snapshot, SITE, chosen)
+        assert [one.name for one in items_of(world, plan.digest).items] == [name]
+        assert world.restore(snapshot, SITE, chosen).status is OutcomeStatus.DONE
+        assert sum(world.db[one].count_documents({"v": "was"}) for one, _ in both) == number + 1
 
 
 # --- in plans

@@ -17,7 +17,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from typing import NoReturn
 
 from ..errors import NotFoundError, no_such_collection
-from ..model import FileEntry, Selection
+from ..model import FileEntry, Selection, record_name
 from ..plan import Record
 from ..scope_settings import ProjectSettings
 from ..slices import Slice
@@ -92,14 +92,14 @@ class Sought:
         for name in chosen.named_collections:
             if name not in self._collections:
                 raise no_such_collection(name)
-        self._miss("record", [f"{name}/{text}" for name, text in chosen.records if not self._is_record(name, text)])
+        self._miss("record", [record_name(*one) for one in chosen.records if not self._is_record(*one)])
 
     def _require_meant(self, part: Slice) -> None:
         """Raise it where one part of the selection leaves nothing of another; that depends on no content."""
         chosen = self._selection
         named = [("path", one) for one in chosen.paths]
         named += [("collection", one) for one in chosen.collections]
-        named += [("record", f"{name}/{text}") for name, text in chosen.records]
+        named += [("record", one) for one in chosen.record_names]
         _exclude("edition", [one for one in chosen.editions if not self._means_edition(one, part)], named)
         around = [("project", one) for one in chosen.projects] + [("edition", one) for one in chosen.editions]
         if chosen.has_files and around:
@@ -107,7 +107,7 @@ class Sought:
         if chosen.editions:
             others = [one for one in chosen.collections if one != self._edition_collection]
             _exclude("collection", others, around)
-            texts = [f"{name}/{text}" for name, text in chosen.records if not self._is_of_edition(name, text)]
+            texts = [record_name(*one) for one in chosen.records if not self._is_of_edition(*one)]
             _exclude("record", texts, around)
 
     def _means_edition(self, edition: str, part: Slice) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, TypedDict, TypeVar, Unpack
 import click
 
 from ..errors import InvalidError
-from ..model import Scope, Selection, require_collection, require_path, tidy_path
+from ..model import Scope, Selection, record_of_name, require_collection, require_path, tidy_path
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -48,7 +48,7 @@ def selecting(command: _Command) -> _Command:
             "records",
             multiple=True,
             metavar="COLLECTION/ID",
-            help="Only this record; ID as pages show it, or as extended JSON. May be repeated.",
+            help="Only this record, as pages show it, or ID as extended JSON. May be repeated.",
         ),
         click.option(
             "--collection", "collections", multiple=True, metavar="C", help="Only this collection; may be repeated."
@@ -105,9 +105,11 @@ def _path(text: str) -> str:
 
 def _record(text: str) -> tuple[str, str]:
     """`COLLECTION/ID` as a selection has it."""
-    collection, slash, ident = text.partition("/")
-    if not slash:
-        raise _wrong("needs a collection and an id.", "--record", "Give it as COLLECTION/ID, as in edition/roses.")
+    try:
+        collection, ident = record_of_name(text)
+    except ValueError as error:
+        what = "needs a collection and an id, with %2F for a slash in the collection's name and %25 for a percent sign."
+        raise _wrong(what, "--record", "Give it as COLLECTION/ID, as in edition/roses.") from error
     _require(require_collection, collection, "--record")
     from ..stores.idents import canonical_of  # it knows bson, which most calls do without
 

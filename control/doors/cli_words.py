@@ -119,7 +119,7 @@ def options_of(selection: Selection) -> str:
     given += [("--edition", one) for one in selection.editions]
     given += [("--path", one) for one in selection.paths]
     given += [("--collection", one) for one in selection.collections]
-    given += [("--record", f"{name}/{ident}") for name, ident in selection.records]
+    given += [("--record", one) for one in selection.record_names]
     words = [f"{option} {shlex.quote(one)}" for option, one in given]
     return " ".join(words + ([f"--{selection.only}-only"] if selection.only else []))
 

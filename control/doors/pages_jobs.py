@@ -145,7 +145,7 @@ class JobPages:
             else (),
             options=options_of(plan.selection),
             named=self.frame.office.settings.scopes.project.editions,
-            chosen_records=[f"{name}/{ident}" for name, ident in plan.selection.records],
+            chosen_records=plan.selection.record_names,
             may_people=job is None and plan.selection.is_empty and self.desk.may(actor, Action.PEOPLE, plan.target),
         )
 

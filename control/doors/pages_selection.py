@@ -9,7 +9,7 @@ from __future__ import annotations
 from werkzeug.datastructures import MultiDict
 
 from ..errors import InvalidError
-from ..model import Selection, tidy_path
+from ..model import Selection, record_of_name, tidy_path
 from ..stores.idents import canonical_of
 
 
@@ -43,7 +43,5 @@ def selection_of_form(form: MultiDict[str, str]) -> Selection:
 
 
 def _record(line: str) -> tuple[str, str]:
-    collection, slash, ident = line.partition("/")
-    if not slash:
-        raise ValueError("a record is named by its collection, a slash and its id")
+    collection, ident = record_of_name(line)
     return collection, canonical_of(ident)

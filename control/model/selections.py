@@ -9,6 +9,8 @@ Rules:
 - Values of one field add up, and so do `collections` and `records`; different fields narrow each other: a path counts
   as far as it lies in the chosen editions, a collection as far as its records belong to the chosen projects.
 - `only` narrows all of that to files or to records. What could mean nothing at all is refused.
+- A record is shown and given as `<collection>/<id>`, which `record_name` alone makes and `record_of_name` alone reads:
+  the first slash ends the collection, in whose name `%2F` is a slash and `%25` a percent sign.
 
 >>> Selection(paths=("edition/1/model.glb",)).has_records
 False
@@ -19,6 +21,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
@@ -26,6 +29,7 @@ from typing import Any, NoReturn
 from .scopes import is_id
 
 FILES, RECORDS = "files", "records"
+_ESCAPE = re.compile("%(?:(2f)|(25))?", re.IGNORECASE)
 _LONGEST_PATH, _LONGEST_NAME, _LONGEST_RECORD = 1 << 20, 255, 64_000
 
 
@@ -91,6 +95,11 @@ class Selection:
     def named_collections(self) -> tuple[str, ...]:
         """Those that are named, and those of the named records."""
         return tuple(sorted({*self.collections, *(name for name, _ in self.records)}))
+
+    @property
+    def record_names(self) -> tuple[str, ...]:
+        """The named records as one gives them, with the canonical form of their ids."""
+        return tuple(record_name(*one) for one in self.records)
 
     def may_touch(self, project_id: str) -> bool:
         """Whether this, of the whole site, may be about something of a project."""
@@ -165,6 +174,25 @@ def require_collection(name: str) -> None:
     raw = name.encode()  # UnicodeEncodeError: MongoDB has no such name
     if not raw or b"\0" in raw or len(raw) > _LONGEST_NAME:
         raise ValueError("not the name of a collection")
+
+
+def record_name(collection: str, ident: str) -> str:
+    """`<collection>/<id>`, from which both can be had again."""
+    return f"{collection.replace('%', '%25').replace('/', '%2F')}/{ident}"
+
+
+def record_of_name(name: str) -> tuple[str, str]:
+    """Collection and id, as they were given to `record_name`; ValueError for what that never makes."""
+    collection, slash, ident = name.partition("/")
+    if not slash:
+        raise ValueError("a record is named by its collection, a slash and its id")
+    return _ESCAPE.sub(_unescaped, collection), ident
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    if len(found[0]) == 1:
+        raise ValueError("in the name of a collection before a slash, `%` is written `%25`, and `/` is `%2F`")
+    return "/" if found[1] else "%"
 
 
 def canonical_json(text: str) -> str:

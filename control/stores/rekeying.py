@@ -25,6 +25,7 @@ from pathlib import Path
 from bson.objectid import ObjectId
 
 from ..errors import InvalidError, UnavailableError
+from ..model import record_name
 from ..scope_settings import ProjectSettings
 from .idents import shown_id
 from .raw import document_of, fields, id_bytes, id_text
@@ -115,7 +116,7 @@ class Rekeying:
         self.title = ""
         self.references = 0
         self.texts = 0
-        self.in_texts: list[str] = []  # where they stand: `collection/id`, the first few
+        self.in_texts: list[str] = []  # where they stand: by `record_name`, the first few
         self._mentions = False
 
     def learn(self, collection: str, raw_id: bytes) -> None:
@@ -150,7 +151,7 @@ class Rekeying:
                 kind, value = self._value(collection, name.decode("utf-8", "replace"), name, (kind, value))
             body.append((kind, name, value))
         if self._mentions and len(self.in_texts) < _NAMED:
-            self.in_texts.append(f"{collection}/{shown_id(id_bytes(raw))}")
+            self.in_texts.append(record_name(collection, shown_id(id_bytes(raw))))
         return document_of(body)
 
     # --- ids
