@@ -1,5 +1,5 @@
-"""Forged dumps of collections that come back as a whole: whatever the server would refuse is found before anything is
-changed, by a code and with a name; and nothing is refused that the server takes."""
+"""Forged dumps: whatever the server would refuse is found before anything is changed, by a code and with a name; and
+nothing is refused that the server takes."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from typing import Any
 
 import bson
 import pytest
-from bson import Regex
+from bson import Decimal128, Int64, Regex
 from forging import forge
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from keyframe.backup import pairing
-from keyframe.model import Outcome, OutcomeStatus, Snapshot
+from keyframe.model import Outcome, OutcomeStatus, Scope, Selection, Snapshot
 from keyframe.stores.blocks import Block
 from keyframe.stores.documents import Documents, Source
+from keyframe.stores.idents import key_of, key_text
 from keyframe.stores.pair_index import PairIndex
-from keyframe.stores.raw import document_of
+from keyframe.stores.raw import document_of, fields
 from keyframe.stores.soundness import Soundness
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 from test_any_document import IDS
+from test_equal_ids import PAIRS
 from whole import RAW, put
-from world import SITE, World
+from world import ONE, PROJECT, SITE, TWO, World
 
 pytestmark = pytest.mark.usefixtures("quick_transactions")
 
@@ -173,6 +175,112 @@ def test_a_whole_one_comes_back_as_it_was(world: World, lost: Snapshot) -> None:
     assert outcome.status is DONE
     assert [bytes(one.raw) for one in world.db.get_collection("notes", codec_options=RAW).find()] == GOOD
     assert [bytes(one.raw) for one in world.db.get_collection("log", codec_options=RAW).find()] == GOOD[::-1]
+
+
+@pytest.mark.parametrize(("one", "other"), [(3, 3.0), (Int64(3), Decimal128("3.0")), ({"a": 1}, {"a": 1.0})])
+def test_a_capped_one_holds_no_id_in_two_spellings(world: World, lost: Snapshot, one: Any, other: Any) -> None:
+    replace_dump(world, lost, "log", [document(one), *GOOD[4:], document(other)])
+    before = world.state()
+
+    outcome = world.restore(lost, SITE)
+
+    require_refused(world, outcome, before, "collection-cut", "log", "two records with the _id")
+
+
+@settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(PAIRS)
+def test_an_index_tells_ids_apart_as_their_keys_do(two: Any) -> None:
+    one, other = (document_of([(kind, b"_id", raw)]) for kind, raw in two)
+
+    assert (key_text(one) == key_text(other)) == (key_of(one) == key_of(other))
+
+
+# --- record by record
+
+OF_ONE = (0x07, b"projectId", ONE.binary)
+NUMBER = (0x10, b"_id", struct.pack("<i", 99))
+# One record, before all others in the order of `_id`, and what is said of it.
+UNSOUND: dict[str, tuple[bytes, str]] = {
+    "two _ids": (document_of([NUMBER, OF_ONE, (0x10, b"_id", struct.pack("<i", 98))]), "two _ids (99)"),
+    "an array": (document_of([(0x04, b"_id", document_of([])), OF_ONE]), "_id of a kind that none can have ("),
+    "an operator": (bson.encode({"_id": {"$set": 1}, "projectId": ONE}), "none can have ({"),
+    "a boolean of 7": (document_of([NUMBER, OF_ONE, (0x08, b"b", b"\7")]), "not BSON (99)"),
+    "an unknown type": (document_of([NUMBER, OF_ONE, (0x03, b"b", document_of([(0x20, b"s", b"")]))]), "not BSON (99)"),
+    "too deep": (document_of([NUMBER, OF_ONE, *list(fields(deep(200)))[1:]]), "not BSON (99)"),
+    "too large": (bson.encode({"_id": 99, "projectId": ONE, "much": "x" * (1 << 24)}), "than MongoDB takes (99)"),
+}
+
+
+def forged_by_one(world: World, scope: Scope, raw: bytes) -> Snapshot:
+    """A snapshot in whose dump of editions one record was put in front; the state is another since."""
+    snapshot = world.make(scope)
+    world.spoil()
+    dump = (world.stored(snapshot) / "db/bson/edition.bson").read_bytes()
+    replace_dump(world, snapshot, "edition", [raw, *(bytes(one.raw) for one in bson.decode_all(dump, RAW))])
+    return snapshot
+
+
+@pytest.mark.parametrize("scope", [PROJECT, SITE], ids=["project", "site"])
+@pytest.mark.parametrize("case", UNSOUND)
+def test_a_record_that_no_server_takes_is_refused_before_anything_is_changed(
+    world: World, scope: Scope, case: str
+) -> None:
+    raw, said = UNSOUND[case]
+    snapshot = forged_by_one(world, scope, raw)
+    before = world.state()
+
+    previewed = world.done(world.office.desk.preview(world.ask, scope, snapshot.name))
+    outcome = world.restore(snapshot, scope)
+
+    require_refused(world, previewed, before, "collection-cut", "edition", said)
+    require_refused(world, outcome, before, "collection-cut", "edition", said)
+
+
+def test_so_is_one_that_would_replace_another(world: World) -> None:
+    world.db.edition.insert_one({"_id": 99, "projectId": ONE, "title": "live"})
+    snapshot = forged_by_one(world, PROJECT, UNSOUND["a boolean of 7"][0])
+    before = world.state()
+
+    outcome = world.restore(snapshot)
+
+    require_refused(world, outcome, before, "collection-cut", "edition", "not BSON (99)")
+
+
+def test_what_is_intact_comes_back_without_the_collection_of_such_a_record(world: World) -> None:
+    snapshot = forged_by_one(world, PROJECT, UNSOUND["too deep"][0])
+    editions = world.records()["edition"]
+    preview = world.done(world.office.desk.preview(world.ask, PROJECT, snapshot.name, only_intact=True)).report
+    assert preview is not None
+
+    outcome = world.restore(snapshot, plan=preview["digest"])
+
+    assert outcome.status is PARTIAL
+    assert [one.subject for one in outcome.problems] == ["collection edition"]
+    assert world.records()["edition"] == editions
+
+
+def test_one_that_belongs_to_another_project_is_nobodys_matter(world: World) -> None:
+    theirs = document_of([NUMBER, (0x07, b"projectId", TWO.binary), (0x08, b"b", b"\7")])
+    snapshot = forged_by_one(world, SITE, theirs)
+
+    outcome = world.restore(snapshot, SITE, Selection(projects=(str(ONE),)))
+
+    assert outcome.status is DONE, outcome
+
+
+def test_a_dump_that_is_not_the_one_that_was_written_is_told_as_that(world: World) -> None:
+    world.db.edition.insert_one({"_id": 99, "projectId": ONE, "flag": True})
+    snapshot = world.make()
+    world.db.edition.delete_many({"projectId": ONE})
+    path = world.stored(snapshot) / "db/bson/edition.bson"
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content.replace(b"flag\0\1", b"flag\0\7"))
+    before = world.state()
+
+    outcome = world.restore(snapshot)
+
+    require_refused(world, outcome, before, "collection-bytes", "edition", "not the one that was written")
 
 
 # --- by chance

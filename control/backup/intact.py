@@ -78,7 +78,7 @@ def _spoilt_collections(
         try:
             if is_one:
                 require_sound(stores, stored, name, shape, part, watch)
-            for _ in () if is_one else records_of(stored, name, part):
+            for _ in () if is_one else records_of(stored, name, part, are_sound=True):
                 watch.check()
         except DamagedError:
             yield name

@@ -36,6 +36,7 @@ from ..stores.files import Descent, entry_of_stat, with_content
 from ..stores.raw import NotBsonError, id_bytes, id_text, title_of
 from ..stores.reader import Reader
 from ..stores.seen import seen_key
+from ..stores.soundness import fault_of, unsound
 from .owned import Owned
 from .stores import Stores
 from .watches import Watch
@@ -115,11 +116,16 @@ class Inventory(Protocol):
         ...
 
 
-def records_of(inventory: Inventory, name: str, part: Part) -> Iterator[Record]:
-    """All records of a collection that are meant; errors as from `documents` and `record`."""
-    for offset, raw in Documents(inventory.documents(name, part)).each():
+def records_of(inventory: Inventory, name: str, part: Part, *, are_sound: bool = False) -> Iterator[Record]:
+    """All records of a collection that are meant; errors as from `documents` and `record`. Where they have to be sound,
+    also for one that no collection can hold, once all is read."""
+    source, fault = inventory.documents(name, part), ""
+    for offset, raw in Documents(source).each():
         if (record := inventory.record(name, part, raw, offset)) is not None:
+            fault = fault or (fault_of(raw) if are_sound else "")
             yield record
+    if fault:
+        raise unsound(source, fault)
 
 
 class LiveInventory:

@@ -6,6 +6,7 @@ Rules:
   edition that moved away stay with it.
 - A collection that comes back as a whole has no items for its records.
 - What is the same on both sides is counted, not looked at, unless only some of it is meant.
+- A record that would be written has to be one that the server takes; that is told once its dump has been read.
 - The live documents, or those of the second snapshot, are read by a thread of their own.
 
 >>> pairing = Pairing(stores, target, watch, draft, comparing)      # doctest: +SKIP
@@ -25,7 +26,7 @@ from ..stores.documents import Documents, Run, Source
 from ..stores.idents import shown_id
 from ..stores.pair_index import Pair
 from ..stores.read_ahead import ReadAhead
-from ..stores.soundness import Soundness
+from ..stores.soundness import Soundness, fault_of, unsound
 from .expiring import rules_of
 from .inventory import Inventory, Part, Shape, StoredInventory, records_of
 from .matching import Matching, Side
@@ -175,8 +176,10 @@ class Pairing:
                 for run in self._documents(name, want, wanted).stretches():
                     self._count(run)
                 return
+            faults: list[str] = []
+            documents = self._documents(name, want, wanted)
             sides = (
-                Side(self._documents(name, want, wanted), lambda raw, at: self._record(name, want, raw, at)),
+                Side(documents, lambda raw, at: self._sound_record(name, want, raw, at, faults)),
                 Side(self._documents(name, have, there, stack), lambda raw, at: self._record(name, have, raw, at)),
             )
             is_ordered = name not in self._unordered
@@ -194,6 +197,8 @@ class Pairing:
                     for offset, raw in found.documents():
                         if (record := self._record(name, want, raw, offset)) is not None:
                             yield record, replace(record, offset=-1)
+            if faults:
+                raise unsound(want.documents(name, part), faults[0])
 
     def _count(self, run: Run) -> None:
         self._watch.check()
@@ -216,6 +221,14 @@ class Pairing:
         """A document as a record; None: it is not meant."""
         record = inventory.record(name, self._draft.part, raw, offset)
         return record if record is not None and self._draft.sought.chooses(name, record) else None
+
+    def _sound_record(self, name: str, want: Inventory, raw: bytes, offset: int, faults: list[str]) -> Record | None:
+        """The same of one that would be written. Why it cannot be goes into `faults`; then no more are asked for."""
+        record = None if faults else self._record(name, want, raw, offset)
+        if record is not None and (fault := fault_of(raw)):
+            faults.append(fault)
+            return None
+        return record
 
     def _without_conflicts(self, name: str, records: list[Record]) -> Iterator[PlanItem]:
         """The creation of these records, but of those that another project has now."""

@@ -23,7 +23,7 @@ import msgspec
 
 from ..model import SYSTEM_JS, Change, Counts, PlanItem
 from ..stores.documents import Documents, Source
-from ..stores.soundness import Soundness
+from ..stores.soundness import Soundness, unsound
 from .inventory import Shape
 
 _MODIFIABLE = {"validator", "validationLevel", "validationAction", "viewOn", "pipeline"}
@@ -64,7 +64,7 @@ class Content:
             if soundness is not None:
                 soundness.add(run)
         if soundness is not None and soundness.fault:  # told only now: the bytes are those that the manifest names
-            raise source.broken("collection-cut", f"holds what no collection can: {soundness.fault}")
+            raise unsound(source, soundness.fault)
         return cls(count, size, digest.hexdigest())
 
     def added_to(self, counts: Counts) -> Counts:

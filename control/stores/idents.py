@@ -21,7 +21,8 @@ import contextlib
 import json
 import re
 from collections.abc import Hashable, Iterator
-from typing import NoReturn
+from decimal import Decimal
+from typing import Any, NoReturn
 
 import bsonjs
 
@@ -38,6 +39,7 @@ _WORDS = ("true", "false", "null")
 _SHORT = 1000  # characters
 _UNREADABLE = "\ufffd"  # what stands for bytes that are no text
 _STRING, _OBJECT, _INT = 0x02, 0x07, 0x10
+_NO_LENGTH = bytes(4)  # no document begins so
 
 
 def canonical_of(text: str) -> str:
@@ -139,6 +141,25 @@ def key_of(ident: bytes) -> Hashable:
     """The same for ids that MongoDB takes for the same: of 5 and 5.0, {a: 5} and {a: 5.0} no collection has both."""
     order = id_order(ident)
     return order if order is not None else ident
+
+
+def key_text(ident: bytes) -> bytes:
+    """The same bytes for ids that have the same key, and other ones for all others: what an index can compare."""
+    key = key_of(ident)
+    return ident if key is ident or ident[4] == _OBJECT else _NO_LENGTH + repr(_plain(key)).encode()
+
+
+def _plain(key: Any) -> Any:
+    """A key with one spelling of each number."""
+    if isinstance(key, tuple):
+        return tuple(map(_plain, key))
+    if not isinstance(key, (int, float, Decimal)):
+        return key
+    sign, digits, exponent = Decimal(key).as_tuple()
+    if isinstance(exponent, str):  # infinite
+        return sign, exponent
+    shortest = "".join(map(str, digits)).rstrip("0")
+    return (sign, shortest, exponent + len(digits) - len(shortest)) if shortest else 0
 
 
 def _no_constant(text: str) -> NoReturn:

@@ -5,6 +5,8 @@ collection is being filled; here it is found while the dump is read.
 
 Rules:
 
+- Of a collection that comes back as a whole each document is looked at and its place (`Soundness`); else each record
+  that will be written (`fault_of`).
 - What the server takes is never refused here: a snapshot that was made is one that can be restored.
 - Documents come in the order of `_id` (`id_order`), so that one that comes twice is next to itself; of dumps in another
   order the ids go into an index on the disk. Nothing else is held.
@@ -21,15 +23,16 @@ import re
 import bson
 from bson.codec_options import CodecOptions, DatetimeConversion
 
-from .documents import Run
+from .documents import Run, Source
 from .id_order import Key, id_order
-from .idents import NO_ID, shown_id
+from .idents import NO_ID, key_text, shown_id
 from .pair_index import PairIndex
 from .raw import DEEPEST, NotBsonError, fields, id_bytes, is_whole
 
 _LARGEST = 1 << 24  # bytes of a document. Source: MongoDB manual, "MongoDB Limits and Thresholds"
 _DOCUMENT, _ARRAY = 0x03, 0x04
 _REFERENCE = (b"$ref", b"$id", b"$db")
+_SHOWN = 100  # characters of an `_id`
 _LEVEL = 7  # bytes that each level needs at least
 _AN_ID = re.compile(rb"[\x01-\x13\x7f\xff]_id\x00")
 # Only whether it can be decoded is of interest, and this is the fastest way.
@@ -61,12 +64,23 @@ class Soundness:
 
     def _fault_of_place(self, ident: bytes) -> str:
         if self._index is not None:
-            return "" if self._index.is_new(ident) else _twice(ident)
+            return "" if self._index.is_new(key_text(ident)) else _twice(ident)
         key, last, last_id = id_order(ident), self._last, self._last_id
         self._last, self._last_id = key, ident
         if key is None or last is None or last < key:
             return ""
         return _twice(ident) if key == last else f"the record {shown_id(ident)} behind {shown_id(last_id)}"
+
+
+def fault_of(raw: bytes) -> str:
+    """Why no collection can hold a document that has an `_id`, and which one it is; empty: it can."""
+    found = _fault_of(raw, has_more_ids=len(_AN_ID.findall(raw)) > 1)
+    return f"{found} ({shown_id(id_bytes(raw))[:_SHOWN]})" if found else ""
+
+
+def unsound(source: Source, fault: str) -> Exception:
+    """The error for documents of which one has a fault."""
+    return source.broken("collection-cut", f"holds what no collection can: {fault}")
 
 
 def _twice(ident: bytes) -> str:
