@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import struct
 from typing import Any
 
@@ -11,7 +13,7 @@ from bson import Decimal128, Int64, ObjectId
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from keyframe.model import OutcomeStatus, Selection
-from keyframe.stores.idents import canonical_text, key_of
+from keyframe.stores.idents import canonical_text, key_of, key_text
 from keyframe.stores.raw import document_of, fields, id_bytes
 from keyframe.stores.unique import may_have_equals
 from pymongo.database import Database
@@ -121,6 +123,30 @@ def test_two_ids_are_one_exactly_if_the_server_refuses_the_second(database: Data
 
     judged_alike()
     assert min(seen.values()) > 20, seen
+
+
+EDGES = [
+    0, -0.0, Decimal128("-0E-6176"), Decimal128("0E+6000"), Int64(2**53), float(2**53),
+    Decimal128("9007199254740992.0"),
+    Int64(2**63 - 1), Int64(-(2**63)), -(2.0**63), Decimal128("-9223372036854775808"), 2.0**63,
+    Decimal128("9223372036854775808"), 1e308, Decimal128("9E+6144"), Decimal128("90E+6143"), Decimal128("1E-6176"), 0.5,
+    Decimal128("0.50"), 0.1, 5e-324, math.inf, Decimal128("Infinity"), -math.inf, math.nan, Decimal128("NaN"),
+]  # fmt: skip
+
+
+def test_an_index_tells_numbers_apart_as_their_keys_do() -> None:
+    idents = [id_bytes(bson.encode({"_id": one})) for one in EDGES]
+
+    for one, other in itertools.combinations(idents, 2):
+        assert (key_text(one) == key_text(other)) == (key_of(one) == key_of(other)), (one.hex(), other.hex())
+
+
+@settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(PAIRS)
+def test_an_index_tells_ids_apart_as_their_keys_do(two: Two) -> None:
+    one, other = (document_of([(kind, b"_id", raw)]) for kind, raw in two)
+
+    assert (key_text(one) == key_text(other)) == (key_of(one) == key_of(other))
 
 
 def test_ids_without_a_place_are_one_by_their_bytes_alone() -> None:

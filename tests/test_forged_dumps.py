@@ -18,14 +18,12 @@ from keyframe.backup import pairing
 from keyframe.model import Outcome, OutcomeStatus, Scope, Selection, Snapshot
 from keyframe.stores.blocks import Block
 from keyframe.stores.documents import Documents, Source
-from keyframe.stores.idents import key_of, key_text
 from keyframe.stores.pair_index import PairIndex
 from keyframe.stores.raw import document_of, fields
 from keyframe.stores.soundness import Soundness
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 from test_any_document import IDS
-from test_equal_ids import PAIRS
 from whole import RAW, put
 from world import ONE, PROJECT, SITE, TWO, World
 
@@ -185,14 +183,6 @@ def test_a_capped_one_holds_no_id_in_two_spellings(world: World, lost: Snapshot,
     outcome = world.restore(lost, SITE)
 
     require_refused(world, outcome, before, "collection-cut", "log", "two records with the _id")
-
-
-@settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(PAIRS)
-def test_an_index_tells_ids_apart_as_their_keys_do(two: Any) -> None:
-    one, other = (document_of([(kind, b"_id", raw)]) for kind, raw in two)
-
-    assert (key_text(one) == key_text(other)) == (key_of(one) == key_of(other))
 
 
 # --- record by record

@@ -153,13 +153,15 @@ def _plain(key: Any) -> Any:
     """A key with one spelling of each number."""
     if isinstance(key, tuple):
         return tuple(map(_plain, key))
-    if not isinstance(key, (int, float, Decimal)):
+    if not isinstance(key, (float, Decimal)):
         return key
+    if -_TOO_LARGE <= key < _TOO_LARGE and key == int(key):  # most are such, and it is quick
+        return int(key)
     sign, digits, exponent = Decimal(key).as_tuple()
     if isinstance(exponent, str):  # infinite
         return sign, exponent
     shortest = "".join(map(str, digits)).rstrip("0")
-    return (sign, shortest, exponent + len(digits) - len(shortest)) if shortest else 0
+    return sign, shortest, exponent + len(digits) - len(shortest)
 
 
 def _no_constant(text: str) -> NoReturn:
