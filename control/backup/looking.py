@@ -6,6 +6,7 @@ Rules:
   attributes can be the same, they have to be read.
 - A stored copy is shared only where attributes are the same, too: an inode has one set.
 - A stored copy that is not as it was written is never shared (`shelf.py`); the file is copied anew, and that is said.
+- Where the live bytes have to be read, the stored ones of the newest snapshot are read as well: before they are shared.
 - What an interrupted make left in its draft is taken over as if it lay in a snapshot.
 - Where live files, what the last make knew of them, and its stored copies agree, whole sheets are compared.
 
@@ -18,7 +19,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import ChangedError, DamagedError, Problem
+from ..errors import DamagedError, Problem
 from ..model import Progress, Scope
 from ..stores.beside import Beside
 from ..stores.file_lines import FileLine, attributes_of, mode_text
@@ -135,14 +136,18 @@ class Looking:
             and _fits(before, row)
             and (known is None or (known.sha256, known.attributes) == (before.sha256, stored))
         ):
-            fault = shelf.fault(self.folder, os.fsdecode(row.path), row)
+            path = os.fsdecode(row.path)
+            fault = shelf.fault(self.folder, path, row)
+            # Else bytes that are read now, and will be replaced perhaps, would be vouched for by rotten ones.
+            if not fault and known is None and not shelf.has_bytes(self.folder, path, before.sha256 or "", self._check):
+                fault = "damaged.file-bytes"
             if not fault:
                 row.folder, row.copy, row.attributes = self.folder, row.path, stored
                 row.sha256, row.expected = (known.sha256, "") if known else ("", before.sha256 or "")
                 self.bytes_to_read += 0 if known else row.stat.size
                 return
             if fault != OTHER_OWNER:
-                self._name_damage(fault, os.fsdecode(row.path))
+                self._name_damage(fault, path)
         elif (
             sight is not None
             and self._may_share(sight)
@@ -166,10 +171,10 @@ class Looking:
         """Whether a copy is what was written: after a power cut that of an interrupted make has to be read."""
         if self._stores.repository.drafts.is_trusted(sight.folder):
             return True
-        try:
-            return shelf.of(sight.folder).digest(sight.path, lambda _: self._watch.check())[1] == sight.sha256
-        except (ChangedError, OSError):
-            return False
+        return shelf.has_bytes(sight.folder, sight.path, sight.sha256, self._check)
+
+    def _check(self, _piece: bytes) -> None:
+        self._watch.check()
 
     def _may_share(self, sight: Sight) -> bool:
         return self._older.shares and sight.folder != "" and sight.folder not in self._older.damage.places

@@ -28,7 +28,7 @@ from ..stores.draft import Draft
 from ..stores.reader import Reader
 from .closing import Closing, Limit
 from .copying import Copying
-from .damage import known_damage
+from .damage import Damage, known_damage
 from .dumping import STEPS, Dump, Dumping
 from .freshening import NOTHING, Limits, limits_of
 from .header import Content
@@ -36,7 +36,7 @@ from .helpers import Helpers
 from .judging import Newest, judged, last_known, newest_of, shrunk
 from .reducing import RESERVE, Reduction
 from .room import records_needed
-from .serving import serving
+from .serving import Serving
 from .shelf import OlderCopies
 from .stores import Stores
 from .watches import Watch
@@ -123,20 +123,30 @@ class Make:
             if self._reduction is not None:
                 self._reduction.judge(tuple(Problem.from_dict(one) for one in header["problems"]))
             header |= {"made_at": utc_text(made_at), "made_by": user, "reason": reason.value, "note": note}
-            same = None if copying.damaged else newest.same_as(header)
-            if same is not None and (is_safety or not note or not same.note):
-                if note and not is_safety:
-                    same = stores.repository.note(scope, same.name, note)
-                copying.unchanged(same.manifest_sha256)
-                return Made(same, is_new=False, instant=instant)
-            may_serve = is_safety and not (afresh or copying.damaged)
-            same = serving(stores, scope, header, damage, copying.rows, self._watch.check) if may_serve else None
+            same = self._same(copying, header, newest, damage)
             if same is not None:
-                copying.as_in(stores.repository.place_of(scope, same.name), same.manifest_sha256)
                 return Made(same, is_new=False, instant=instant)
             limits = NOTHING if is_safety else limits_of(stores, header["bytes"], draft.folder)
             made = self._commit(draft, copying, header, made_at, limits)
             return Made(made, is_new=True, instant=instant)
+
+    def _same(self, copying: Copying, header: dict[str, Any], newest: Newest, damage: Damage) -> Snapshot | None:
+        """The snapshot that holds the same already, so that the draft may go; None: there is none."""
+        repository, note = self._stores.repository, header["note"]
+        is_safety = header["reason"] == Reason.SAFETY.value
+        if copying.damaged:
+            return None
+        serving = Serving(self._stores, self._scope, header, copying.items, self._watch.check)
+        same = newest.same_as(header)
+        if same is not None and (is_safety or not note or not same.note) and serving.has_bytes(same):
+            if note and not is_safety:
+                same = repository.note(self._scope, same.name, note)
+            copying.unchanged(same.manifest_sha256)
+            return same
+        same = serving.older(damage) if is_safety and not self._afresh else None
+        if same is not None:
+            copying.as_in(repository.place_of(self._scope, same.name), same.manifest_sha256)
+        return same
 
     def _write(
         self, draft: Draft, copying: Copying, older: OlderCopies, *, is_safety: bool

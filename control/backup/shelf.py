@@ -9,16 +9,19 @@ in whatever snapshot it looked at it.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import ChangedError
 from ..model import Attributes, Snapshot
 from ..stores import attributes as xattrs
 from ..stores.files import Descent
 from ..stores.keeping import keeping_of
+from ..stores.readings import CHUNK, forget
 from ..stores.rows import Row
-from ..stores.sparse import room_of
+from ..stores.sparse import Sink, room_of
 from .damage import NO_DAMAGE, Damage
 
 OTHER_OWNER = "other-owner"  # a stored copy that who wrote it could not give to its owner: not shared, nor damaged
@@ -90,3 +93,22 @@ class Shelf:
         if stored.st_dev != self._device:
             self.bytes_elsewhere += room_of(stored)
         return ""
+
+    def has_bytes(self, folder: str, path: str, sha256: str, check: Sink) -> bool:
+        """Whether a stored copy has the bytes of a digest, on the disk and not in memory only.
+
+        Parameters
+        ----------
+        check: told of each piece that is read; may raise to stop.
+        """
+        digest = hashlib.sha256()
+        try:
+            descriptor, _ = self.of(folder).open(path)
+            with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123
+                forget(descriptor)
+                while chunk := file.read(CHUNK):
+                    check(chunk)
+                    digest.update(chunk)
+        except (ChangedError, OSError):
+            return False
+        return digest.hexdigest() == sha256
