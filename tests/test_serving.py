@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -125,6 +127,75 @@ def test_one_that_is_damaged_serves_nobody(world: World, harm: str) -> None:
     assert again(world, older.name).restores == ()
     world.done(world.office.desk.undo(world.ask, PROJECT))
     assert world.state() == before
+
+
+def _rewrite(path: Path, old: str, new: str) -> None:
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+
+
+def _swap_link(path: Path) -> None:
+    stat = path.lstat()
+    target = os.readlink(path)
+    path.unlink()
+    path.symlink_to("x" * len(target))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns), follow_symlinks=False)
+
+
+def _as_file(path: Path) -> None:
+    shutil.rmtree(path)
+    path.write_text("no folder")
+
+
+TOP = f"files/edition/{EDITION[0]}"
+HARMS: dict[str, Callable[[Path], object]] = {
+    "other metadata": lambda folder: (folder / "db/bson/edition.metadata.json").write_text("{}"),
+    "no JSON": lambda folder: shutil.rmtree(folder / "db/json"),
+    "a dump more": lambda folder: (folder / "db/bson/more.bson").write_bytes(b""),
+    "no sums": lambda folder: (folder / "manifest-sha256.txt").unlink(),
+    "another sum": lambda folder: _rewrite(folder / "manifest-sha256.txt", "a.html", "b.html"),
+    "another sum of the README": lambda folder: _rewrite(folder / "manifest-sha256.txt", "README", "README2"),
+    "no README": lambda folder: (folder / "README.txt").unlink(),
+    "another header": lambda folder: _rewrite(folder / "snapshot.json", '"root"', '"toor"'),
+    "no link": lambda folder: (folder / TOP / "latest").unlink(),
+    "another link": lambda folder: _swap_link(folder / TOP / "latest"),
+    "a file more": lambda folder: (folder / TOP / "more").write_text("more"),
+    "a file in place of a folder": lambda folder: _as_file(folder / TOP / "articles"),
+}
+
+
+@pytest.mark.parametrize("is_newest", [False, True], ids=["older", "newest"])
+@pytest.mark.parametrize("harm", HARMS)
+def test_what_a_quick_verification_finds_lets_it_serve_nobody(world: World, harm: str, is_newest: bool) -> None:
+    older, newer = between(world)
+    serves, restored = older, newer
+    if is_newest:
+        world.spoil()
+        serves, restored = world.make(), older
+    before = world.state()
+    HARMS[harm](world.stored(serves))
+
+    outcome = world.restore(restored)
+
+    assert (outcome.status, outcome.safety_is_new) == (OutcomeStatus.DONE, True)
+    assert again(world, serves.name).restores == ()
+    quick = world.done(world.office.desk.verify(world.ask, PROJECT, serves.name, quick=True))
+    warned = {one.code for one in again(world, outcome.safety or "").warnings}
+    assert warned and (warned <= {one.code for one in quick.problems} or harm.endswith("folder"))
+    world.done(world.office.desk.undo(world.ask, PROJECT))
+    assert world.state() == before
+
+
+@pytest.mark.parametrize("harm", ["other metadata", "no sums", "no JSON", "another header"])
+def test_nothing_is_called_unchanged_where_the_newest_is_not_as_it_was_written(world: World, harm: str) -> None:
+    newest = world.make()
+    HARMS[harm](world.stored(newest))
+
+    made = world.make()
+
+    assert made.name != newest.name
+    assert newest.name in made.warnings[0].hint
+    assert world.make().name == made.name
 
 
 def test_one_in_the_trash_serves_nobody(world: World) -> None:

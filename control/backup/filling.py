@@ -114,7 +114,7 @@ class Filling:
                 others |= self._freshened(noted, others, to)
             shared = [name for number, name in enumerate(names) if number not in others] if others else names
             self._share(noted, shared, to)
-        self._sum(noted, names)
+        self._draft.add_sums(b"files/" + sheet.prefix, *noted.sums())
 
     def _freshened(self, noted: Noted, others: set[int], to: _Filling) -> set[int]:
         """Those files of a sheet, but for some, that got new copies."""
@@ -125,16 +125,6 @@ class Filling:
                 self._keep(row)
                 found.add(number)
         return found
-
-    def _sum(self, noted: Noted, names: list[bytes]) -> None:
-        sheet, digests = noted.sheet, noted.digests.hex().encode("ascii")
-        shas = [digests[at : at + 64] for at in range(0, len(digests), 64)] or [b""] * len(sheet)
-        for number, row in noted.odd.items():
-            shas[number] = row.sha256.encode("ascii")
-        if not sheet.is_files:
-            kept = [number for number, kind in enumerate(sheet.kinds) if kind == _FILE]
-            names, shas = [names[number] for number in kept], [shas[number] for number in kept]
-        self._draft.add_sums(b"files/" + sheet.prefix, names, shas)
 
     def _share(self, noted: Noted, names: list[bytes], to: _Filling) -> None:
         if not names:

@@ -138,7 +138,7 @@ class Make:
             return None
         serving = Serving(self._stores, self._scope, header, copying.items, self._watch.check)
         same = newest.same_as(header)
-        if same is not None and (is_safety or not note or not same.note) and serving.has_bytes(same):
+        if same is not None and (is_safety or not note or not same.note) and serving.is_whole(same, files=is_safety):
             if note and not is_safety:
                 same = repository.note(self._scope, same.name, note)
             copying.unchanged(same.manifest_sha256)

@@ -180,6 +180,17 @@ class Noted(msgspec.Struct, array_like=True, gc=False):
             row = self.odd.get(number)
             yield row if row is not None else self._row(number, name)
 
+    def sums(self) -> tuple[list[bytes], list[bytes]]:
+        """The names of its files and their digests, as hexadecimal digits."""
+        sheet, names, digests = self.sheet, self.sheet.names_list(), self.digests.hex().encode("ascii")
+        shas = [digests[at : at + 2 * _DIGEST] for at in range(0, len(digests), 2 * _DIGEST)] or [b""] * len(sheet)
+        for number, row in self.odd.items():
+            shas[number] = row.sha256.encode("ascii")
+        if sheet.is_files:
+            return names, shas
+        kept = [number for number, kind in enumerate(sheet.kinds) if kind == FILE[0]]
+        return [names[number] for number in kept], [shas[number] for number in kept]
+
     def digest(self, number: int) -> bytes:
         return self.digests[number * _DIGEST : (number + 1) * _DIGEST]
 

@@ -69,6 +69,18 @@ class Sums:
         if self._next() != sum_line(name, sha256):
             self.wrong = self._number
 
+    def expect_all(self, prefix: bytes, names: list[bytes], shas: list[bytes]) -> None:
+        """The next lines have to be those of files of one directory, as `sum_lines` has them."""
+        lines = sum_lines(prefix, names, shas)
+        if lines is None:
+            for name, sha256 in zip(names, shas, strict=True):
+                if has_sum(prefix + name):
+                    self.expect(prefix + name, sha256.decode("ascii"))
+        elif not self.wrong:
+            if self._file.read(len(lines)) != lines:
+                self.wrong = self._number + 1
+            self._number += len(names)
+
     def rest(self, paths: list[str]) -> dict[str, str]:
         """The digests of the lines that remain, which have to be of these paths, in this order."""
         found: dict[str, str] = {}

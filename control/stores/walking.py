@@ -67,11 +67,11 @@ def _looked_up(sheets: Iterable[Sheet], stored: Stored | None) -> Iterator[Sheet
     with Descent(stored.folder) as there:
         for sheet in sheets:
             if sheet.kept is None:
-                sheet.kept = _kept(sheet, there, stored)
+                sheet.kept = kept_in(sheet, there, stored)
             yield sheet
 
 
-def _kept(sheet: Sheet, there: Descent, stored: Stored) -> bytes:
+def kept_in(sheet: Sheet, there: Descent, stored: Stored) -> bytes:
     """As of a sheet: which of its names are stored just as they are here."""
     names = sheet.names_list()
     try:
