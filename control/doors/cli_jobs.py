@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import KeyframeError
+from ..errors import KeyframeError, UnavailableError
 from ..model import Actor, Job, JobState, Progress, Unfinished
 from .cli_words import called
 from .office import Office
@@ -41,9 +41,9 @@ def wait_for(office: Office, actor: Actor, job: Job) -> Job:
     Raises
     ------
     KeyboardInterrupt: Ctrl-C; a job done here has come to a safe point then.
-    UnavailableError: the control database does not answer.
+    UnavailableError: the control database does not answer; says what becomes of the job.
     """
-    with progress_of(office.messages) as show:
+    with _saying_what_stands(office, job.id), progress_of(office.messages) as show:
         here, holder = _Here(office, show), _Holder(office, actor)
         try:
             while True:
@@ -76,6 +76,24 @@ def begun_restores(office: Office) -> list[Unfinished]:
             intent = office.intents.read(scope)
         found.append(Unfinished(scope, intent.job if intent else ""))
     return found
+
+
+@contextlib.contextmanager
+def _saying_what_stands(office: Office, job: str) -> Iterator[None]:
+    """Adds to the error of a database that does not answer what becomes of the job: an intent stands on disk."""
+    try:
+        yield
+    except UnavailableError as error:
+        if any(one.job == job for one in begun_restores(office)):
+            what = (
+                "The restore has begun to change things: it will be finished by a worker, or by keyframe recover, as "
+                "soon as it answers; nobody can write there until then, and nothing is lost. keyframe recover --back "
+                "brings back the state before instead"
+            )
+            hint = f"{what} (job {job})."
+        else:
+            hint = f"{error.hint} Whatever is left of job {job} is brought to its end then."
+        raise UnavailableError(error.what, subject=error.subject, hint=hint) from error
 
 
 class _Holder:
