@@ -221,7 +221,7 @@ class Desk(CopyDesk):
     def jobs(self, actor: Actor, scope: Scope, limit: int = 5) -> tuple[Job, ...]:
         """The latest jobs of a scope, newest first, running ones included."""
         permit = self._back.reception.permit(actor, Action.SEE, scope)
-        return self._back.jobs.of_scope(permit.scope, limit)
+        return tuple(self._as_it_stands(job) for job in self._back.jobs.of_scope(permit.scope, limit))
 
     def site_restored_at(self, actor: Actor, scope: Scope) -> datetime | None:
         """When a restore of the site last brought something back that may have been this project's."""
@@ -233,7 +233,7 @@ class Desk(CopyDesk):
 
     def wait(self, actor: Actor, job_id: str, seconds: float) -> Job:
         """The job when it has ended, or as it is after `seconds`."""
-        return self._back.jobs.wait(self.job(actor, job_id).id, seconds)
+        return self._as_it_stands(self._back.jobs.wait(self.job(actor, job_id).id, seconds))
 
     # --- tokens
 

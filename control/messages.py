@@ -170,7 +170,16 @@ class Messages(VerdictWords, PlanWords):
             Action.COPY: f"Copying {called}",
             Action.DUPLICATE: f"Making a new project of {called}",
         }[job.order.act]
-        return Words(what, self.progress(job.progress) if job.state is JobState.RUNNING else "Waiting.", moment=moment)
+        return Words(what, self._standing(job), "warn" if job.interrupted else "note", moment=moment)
+
+    def _standing(self, job: Job) -> str:
+        """How far a job is that has not ended, or what it waits for."""
+        if job.interrupted and job.turned_back:
+            return "It was interrupted. The state before was asked for; it is brought back when a worker runs."
+        if job.interrupted:
+            return "It was interrupted; it will be finished when a worker runs."
+        said = self.progress(job.progress) if job.state is JobState.RUNNING else "Waiting."
+        return f"{said}. The state before was asked for." if job.turned_back else said
 
     def headline(self, job: Job, now: datetime) -> Words:
         """What a job is about while it goes on, how it ended afterwards; the title of its page."""
@@ -179,7 +188,8 @@ class Messages(VerdictWords, PlanWords):
     def state(self, job: Job) -> str:
         """One word for how an ended job ended, or that it waits or runs."""
         if job.outcome is None:
-            return "running" if job.state is JobState.RUNNING else "waiting"
+            running = "interrupted" if job.interrupted else "running"
+            return running if job.state is JobState.RUNNING else "waiting"
         if job.order.act is Action.VERIFY and job.outcome.status is OutcomeStatus.FAILED and job.outcome.report:
             return "damaged"  # it did what was asked
         return job.outcome.status.value

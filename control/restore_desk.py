@@ -13,16 +13,26 @@ from __future__ import annotations
 
 import itertools
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from .backroom import Backroom
 from .catalogue import Wish, everything
-from .errors import ExpiredError, InvalidError, NotFoundError, RefusedError, no_such_collection, no_such_job
+from .errors import (
+    ExpiredError,
+    InvalidError,
+    KeyframeError,
+    NotFoundError,
+    RefusedError,
+    no_such_collection,
+    no_such_job,
+)
 from .model import (
     EVERYTHING,
     Action,
     Actor,
     Job,
+    JobState,
     Order,
     Page,
     Permit,
@@ -187,9 +197,23 @@ class RestoreDesk:
         if Action.SEE not in self._back.auth.acts(actor, job.order.scope):
             self._back.reception.note(actor, "job", job.order.scope, "not-found")
             raise no_such_job()
-        return job
+        return self._as_it_stands(job)
 
     # --- what the methods above share
+
+    def _as_it_stands(self, job: Job) -> Job:
+        """With what stands on disk of a restore that runs: whether somebody is at it, and what was asked for."""
+        if job.state is not JobState.RUNNING or not self._has_begun(job):
+            return job
+        # Asked again after nobody was found at it: it may have ended just now.
+        interrupted = not self._back.jobs.is_held(job.id) and self._has_begun(job)
+        return replace(job, interrupted=interrupted, turned_back=self._back.intents.is_turned_back(job.order.changed))
+
+    def _has_begun(self, job: Job) -> bool:
+        with suppress(KeyframeError):  # of one that cannot be read nobody knows whose it is
+            intent = self._back.intents.read(job.order.changed)
+            return intent is not None and intent.job == job.id
+        return False
 
     def _own(self, permit: Permit, name: str) -> Snapshot:
         """The scope's own snapshot of that name; one of the site is refused, and the refusal written down."""

@@ -91,7 +91,7 @@ class UndoDesk(RestoreDesk):
         if intent is None or intent.job != job.id:
             raise NotFoundError("This job has no restore to be finished.", subject="job", hint="Nothing was changed.")
         self.turn_back(actor, job.order.scope)
-        return job
+        return self._as_it_stands(job)
 
     # --- what the methods above share
 

@@ -178,6 +178,12 @@ class JobSchema(Schema):
     by = fields.String()
     state = fields.String(metadata={"enum": ["queued", "running", "ended"]})
     progress = fields.Nested(ProgressSchema)
+    interrupted = fields.Boolean(
+        metadata={"description": "true: it runs no more, but has begun to change things; the next worker finishes it"}
+    )
+    turned_back = fields.Boolean(
+        metadata={"description": "true: the state before was asked for, and comes back when the job ends"}
+    )
     outcome = fields.Nested(OutcomeSchema, allow_none=True)
     created_at = fields.String()
     started_at = fields.String(allow_none=True)

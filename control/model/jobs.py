@@ -224,7 +224,11 @@ class Fence:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One piece of long work: what was ordered, how far it is, how it ended. `fence` grows with every claim."""
+    """One piece of long work: what was ordered, how far it is, how it ended. `fence` grows with every claim.
+
+    The desk adds what stands on disk of a restore that runs: `interrupted`: it has begun to change things, and nobody
+    is at it any more; `turned_back`: somebody asked for the state before instead.
+    """
 
     id: str
     order: Order
@@ -235,6 +239,8 @@ class Job:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     fence: int = 0
+    interrupted: bool = False
+    turned_back: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The shape of REST and `--json`."""
@@ -246,6 +252,8 @@ class Job:
             "by": self.order.actor.user,
             "state": self.state.value,
             "progress": self.progress.as_dict(),
+            "interrupted": self.interrupted,
+            "turned_back": self.turned_back,
             "outcome": self.outcome.as_dict() if self.outcome else None,
             "created_at": utc_text(self.created_at),
             "started_at": utc_text(self.started_at) if self.started_at else None,
