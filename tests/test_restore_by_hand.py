@@ -96,8 +96,8 @@ def without_names(lines: list[str]) -> tuple[set[str], list[str]]:
 @pytest.mark.parametrize(
     ("scope", "labels"),
     [
-        (SITE, ("keep", "keep-records", "files", "records")),
-        (PROJECT, ("keep", "keep-records", "project-files", "project-records-away", "project-records")),
+        (SITE, ("unfinished", "keep", "keep-records", "files", "records")),
+        (PROJECT, ("unfinished", "keep", "keep-records", "project-files", "project-records-away", "project-records")),
     ],
     ids=["site", "project"],
 )
@@ -119,7 +119,14 @@ def test_the_files_come_back_by_the_readme_of_a_snapshot_as_it_stands(world: Wor
     shutil.rmtree(world.settings.working / ".keyframe", ignore_errors=True)
     spoilt = world.files()
     lines = of_readme(world, snapshot)
-    places = {"WORKING=": str(world.settings.working), "KEPT=": str(world.settings.var / "kept")}
+    intents = world.settings.data / ".keyframe/intents"
+    intents.mkdir(parents=True, exist_ok=True)
+    (intents / "site.json").touch()
+    places = {
+        "DATA=": str(world.settings.data),
+        "WORKING=": str(world.settings.working),
+        "KEPT=": str(world.settings.var / "kept"),
+    }
     for start, value in places.items():
         (one,) = [line for line in lines if line.startswith(start)]
         lines[lines.index(one)] = f"{start}{value}"
@@ -141,6 +148,7 @@ def test_the_files_come_back_by_the_readme_of_a_snapshot_as_it_stands(world: Wor
     )
 
     require_done(done)
+    assert "site.json" in done.stdout.splitlines()  # what an interrupted restore left is seen
     assert world.files() == before
     kept = world.settings.var / "kept"
     moved = kept / "working" if scope.is_site else kept / "project"

@@ -60,10 +60,19 @@ _NAMES = """\
 Stop the application and Keyframe's worker. Go into this folder, and set these to your own:
 
     SNAPSHOT=$PWD
+    DATA=/path/to/data_dir
     WORKING=/path/to/working_dir
     export MONGO_URI="mongodb://127.0.0.1:27017/?replicaSet=rs0"
     DATABASE={database}
 {project}    KEPT=/path/to/kept    # for what is there now; on a disk with room
+
+Look whether a restore was interrupted:
+
+    ls "$DATA/.keyframe/intents"
+
+A file there means that the next start of the worker finishes that restore: start it, and you may be done. If you
+restore by hand instead, move the file away first, or the worker changes what you have brought back. No file, or no
+such folder: none was interrupted.
 
 Keep what is there now; where the database is gone already, leave the second command out:
 
