@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from .errors import Problem
-from .model import Counts, Excluded, Progress, Selection, is_snapshot_name
+from .model import Counts, Excluded, Progress, Selection, is_seen, is_snapshot_name, spelled
 
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _MONTHS = (
@@ -102,13 +102,13 @@ class Phrases:
         return f"{_scaled(done, shown)} of {_scaled(total, shown)} {_UNITS[shown]}"
 
     def plain(self, text: str) -> str:
-        """A name as it can be shown: undecodable bytes and control characters become the replacement character."""
+        """A text as it can be shown: undecodable bytes and control characters become the replacement character."""
         text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        return "".join(one if one.isprintable() else "\ufffd" for one in text)
+        return "".join(one if is_seen(one) else "\ufffd" for one in text)
 
     def path(self, name: str) -> str:
-        """A path as it can be shown; `.` is the folder that all others lie in."""
-        return _TOP if name == "." else self.plain(name)
+        """A path as it can be shown, and pasted back; `.` is the folder that all others lie in."""
+        return _TOP if name == "." else spelled(name)
 
     def clock(self, moment: datetime) -> str:
         """`14:02`."""
@@ -180,11 +180,11 @@ class Phrases:
         found += [self.count(len(selection.projects), "project")] if selection.projects else []
         for names, noun in (
             (tuple(map(self.path, selection.paths)), "path"),
-            (tuple(f"collection {one}" for one in selection.collections), "collection"),
-            (tuple(f"record {one}" for one in selection.record_names), "record"),
+            (tuple(f"collection {spelled(one)}" for one in selection.collections), "collection"),
+            (tuple(f"record {one}" for one in _records(selection)), "record"),
         ):
             if names:
-                found.append(cut(self.plain(names[0])) if len(names) == 1 else self.count(len(names), noun))
+                found.append(cut(names[0]) if len(names) == 1 else self.count(len(names), noun))
         scope = "site" if is_site else "project"
         whole = f"{listed(found)} of {'the' if is_site else 'this'} {scope}" if found else f"the whole {scope}"
         return f"{whole}, {selection.only} only" if selection.only else whole
@@ -263,6 +263,15 @@ def cut(name: str) -> str:
 def listed(parts: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else "".join(parts)
+
+
+def _records(selection: Selection) -> tuple[str, ...]:
+    """The records of a selection as people name them."""
+    if not selection.records:
+        return ()
+    from .stores.idents import shown_record  # it knows bson, which most calls do without
+
+    return tuple(shown_record(*one) for one in selection.records)
 
 
 def _unit_of(number: int, plural: str) -> str:

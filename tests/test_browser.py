@@ -369,3 +369,34 @@ def test_what_is_missing_is_confirmed_by_a_box_beside_the_button(
         assert said is not None and said["height"] < 100  # what is asked squeezes nothing
         context.close()
     assert reader.complaints == []
+
+
+def test_a_name_that_nobody_can_type_is_chosen_again_from_what_the_plan_shows(
+    browser: Browser, mongo_uri: str, tmp_path: Path
+) -> None:
+    context = browser.new_context()
+    with pages_site(mongo_uri, tmp_path, sample={"sign_in": True}) as site, served(site.app) as address:
+        reader, names = Reader(context, address), ("Screenshot 9.41\u202fAM.png", "two\nlines", "two  spaces")
+        page = reader.page
+        site.database["odd"].insert_one({"_id": "kept"})
+        site.make(Scope.site())
+        for name in names:
+            (site.settings.working / name).write_text("new since")
+        site.database["odd"].insert_many([{"_id": "a  b"}, {"_id": "a\u00a0b"}])
+        reader.sign_in("root")
+        page.goto(f"{address}/snapshots/site")
+        page.get_by_role("button", name="Restore…").click()
+        expect(page.get_by_role("button", name="Remove 3 files and 2 records")).to_be_visible()
+
+        shown = page.locator(".kf-plan tbody td:nth-child(2) code").all_inner_texts()  # as it is copied from the screen
+        files, records = ([one for one in shown if ("a" in one and "b" in one) is is_id] for is_id in (False, True))
+        page.get_by_text("Only some of it").click()
+        page.get_by_label("Only these files and folders").fill("\n".join(files))
+        page.get_by_label("Only these records").fill("\n".join(f"odd/{one}" for one in records))
+        for _ in range(2):  # the second time with what the page itself has written there
+            page.get_by_role("button", name="Look again, with this only…").click()
+            expect(page.get_by_role("button", name="Remove 3 files and 2 records")).to_be_visible()
+
+        assert "a  b" in records and "two  spaces" in files and names[0] in files and len(shown) == 5
+        context.close()
+    assert reader.complaints == []

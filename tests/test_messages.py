@@ -162,6 +162,7 @@ def test_the_time_of_a_title_has_its_seconds(words: Messages) -> None:
 
 def test_names_that_cannot_be_shown_are_made_showable(words: Messages) -> None:
     assert words.plain("a\udcffb\nc\u202ed") == "a\ufffdb\ufffdc\ufffdd"
+    assert words.plain("9.41\u202fAM") == "9.41\u202fAM"
     words.plain("\udcff").encode("utf-8")
 
 
@@ -668,9 +669,9 @@ def test_the_value_of_a_field_is_said_as_people_know_it(words: Messages, value: 
         (Selection(), True, "the whole site"),
         (Selection(only="files"), False, "the whole project, files only"),
         (Selection(editions=("a", "b")), False, "2 editions of this project"),
-        (Selection(editions=("a",), paths=("b/\udcff",)), False, "1 edition and b/\ufffd of this project"),
+        (Selection(editions=("a",), paths=("b/\udcff",)), False, '1 edition and "b/\\udcff" of this project'),
         (Selection(paths=("a", "b"), collections=("c",)), True, "2 paths and collection c of the site"),
-        (Selection(records=(("c", '"d"'),), only="records"), True, 'record c/"d" of the site, records only'),
+        (Selection(records=(("c", '"d"'),), only="records"), True, "record c/d of the site, records only"),
     ],
 )
 def test_what_a_plan_is_about_is_said_in_few_words(

@@ -12,7 +12,7 @@ from typing import Any, TypedDict, TypeVar, Unpack
 import click
 
 from ..errors import InvalidError
-from ..model import Scope, Selection, record_of_name, require_collection, require_path, tidy_path
+from ..model import Scope, Selection, name_of, record_of_name, require_collection, require_path, tidy_path
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -73,15 +73,16 @@ def _selection(scope: Scope, people: bool, **given: Unpack[_Given]) -> Selection
     """What the options select; what makes no sense together is said of the options."""
     paths = tuple(_path(one) for one in given["paths"])
     records = tuple(_record(one) for one in given["records"])
-    for name in given["collections"]:
+    collections = tuple(map(name_of, given["collections"]))
+    for name in collections:
         _require(require_collection, name, "--collection")
-    if given["files_only"] and (given["records_only"] or given["collections"] or records):
+    if given["files_only"] and (given["records_only"] or collections or records):
         raise _wrong("leaves nothing.", "--files-only", "Leave it out, or what names records.")
     if given["records_only"] and paths:
         raise _wrong("leaves nothing.", "--records-only", "Leave it out, or --path.")
     only = "files" if given["files_only"] else "records" if given["records_only"] else ""
     try:
-        selection = Selection(given["projects"], given["editions"], paths, given["collections"], records, only)
+        selection = Selection(given["projects"], given["editions"], paths, collections, records, only)
     except ValueError as error:
         raise _wrong(
             "found what cannot be an id.", "--edition or --only-project", "Give ids as the pages show."
@@ -98,7 +99,7 @@ def _selection(scope: Scope, people: bool, **given: Unpack[_Given]) -> Selection
 
 
 def _path(text: str) -> str:
-    path = tidy_path(text)
+    path = tidy_path(name_of(text))
     _require(require_path, path, "--path")
     return path
 
@@ -106,7 +107,7 @@ def _path(text: str) -> str:
 def _record(text: str) -> tuple[str, str]:
     """`COLLECTION/ID` as a selection has it."""
     try:
-        collection, ident = record_of_name(text)
+        collection, ident = record_of_name(name_of(text))
     except ValueError as error:
         what = "needs a collection and an id, with %2F for a slash in the collection's name and %25 for a percent sign."
         raise _wrong(what, "--record", "Give it as COLLECTION/ID, as in edition/roses.") from error

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from ..model import Change, Plan, PlanItem, Reason, Scope, Selection, Snapshot, Undoing, Undos, Unfinished
+from ..model import Change, Plan, PlanItem, Reason, Scope, Snapshot, Undoing, Undos, Unfinished
 
 if TYPE_CHECKING:  # loading it takes time that `keyframe up` does not have
     from ..messages import Messages
@@ -111,17 +110,6 @@ def unfinished_line(one: Unfinished) -> str:
         f"A restore of {called(one.scope)}{job} has begun to change things and is not finished: nobody can write there "
         "until it is. A worker finishes it by itself; so does keyframe recover."
     )
-
-
-def options_of(selection: Selection) -> str:
-    """The options for a selection, as a shell takes them; what pages show beside a plan."""
-    given = [("--only-project", one) for one in selection.projects]
-    given += [("--edition", one) for one in selection.editions]
-    given += [("--path", one) for one in selection.paths]
-    given += [("--collection", one) for one in selection.collections]
-    given += [("--record", one) for one in selection.record_names]
-    words = [f"{option} {shlex.quote(one)}" for option, one in given]
-    return " ".join(words + ([f"--{selection.only}-only"] if selection.only else []))
 
 
 def plan_lines(messages: Messages, plan: Plan, undoing: Undoing | None, now: datetime) -> Iterator[str]:

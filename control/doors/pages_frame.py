@@ -40,6 +40,7 @@ from ..model import Action, Actor, RestoreMark, Scope, ScopeView, Selection, is_
 from ..phrases import cut, moment_of
 from .login import shows_token
 from .office import Office
+from .pages_selection import fields_of
 from .problems import foreseen, http_status
 
 NAME = "keyframe"
@@ -161,6 +162,7 @@ class Frame:
             "home": self.home,
             "coded": coded,
             "sentence": lambda problem: sentence(self.office.messages, problem),
+            "fields_of": fields_of,
             "name_tag": lambda name: name_tag(self.office.messages, name),
             "moment_of": moment_of,
             "may_undo": may_undo,

@@ -26,9 +26,8 @@ from ..model import (
     Undoing,
 )
 from ..stores.raw import id_text
-from .cli_words import options_of
 from .pages_frame import NAME, Frame, may_undo
-from .pages_selection import selection_of_form
+from .pages_selection import options_of, selection_of_form
 from .patience import waiting
 
 PREVIEW_WAIT = 8.0  # seconds; longer ones get the page of the job
@@ -145,7 +144,6 @@ class JobPages:
             else (),
             options=options_of(plan.selection),
             named=self.frame.office.settings.scopes.project.editions,
-            chosen_records=plan.selection.record_names,
             may_people=job is None and plan.selection.is_empty and self.desk.may(actor, Action.PEOPLE, plan.target),
         )
 

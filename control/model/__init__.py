@@ -53,6 +53,7 @@ from .snapshots import (
     is_capped,
     is_snapshot_name,
 )
+from .spelling import is_seen, name_of, spelled
 from .stems import stem_of
 from .times import utc_moment, utc_text
 from .undoing import Undoing, taken_back
@@ -115,12 +116,15 @@ __all__ = [
     "found_unchanged",
     "is_capped",
     "is_id",
+    "is_seen",
     "is_snapshot_name",
+    "name_of",
     "path_of_base64",
     "record_name",
     "record_of_name",
     "require_collection",
     "require_path",
+    "spelled",
     "stem_of",
     "taken_back",
     "tidy_path",

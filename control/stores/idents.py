@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 
 import bsonjs
 
-from ..model import canonical_json
+from ..model import canonical_json, record_name, spelled
 from .id_order import id_order
 from .json_lines import document_of_line, lines_of
 from .raw import id_bytes, is_whole
@@ -82,6 +82,11 @@ def shown_id(ident: bytes) -> str:
     if kind == _STRING and _is_plain(text := value[4:-1].decode("utf-8", "replace")):
         return text
     return next(filter(lambda text: _is_read_as(text, ident), _spellings(ident)), None) or canonical_text(ident)
+
+
+def shown_record(collection: str, text: str) -> str:
+    """A record as people name it, its id given as canonical extended JSON: `edition/roses`."""
+    return spelled(record_name(collection, shown_id(ident_of(text))))
 
 
 def _is_plain(text: str) -> bool:
