@@ -226,8 +226,9 @@ class Messages(VerdictWords, PlanWords):
             done = duplicated(self, job, moment)
         else:
             done = self._made(job) if job.order.act is Action.MAKE else self._restored(job, called, moment)
+        along = self.taken_along(PlanChanges.from_dict(outcome.report or {}))
         found = (*outcome.problems, *outcome.warnings)
-        return replace(done, tone="warn", problems=found) if found else done
+        return replace(done, tone="warn" if found else done.tone, problems=found or done.problems, along=along)
 
     def _unchanged(self, job: Job, called: str, restored: datetime | None, now: datetime | None) -> Words:
         if job.order.act is not Action.MAKE:

@@ -58,7 +58,8 @@ _REASONS = {
 class Words:
     """What is said to a person: one sentence, more if needed, a tone (good, warn, bad, note), the problems by name.
 
-    `moment` is the time that `title` or `text` speak of, so that a page can show it in the reader's zone.
+    `moment` is the time that `title` or `text` speak of, so that a page can show it in the reader's zone. `along` names
+    what a restore took along, since it became different after the plan was looked at; the first sentence introduces it.
     """
 
     title: str
@@ -66,6 +67,7 @@ class Words:
     tone: str = "note"
     problems: tuple[Problem, ...] = ()
     moment: datetime | None = None
+    along: tuple[Problem, ...] = ()
 
 
 class Phrases:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .errors import Problem
-from .model import ABSENT, Change, Counts, Plan, PlanChanges, Undoing
+from .model import ABSENT, Change, Counts, Plan, PlanChange, PlanChanges, Undoing
 from .phrases import Phrases, Words, listed, moment_of
 
 _LEFT = ("conflict", "left")  # what a restore leaves as it is, though the snapshot has it otherwise
@@ -131,13 +131,32 @@ class PlanWords(Phrases):
             if one.was and one.now:
                 other = f", not {will[one.was]}" if one.was is not one.now else ""
                 what = f"has changed since; it would {will[one.now]}{other}."
-            collection, _, ident = one.name.partition("/")
-            is_record = one.kind == "record"
-            name = f"{collection} {one.title or ident}" if is_record else one.name
-            found.append(Problem("stale", what, name if one.kind == "file" else f"{self.kind(one.kind)} {name}"))
+            found.append(Problem("stale", what, self._changed_name(one)))
         if more := changes.number - len(changes.named):
             found.append(Problem("stale", f"{self.count(more, 'more thing')} became different."))
         return tuple(found)
+
+    def taken_along(self, changes: PlanChanges) -> tuple[Problem, ...]:
+        """What a restore did otherwise than the plan that was seen, a sentence each; none where it did the same."""
+        if not changes.number:
+            return ()
+        did = {Change.CREATE: "came back", Change.REPLACE: "was replaced", Change.DELETE: "was removed"}
+        rest = f"{self.count(changes.number, 'thing')} had become different since the plan was looked at"
+        found = [Problem("newer", f"{rest}, and {'was' if changes.number == 1 else 'were'} taken along.")]
+        for one in changes.named:
+            what = "was as in the snapshot by then: nothing happened to it."
+            if one.now:
+                what = f"had changed since; it {did[one.now]}." if one.was else f"{did[one.now]}."
+            found.append(Problem("newer", what, self._changed_name(one)))
+        if more := changes.number - len(changes.named):
+            found.append(Problem("newer", f"{self.count(more, 'more thing')} became different."))
+        return tuple(found)
+
+    def _changed_name(self, one: PlanChange) -> str:
+        """What an item that became different is called in a sentence."""
+        collection, _, ident = one.name.partition("/")
+        name = f"{collection} {one.title or ident}" if one.kind == "record" else one.name
+        return name if one.kind == "file" else f"{self.kind(one.kind)} {name}"
 
 
 def _main(counts: Counts) -> Counts:

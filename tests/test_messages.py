@@ -15,6 +15,7 @@ from keyframe.model import (
     ABSENT,
     Action,
     Actor,
+    Change,
     Counts,
     Job,
     JobState,
@@ -22,6 +23,8 @@ from keyframe.model import (
     Outcome,
     OutcomeStatus,
     Plan,
+    PlanChange,
+    PlanChanges,
     Progress,
     Reason,
     RestoreMark,
@@ -247,6 +250,32 @@ def test_a_restore_that_is_done_says_what_is_back_and_what_happened(words: Messa
     assert said.title == "Done: the snapshot of today 14:02 is back"
     assert said.text.startswith("1 file came back, 3 files and 1 record were replaced, 2 files were removed;")
     assert (said.tone, said.problems) == ("good", ())
+
+
+def test_what_a_restore_took_along_is_named(words: Messages) -> None:
+    changes = PlanChanges(
+        (
+            PlanChange("file", "new.txt", "", None, Change.DELETE),
+            PlanChange("file", "again.txt", "", Change.REPLACE, Change.REPLACE),
+            PlanChange("record", "edition/roses", "Roses", Change.DELETE, None),
+        ),
+        5,
+    )
+    ended = job(Action.RESTORE, OutcomeStatus.DONE, report=plan(Counts(1)))
+    assert ended.outcome is not None and ended.outcome.report is not None
+    report = {**ended.outcome.report, **changes.as_dict()}
+
+    said = words.outcome(replace(ended, outcome=replace(ended.outcome, report=report)))
+
+    assert (said.title, said.tone, said.problems) == ("Done: the snapshot of today 14:02 is back", "good", ())
+    assert [words.problem(one) for one in said.along] == [
+        "5 things had become different since the plan was looked at, and were taken along.",
+        "new.txt was removed.",
+        "again.txt had changed since; it was replaced.",
+        "Record edition Roses was as in the snapshot by then: nothing happened to it.",
+        "2 more things became different.",
+    ]
+    assert words.outcome(ended).along == ()
 
 
 def test_a_restore_of_what_is_there_already_says_that_nothing_was_changed(words: Messages) -> None:

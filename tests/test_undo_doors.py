@@ -131,6 +131,8 @@ def test_by_command_line_an_undo_is_shown_bound_and_never_done_unasked(site: Api
     assert (stale.returncode, "touched.txt" in stale.stderr) == (5, True)
     done = call(site.settings.var, *agreed, "--newer", **more)
     assert done.returncode == 0, done.stderr
+    assert "1 thing had become different since the plan was looked at, and was taken along." in done.stdout
+    assert "touched.txt had changed since; it was replaced." in done.stdout
     assert path.read_text() == "spoilt"
     nothing = call(site.settings.var, *words, safety, "--preview", **more)
     assert (nothing.returncode, "No restore that could be undone" in nothing.stderr) == (2, True)
@@ -208,7 +210,13 @@ def test_by_page_an_undo_that_was_overtaken_leads_to_the_new_plan_of_the_undo(pa
     new = person.page(html.unescape(link.group(1)))
     assert "<h1>Undo the restore</h1>" in new
     accepted = person.press(plan, "Undo the restore: bring back 1 file", accept="newer")
-    assert "the restore is undone" in text_of(ended(pages, person, accepted.headers["Location"]))
+    undone = ended(pages, person, accepted.headers["Location"])
+    report = re.search(r'href="([^"]+)">See what was done', undone)
+    assert report is not None
+    for said in (undone, person.page(html.unescape(report.group(1)))):
+        assert "the restore is undone" in text_of(said)
+        assert "1 thing had become different since the plan was looked at, and was taken along." in text_of(said)
+        assert "touched.txt had changed since; it was replaced." in text_of(said)
     assert path.read_text() == "spoilt"
     assert "It is undone already." in text_of(person.page(html.unescape(link.group(1))))
 

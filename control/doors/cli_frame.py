@@ -220,7 +220,7 @@ def print_outcome(office: Office, job: Job, *, bad: bool = False) -> None:
     """How an ended job ended, in words; `bad`: to standard error, as what was not done."""
     words = office.messages.outcome(job)
     click.echo(f"{words.title}.", err=bad)
-    for line in (words.text, *(office.messages.problem(problem) for problem in words.problems)):
+    for line in (words.text, *map(office.messages.problem, (*words.problems, *words.along))):
         if line:
             click.echo(line, err=bad)
     if office.messages.may_leave_damage(job):
