@@ -100,6 +100,8 @@ class UndoDesk(RestoreDesk):
         if not name:
             return self._undoing(*self._back.catalogue.latest_mark(permit.scope))
         snapshot = self._own(permit, name)
+        if snapshot.undoable is None and any(one.state == "undone" and one.took_place for one in snapshot.restores):
+            raise InvalidError("This restore is undone already.", subject=snapshot.name, hint="Nothing was changed.")
         if snapshot.undoable is None:
             raise InvalidError(
                 "No restore that could be undone was made with this safety snapshot.",

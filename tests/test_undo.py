@@ -154,6 +154,13 @@ def test_only_the_plan_of_an_undo_is_told_as_one(world: World) -> None:
     assert desk.undoing(world.ask, plan, "0" * 24) is None
 
 
+def test_what_never_served_a_restore_is_not_said_to_be_undone_already(world: World) -> None:
+    snapshot = world.make(PROJECT)
+
+    with pytest.raises(InvalidError, match="No restore that could be undone"):
+        world.office.desk.undo(world.ask, PROJECT, snapshot.name)
+
+
 def test_what_is_undone_already_has_no_preview(world: World) -> None:
     desk = world.office.desk
     job, outcome = restored(world)
@@ -161,7 +168,7 @@ def test_what_is_undone_already_has_no_preview(world: World) -> None:
 
     with pytest.raises(InvalidError, match="undone already"):
         desk.preview_undo_job(world.ask, job.id)
-    with pytest.raises(InvalidError, match="No restore that could be undone"):
+    with pytest.raises(InvalidError, match="undone already"):
         desk.preview_undo(world.ask, PROJECT, outcome.safety or "")
     with pytest.raises(NotFoundError, match="no restore to undo"):
         desk.preview_undo(world.ask, OTHER)

@@ -135,7 +135,7 @@ def test_by_command_line_an_undo_is_shown_bound_and_never_done_unasked(site: Api
     assert "touched.txt had changed since; it was replaced." in done.stdout
     assert path.read_text() == "spoilt"
     nothing = call(site.settings.var, *words, safety, "--preview", **more)
-    assert (nothing.returncode, "No restore that could be undone" in nothing.stderr) == (2, True)
+    assert (nothing.returncode, "This restore is undone already" in nothing.stderr) == (2, True)
 
 
 # By page
