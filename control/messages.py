@@ -75,17 +75,17 @@ class Messages(VerdictWords, PlanWords):
         """Why a snapshot was made, for a sentence or a row of a table; empty where nobody knows."""
         words = {Reason.MANUAL: "made by hand", Reason.API: "made by a script (REST)"}
         said = words.get(snapshot.reason, "")
-        marks = sorted(snapshot.restores, key=lambda mark: mark.at)
-        if not marks:
+        told = snapshot.told_mark
+        if told is None:
             return said if snapshot.reason is not Reason.SAFETY else "made before a restore that changed nothing"
-        by = marks[-1].by
-        who = f", by {self.plain(by)}" if by not in ("", snapshot.made_by) else ""
-        last = self._before(marks[-1], now) + who + _since(marks[-1], undos)
+        who = f", by {self.plain(told.by)}" if told.by not in ("", snapshot.made_by) else ""
+        last = self._before(told, now) + who + _since(told, undos)
         if snapshot.reason is not Reason.SAFETY:
             return f"{said}{'; ' if said else ''}served as safety snapshot before {last}"
-        if len(marks) == 1:
+        first = min(snapshot.restores, key=lambda mark: mark.at)
+        if first is told:
             return f"made before {last}"
-        return f"made before {self._before(marks[0], now)}; served again before {last}"
+        return f"made before {self._before(first, now)}; served again before {last}"
 
     def _before(self, mark: RestoreMark, now: datetime) -> str:
         """What a snapshot was the safety snapshot of."""
@@ -97,8 +97,8 @@ class Messages(VerdictWords, PlanWords):
         return f"bringing back the snapshot of {self.when(moment, now)}" if moment else "a restore"
 
     def served(self, snapshot: Snapshot) -> datetime | None:
-        """The moment that `why` speaks of: what was restored when this snapshot served last."""
-        mark = snapshot.latest_mark
+        """The moment that `why` speaks of: what was restored when this snapshot served."""
+        mark = snapshot.told_mark
         return self.brought_back(mark) if mark else None
 
     def brought_back(self, mark: RestoreMark) -> datetime | None:
@@ -210,8 +210,7 @@ class Messages(VerdictWords, PlanWords):
 
     def _ended(self, job: Job, outcome: Outcome, now: datetime | None) -> Words:
         moment = moment_of(job.order.snapshot)
-        called = "the snapshot"
-        called += f" of {self.when(moment, now or job.ended_at or job.created_at)}" if moment else ""
+        called = f"the snapshot of {self._told(job, moment, now)}" if moment else "the snapshot"
         status = outcome.status
         if job.order.act is Action.VERIFY and outcome.report:
             return self.checked(Verdict.from_dict(outcome.report), called, moment)
@@ -224,8 +223,10 @@ class Messages(VerdictWords, PlanWords):
             done = copied(self, job, called, moment)
         elif job.order.act is Action.DUPLICATE:
             done = duplicated(self, job, moment)
+        elif job.order.act is Action.MAKE:
+            done = self._made(job)
         else:
-            done = self._made(job) if job.order.act is Action.MAKE else self._restored(job, called, moment)
+            done = self._restored(job, called, moment, now)
         along = self.taken_along(PlanChanges.from_dict(outcome.report or {}))
         found = (*outcome.problems, *outcome.warnings)
         return replace(done, tone="warn" if found else done.tone, problems=found or done.problems, along=along)
@@ -256,7 +257,7 @@ class Messages(VerdictWords, PlanWords):
         more = " Worth a look:" if job.outcome and job.outcome.warnings else ""
         return Words("Done: the snapshot is made", f"It can be restored at any time.{more}", "good")
 
-    def _restored(self, job: Job, called: str, moment: datetime | None) -> Words:
+    def _restored(self, job: Job, called: str, moment: datetime | None, now: datetime | None) -> Words:
         plan = _report(job)
         partial = job.outcome is not None and job.outcome.status is OutcomeStatus.PARTIAL
         if job.order.act is Action.PREVIEW:
@@ -271,20 +272,23 @@ class Messages(VerdictWords, PlanWords):
         did = self.plan_done(plan) if plan else ""
         checked = "" if partial else "; every one was compared with the snapshot afterwards"
         text = f"{did}{checked}." if did else f"Everything was already as in {called}. {NOTHING}" if plan else ""
-        text += self._served_by(job)
+        text += self._served_by(job, now)
         hooks = job.outcome is not None and any(one.code == "hook" for one in job.outcome.warnings)
         if partial:
             text += " What is named here stayed as it was:" if not hooks else " What is named here is worth a look:"
         return Words(title, text.strip(), "good", moment=moment)
 
-    def _served_by(self, job: Job) -> str:
+    def _told(self, job: Job, moment: datetime, now: datetime | None) -> str:
+        """The time of a snapshot in words about a job's end: with seconds where they speak of two of one minute."""
+        times = {one for one in (moment_of(job.order.snapshot), _served(job)) if one is not None}
+        said = self.when if len({self.when(one, moment) for one in times}) == len(times) else self.exactly
+        return said(moment, now or job.ended_at or job.created_at)
+
+    def _served_by(self, job: Job, now: datetime | None) -> str:
         """That no safety snapshot had to be made; to follow other sentences, hence with a space before it."""
-        outcome = job.outcome
-        moment = None if outcome is None or outcome.safety_is_new else moment_of(outcome.safety or "")
-        if moment is None or job.ended_at is None:
-            return ""
-        called = f"The snapshot of {self.when(moment, job.ended_at)}"
-        return f" {called} served as safety snapshot, because everything was still as in it."
+        moment = _served(job)
+        called = f"The snapshot of {self._told(job, moment, now)}" if moment else ""
+        return f" {called} served as safety snapshot, because everything was still as in it." if called else ""
 
     def _not_done(self, job: Job) -> Words:
         outcome = job.outcome
@@ -319,6 +323,12 @@ def _since(mark: RestoreMark, undos: Undos) -> str:
     if mark.state != "undone":
         return ""
     return f"; that was undone{', and done again' if undos.is_again(mark) else ' since'}"
+
+
+def _served(job: Job) -> datetime | None:
+    """The moment of the snapshot that served as safety snapshot; None where one was made for it."""
+    outcome = job.outcome
+    return None if outcome is None or outcome.safety_is_new else moment_of(outcome.safety or "")
 
 
 def _report(job: Job) -> Plan | None:

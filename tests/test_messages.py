@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from keyframe.doors.pages_frame import timed
 from keyframe.errors import Problem
 from keyframe.messages import NOTHING, Messages
 from keyframe.model import (
@@ -540,6 +541,10 @@ def test_the_verdict_does_not_claim_what_nobody_looked_at(words: Messages) -> No
             "made before bringing back the snapshot of today 14:02; served again before undoing a restore, by bram",
         ),
         (
+            safety(NOW, mark("done"), replace(mark("undone", UNDONE, turned_back=True), at=NOW + timedelta(seconds=1))),
+            "made before bringing back the snapshot of today 14:02",  # that is what an undo takes back
+        ),
+        (
             replace(snapshot(NOW), restores=(mark("done"),)),
             "made by hand; served as safety snapshot before bringing back the snapshot of today 14:02",
         ),
@@ -551,6 +556,16 @@ def test_the_verdict_does_not_claim_what_nobody_looked_at(words: Messages) -> No
 )
 def test_it_is_said_why_a_snapshot_was_made(words: Messages, made: Snapshot, said: str) -> None:
     assert words.why(made, NOW, Undos.of([made, snapshot(NOW)])) == said
+
+
+def test_words_and_rest_speak_of_the_restore_that_an_undo_takes_back(words: Messages) -> None:
+    later = replace(mark("undone", UNDONE, turned_back=True, job="2"), at=NOW + timedelta(seconds=1))
+    made = replace(safety(NOW, mark("done", job="1"), later), reason=Reason.MANUAL)
+    assert made.undoable is not None and made.undoable.job == "1"
+
+    assert words.why(made, NOW).endswith("before bringing back the snapshot of today 14:02")
+    assert words.served(made) == moment_of(made.undoable.snapshot)
+    assert made.as_dict()["safety_of"] == made.undoable.as_shown()
 
 
 def chain(*marks: RestoreMark) -> list[Snapshot]:
@@ -617,6 +632,21 @@ def test_a_restore_says_which_snapshot_served_it(words: Messages) -> None:
     assert words.outcome(served, NOW).text.endswith(said)
     assert "safety snapshot" not in words.outcome(made, NOW).text
     assert Outcome.from_dict(served.outcome.as_dict() if served.outcome else {}) == served.outcome
+
+
+def test_two_snapshots_of_one_minute_are_told_apart_by_their_seconds(words: Messages) -> None:
+    ended = job(Action.RESTORE, OutcomeStatus.DONE, report=plan(Counts(1)))
+    assert ended.outcome is not None
+    served = replace(ended, outcome=replace(ended.outcome, safety="2026-11-21T13-02-30Z", safety_is_new=False))
+    made = replace(served, outcome=replace(ended.outcome, safety="2026-11-21T13-02-30Z"))
+
+    said = words.outcome(served, NOW)
+
+    assert said.title == "Done: the snapshot of today 14:02:07 is back"
+    assert "The snapshot of today 14:02:30 served as safety snapshot" in said.text
+    assert words.outcome(made, NOW).title == "Done: the snapshot of today 14:02 is back"  # one only is spoken of
+    shown = timed(words, said.title, said.moment, NOW, "when")
+    assert 'data-time="exactly">today 14:02:07</time> is back' in shown
 
 
 def test_who_deletes_a_safety_snapshot_is_told_what_goes_with_it(words: Messages) -> None:

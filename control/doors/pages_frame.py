@@ -307,8 +307,10 @@ def timed(messages: Messages, text: str, moment: datetime | None, now: datetime,
     """A sentence in which the words for `moment` are a `<time>`."""
     if moment is None:
         return escape(text)
-    words = messages.ago(moment, now) if style == "ago" else messages.when(moment, now)
-    before, found, after = text.partition(words)
+    if style != "ago" and messages.exactly(moment, now) in text:  # where two are of the same minute
+        style = "exactly"
+    words = {"ago": messages.ago, "exactly": messages.exactly}.get(style, messages.when)
+    before, found, after = text.partition(words(moment, now))
     if not found:
         return escape(text)
     return escape(before) + time_tag(messages, moment, now, style) + escape(after)

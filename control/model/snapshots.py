@@ -274,6 +274,11 @@ class Snapshot:
         return max(self.restores, key=lambda mark: mark.at, default=None)
 
     @property
+    def told_mark(self) -> RestoreMark | None:
+        """The restore that is spoken of where one is: what an undo would take back, else the latest it served."""
+        return self.undoable or self.latest_mark
+
+    @property
     def is_safety(self) -> bool:
         """Whether it was made as a safety snapshot, or has served as one."""
         return self.reason is Reason.SAFETY or bool(self.restores)
@@ -285,7 +290,7 @@ class Snapshot:
 
     def as_dict(self) -> dict[str, Any]:
         """The shape of REST and `--json`."""
-        mark = self.undoable or self.latest_mark
+        mark = self.told_mark
         return {
             "name": self.name,
             "scope": self.scope.as_dict(),
