@@ -266,6 +266,31 @@ def test_what_was_lost_comes_back_and_the_restore_is_undone(site: Site) -> None:
     (site.folder / "new.txt").unlink()
 
 
+def test_restore_and_undo_say_how_they_are_taken_back(site: Site) -> None:
+    scope = ("--project", site.project)
+    touched = site.touch()
+    name = site.make(*scope)
+    kept = touched.read_text()
+    touched.unlink()
+
+    for words in (("restore", *scope, name, "--yes"), ("undo", *scope, "--yes")):
+        is_there = touched.exists()
+        said = site.kf(*words).stdout
+        (line,) = [one for one in said.splitlines() if one.startswith("To take it back: ")]
+        assert touched.exists() is not is_there
+
+        back = site.kf(*line.removeprefix("To take it back: keyframe ").split(), "--yes")
+        assert back.exit_code == 0, back.stderr
+        assert touched.exists() is is_there
+        assert site.kf("undo", *scope, "--yes").exit_code == 0  # the undo of it, to go on from there
+
+    assert site.kf("restore", *scope, name, "--yes").exit_code == 0
+    assert touched.read_text() == kept
+    nothing = site.kf("restore", *scope, name, "--yes")
+    assert "Nothing to do" in nothing.stdout and "To take it back" not in nothing.stdout
+    assert "To take it back" not in site.kf("preview", *scope, name).stdout
+
+
 def test_one_project_comes_back_out_of_a_snapshot_of_the_site(site: Site) -> None:
     touched = site.touch()
     name = site.make()

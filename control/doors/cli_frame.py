@@ -23,8 +23,9 @@ import structlog
 
 from .. import logs
 from ..errors import CancelledError, InvalidError, KeyframeError, NotFoundError, Problem, StaleError, no_such_project
-from ..model import Job, Outcome, OutcomeStatus, Scope, is_snapshot_name
+from ..model import Action, Job, Outcome, OutcomeStatus, Scope, is_snapshot_name
 from ..settings import Settings
+from .cli_words import option_of
 from .office import Office
 
 log = structlog.get_logger(__name__)
@@ -213,6 +214,7 @@ def print_end(office: Office, job: Job, as_json: bool, document: Callable[[Job],
         print_document(document(job))
     else:
         print_outcome(office, job, bad=not outcome.is_good)
+        print_way_back(job)
     return end_code(outcome)
 
 
@@ -227,6 +229,14 @@ def print_outcome(office: Office, job: Job, *, bad: bool = False) -> None:
         click.echo("To leave what is damaged as it is, and bring back the rest, add --only-intact.", err=True)
     if job.outcome is not None and job.outcome.confirm:
         click.echo(f"To go on all the same, say it again with --confirm {job.outcome.confirm}", err=True)
+
+
+def print_way_back(job: Job) -> None:
+    """How a restore or an undo that did something is taken back: with its safety snapshot."""
+    outcome = job.outcome
+    carried_out = outcome is not None and outcome.status in (OutcomeStatus.DONE, OutcomeStatus.PARTIAL)
+    if job.order.act in (Action.RESTORE, Action.UNDO) and carried_out and outcome and outcome.safety:
+        click.echo(f"To take it back: keyframe undo {option_of(job.order.scope)} {outcome.safety}")
 
 
 def end_code(outcome: Outcome) -> int:

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import NotFoundError, UnavailableError
-from ..model import Action, Job, OutcomeStatus, Progress, Unfinished
-from .cli_frame import Group, Opener, end_code, json_option, print_document, print_outcome
+from ..model import Job, OutcomeStatus, Progress, Unfinished
+from .cli_frame import Group, Opener, end_code, json_option, print_document, print_outcome, print_way_back
 from .cli_jobs import begun_restores
-from .cli_words import called, option_of
+from .cli_words import called
 from .office import Office
 
 if TYPE_CHECKING:  # loading it takes time that `keyframe up` does not have
@@ -189,9 +189,7 @@ def _print(office: Office, found: _Found, left: list[Unfinished]) -> None:
         how = "finished" if job.id in begun else "cleared away"
         click.echo(f"{called(job.order.changed)}: {how} (job {job.id}).")
         print_outcome(office, job)
-        outcome = job.outcome
-        if job.order.act in (Action.RESTORE, Action.UNDO) and outcome and outcome.safety and outcome.is_good:
-            click.echo(f"To take it back: keyframe undo {option_of(job.order.scope)} {outcome.safety}")
+        print_way_back(job)
     for one in finished:
         if one.job not in ended:
             click.echo(f"{called(one.scope)}: finished; of job {one.job} nothing more is known.")
